@@ -1,0 +1,36 @@
+#include "core/lane.h"
+
+static int max_int(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+int lane_n_selected(const struct lane_spec *l, int n_tokens)
+{
+    const int n_blocks = lane_n_blocks(l, n_tokens);
+    if (l->selector == SELECT_DENSE) return n_blocks;
+    /* An integer ceiling: in floating point 0.95 at 20 blocks gives 2 (METHOD.md section 1). */
+    const int share = (int)(((int64_t)n_blocks * l->active_millionths + 999999) / 1000000);
+    const int want = max_int(max_int(share, l->min_blocks), max_int(l->local_blocks, 1));
+    return want < n_blocks ? want : n_blocks;
+}
+
+bool lane_rectifies_after(const struct lane_spec *l, int step)
+{
+    return l->interval > 0 && step >= l->dense_until && (step + 1 + l->phase) % l->interval == 0;
+}
+
+int lane_window_start(const struct lane_spec *l, int step)
+{
+    if (l->interval == 0) return l->dense_until;
+    /* The last step before `step` after which the schedule rectified; before the first step of its own the
+     * lane had nothing to rectify. */
+    const int last = step - 1 - (step + l->phase) % l->interval;
+    return max_int(last + 1, l->dense_until);
+}
+
+int lane_stale_tokens(const struct lane_spec *l, int step)
+{
+    if (l->selector == SELECT_DENSE || step < l->dense_until) return 0;
+    return step - lane_window_start(l, step);
+}
