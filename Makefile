@@ -178,10 +178,10 @@ lint: layers
 
 tidy: $(TIDIED)
 
-build-lint/%.ok: %.c .clang-tidy
+build-lint/%.ok: %.c .clang-tidy tests/lint.h
 	@mkdir -p $(@D)
 	$(SAY) "TIDY $<"
-	@$(TIDY) --quiet $< -- $(CPPFLAGS) -std=c11 -fopenmp $(OMP_H) $(call isa,$<) -Wall -Wextra > $@.log 2>&1 || { cat $@.log; exit 1; }
+	@$(TIDY) --quiet $< -- $(CPPFLAGS) $(if $(filter-out core/err.c,$<),-include tests/lint.h) -std=c11 -fopenmp $(OMP_H) $(call isa,$<) -Wall -Wextra > $@.log 2>&1 || { cat $@.log; exit 1; }
 	@$(CC) $(CPPFLAGS) -fopenmp $(call isa,$<) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
 	@mv $@.log $@
 
