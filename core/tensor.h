@@ -2,7 +2,7 @@
  *
  * A tensor is [n_rows][n_cols] with n_cols contiguous: row r holds the weights of output r (n_cols inputs);
  * a vector has n_rows = 1.  data points into the checkpoint (borrowed: the model's mapping or block) and
- * holds packed rows of tensor_row_bytes() each.
+ * holds packed rows of tensor_row_bytes() each.  A checkpoint may place it at any address: not aligned.
  *
  * Quantised types are read in one form: groups of `group` consecutive weights of a row share an f32 scale
  * and an f32 minimum, and a weight is
