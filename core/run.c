@@ -84,8 +84,8 @@ int run_prefill(struct run *r)
         mem_free(zero);
         if (rc != 0) return -1;
     }
-    for (int from = 0; from < P; from += RUN_CHUNK_ROWS)
-        TRY(prefill_chunk(r, from, from + RUN_CHUNK_ROWS < P ? from + RUN_CHUNK_ROWS : P), "prefill, token %d", from);
+    for (int from = 0; from < P; from += r->chunk_rows)
+        TRY(prefill_chunk(r, from, from + r->chunk_rows < P ? from + r->chunk_rows : P), "prefill, token %d", from);
     TRY(run_finish_spread(r), "prefill");
     TRY(fork_prefix(r), "prefill");
     return r->plan->follow == FOLLOW_TEXT ? 0 : choose_first(r);

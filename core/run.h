@@ -11,7 +11,7 @@
 #include "core/forward.h"
 #include "core/plan.h"
 
-enum { RUN_CHUNK_ROWS = 256 };          /* rows of one pass of a prefill or a rectification */
+enum { RUN_CHUNK_ROWS = 256 };
 enum { RUN_LAG = 2, RUN_RING = RUN_LAG + 1 };
 
 struct run_tables {                     /* staged on the host, int32 [n_lanes] unless said otherwise: */
@@ -31,6 +31,7 @@ struct run_slot {                       /* one record on its way out, host memor
 struct run {
     const struct run_plan *plan;        /* borrowed */
     const struct weights *w;            /* borrowed */
+    int chunk_rows;                     /* rows of one pass of a prefill or a rectification */
     struct memory mem;
     struct lane_table lanes;
     struct kv_cache kv;
@@ -54,6 +55,8 @@ struct run {
 };
 
 int  run_open(struct run *r, const struct run_plan *plan, const struct weights *w);
+/* The same with another chunk size: no result depends on it (a test). */
+int  run_open_chunked(struct run *r, const struct run_plan *plan, const struct weights *w, int chunk_rows);
 void run_close(struct run *r);          /* safe on a zeroed or half-opened run */
 int  run_prefill(struct run *r);
 int  run_step(struct run *r);
@@ -80,8 +83,6 @@ static inline bool run_step_is_full(const struct run *r, int step)
     return (step + 1) % r->plan->every == 0;
 }
 
-/* run_open.c */
-int  run_rectify_rows(const struct run_plan *plan); /* the most rows of one rectification pass */
 /* run_rows.c: the tables of a step. */
 int  run_stage_step(struct run *r, int step);
 /* run_rectify.c: what follows a step in the caches. */

@@ -13,7 +13,8 @@ static int max_int(int a, int b)
     return a > b ? a : b;
 }
 
-int run_rectify_rows(const struct run_plan *plan)
+/* The most rows of one rectification pass. */
+static int rectify_rows(const struct run_plan *plan, int chunk_rows)
 {
     int most = 0;
     for (int step = 0; step < plan->n_steps; step++) {
@@ -22,7 +23,7 @@ int run_rectify_rows(const struct run_plan *plan)
             if (lane_rectifies_after(&plan->lanes[i], step)) rows += step + 1 - lane_window_start(&plan->lanes[i], step);
         most = max_int(most, rows);
     }
-    return most < RUN_CHUNK_ROWS ? most : RUN_CHUNK_ROWS;
+    return most < chunk_rows ? most : chunk_rows;
 }
 
 static int open_cache(struct run *r, const struct model_shape *s)
@@ -127,8 +128,8 @@ static struct forward_options options(const struct run *r)
                                  .k_plain = run_has(r, METRIC_DRIFT), .mass = run_has(r, METRIC_MASS),
                                  .parts = run_has(r, METRIC_PARTS) };
     for (int i = 1; i < p->n_lanes; i++) o.max_blocks = max_int(o.max_blocks, lane_n_selected(&p->lanes[i], o.max_context));
-    const int prefill = p->prefill_tokens < RUN_CHUNK_ROWS ? p->prefill_tokens : RUN_CHUNK_ROWS;
-    o.max_rows = max_int(max_int(p->n_lanes, prefill), run_rectify_rows(p));
+    const int prefill = p->prefill_tokens < r->chunk_rows ? p->prefill_tokens : r->chunk_rows;
+    o.max_rows = max_int(max_int(p->n_lanes, prefill), rectify_rows(p, r->chunk_rows));
     return o;
 }
 
@@ -188,7 +189,12 @@ static int take_all(struct run *r, const struct model *model)
 
 int run_open(struct run *r, const struct run_plan *plan, const struct weights *w)
 {
-    *r = (struct run){ .plan = plan, .w = w, .mem = { .be = w->be, .dev = w->dev }, .lag = RUN_LAG, .end_step = plan->n_steps };
+    return run_open_chunked(r, plan, w, RUN_CHUNK_ROWS);
+}
+
+int run_open_chunked(struct run *r, const struct run_plan *plan, const struct weights *w, int chunk_rows)
+{
+    *r = (struct run){ .plan = plan, .w = w, .chunk_rows = chunk_rows, .mem = { .be = w->be, .dev = w->dev }, .lag = RUN_LAG, .end_step = plan->n_steps };
     TRY(take_all(r, w->model), "run %s", plan->id);
     r->f.tokens = r->tokens;
     r->f.seed = plan->seed;
@@ -232,7 +238,7 @@ void run_close(struct run *r)
 int run_memory(const struct run_plan *plan, const struct backend *be, const struct model *model, uint64_t bytes[N_MEMORY_PARTS])
 {
     const struct weights shape_only = { .be = be, .model = model };
-    struct run r = { .plan = plan, .w = &shape_only, .mem = { .be = be, .dry = true } };
+    struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .be = be, .dry = true } };
     const int rc = take_all(&r, model);
     memcpy(bytes, r.mem.bytes, sizeof r.mem.bytes);
     bytes[MEMORY_WEIGHTS] += weights_bytes(be, model);

@@ -76,7 +76,7 @@ static int rectify_windows(struct run *r, int step)
                                     .tail = NO_TAIL };
             attend[n] = (struct attend_row){ .q_row = n, .store = store, .tail = NO_TAIL, .position = position, .list_row = -1,
                                              .block_size = r->plan->lanes[lane].block_size, .out_row = n };
-            if (++n == RUN_CHUNK_ROWS) TRY(flush_rows(r, &n), "rectification");
+            if (++n == r->chunk_rows) TRY(flush_rows(r, &n), "rectification");
         }
     return flush_rows(r, &n);
 }
