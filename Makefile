@@ -174,7 +174,7 @@ lint: layers
 	@$(if $(TIDY),:,echo "make lint: missing: clang-tidy: ./run.sh --setup=dev" >&2; exit 1)
 	@$(if $(shell command -v shellcheck),:,echo "make lint: missing: shellcheck: ./run.sh --setup=dev" >&2; exit 1)
 	@$(MAKE) --no-print-directory -k -j$(JOBS) tidy
-	@shellcheck run.sh .ci/run tests/*.sh
+	@shellcheck --severity=warning run.sh .ci/run tests/*.sh
 
 tidy: $(TIDIED)
 
