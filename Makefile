@@ -111,13 +111,13 @@ endif
 # Two stamps that change with their content alone: other flags rebuild everything, another commit the provenance.
 stamp = $(shell mkdir -p $(BUILD) && { printf '%s\n' '$2' | cmp -s - $(BUILD)/$1 || printf '%s\n' '$2' > $(BUILD)/$1; })
 ifeq ($(filter clean layers format lint test,$(MAKECMDGOALS)),)
-FLAGS  := $(strip $(CC) $(CPPFLAGS) $(CFLAGS) $(NVCCFLAGS))
+FLAGS  := $(strip $(CC) $(CPPFLAGS) $(CFLAGS)$(if $(SRC_CU),; nvcc $(NVCCFLAGS)))
 COMMIT := $(or $(shell git describe --always --abbrev=40 --match= --dirty 2>/dev/null),unknown)
 $(call stamp,flags,$(FLAGS))
 $(call stamp,commit,$(COMMIT))
 endif
 
-$(BUILD)/core/provenance.o: CPPFLAGS += -DBUILD_COMMIT='"$(COMMIT)"' -DBUILD_FLAGS='"$(FLAGS)"'
+$(BUILD)/core/provenance.o: CPPFLAGS += -DRESA_COMMIT='"$(COMMIT)"' -DRESA_FLAGS='"$(FLAGS)"'
 $(BUILD)/core/provenance.o: $(BUILD)/commit
 $(BUILD)/flags $(BUILD)/commit: ;
 
@@ -181,7 +181,7 @@ tidy: $(TIDIED)
 build-lint/%.ok: %.c .clang-tidy tests/lint.h
 	@mkdir -p $(@D)
 	$(SAY) "TIDY $<"
-	@$(TIDY) --quiet $< -- $(CPPFLAGS) $(if $(filter-out core/err.c,$<),-include tests/lint.h) -std=c11 -fopenmp $(OMP_H) $(call isa,$<) -Wall -Wextra > $@.log 2>&1 || { cat $@.log; exit 1; }
+	@$(TIDY) --quiet $< -- $(CPPFLAGS) $(if $(filter-out core/err.c tests/%,$<),-include tests/lint.h) -std=c11 -fopenmp $(OMP_H) $(call isa,$<) -Wall -Wextra > $@.log 2>&1 || { cat $@.log; exit 1; }
 	@$(CC) $(CPPFLAGS) -fopenmp $(call isa,$<) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
 	@mv $@.log $@
 
