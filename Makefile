@@ -157,6 +157,7 @@ test-san:
 	@$(MAKE) --no-print-directory -s SAN=1 SCRIPTS= run-tests
 
 # Scripts find the program in $RESA.  A test that needs longer than TEST_SECONDS has failed.
+export TEST_SECONDS ?= $(if $(filter 1,$(SAN)),900,300)
 run-tests:
 	@RESA='$(abspath .)/$(RESA)' tests/run_tests.sh $(TESTS) $(SCRIPTS)
 
