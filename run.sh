@@ -165,13 +165,12 @@ main() {
     local resa
     resa=$(make -s where)
 
-    # Ctrl-C is for the program, which says how to go on; its status is then this script's.
-    trap : INT
     "$resa" fetch "$config" "$@" || status=$?
     if [ "$status" -eq 1 ]; then say "without a network or a model, configs/smoke.yaml runs all the same"; fi
     [ "$status" -eq 0 ] || return "$status"
 
     out=$(mktemp)
+    # Ctrl-C is for the program, which says how to go on; tee lets it speak, and its status is then this script's.
     "$resa" run "$config" "$@" | tee -i "$out" || status=$?
     results=$(sed -n 's/^results: //p' "$out" | tail -n 1)
     rm -f "$out"
