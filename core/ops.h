@@ -247,6 +247,13 @@ struct measure_logits_args {     /* group logits, argmax; token and target of th
     const struct row *rows;
 };
 
+/* total[r] += the tokens that row r read in this layer, summed over KV heads. */
+struct tally_args {
+    int n_rows, n_kv_heads;
+    const struct block_lists *lists;
+    int64_t *total;               /* [n_rows] */
+};
+
 /* Next tokens: Gumbel-max inside the nucleus (DESIGN.md section 5) of logits[rows of from_lane[l]] for each lane l with
  * from_lane[l] >= 0; greedy at temperature 0. Noise: Philox(seed, step, token id).  Updates diverged (follow: self). */
 struct sample_args {
@@ -259,8 +266,6 @@ struct sample_args {
     const int32_t *token_at;      /* [n_lanes] index that receives the choice */
     int32_t *diverged;            /* [n_lanes] or NULL: set to step + 1 where the choice first differs from lane 0's */
 };
-
-enum device_kind { DEVICE_CPU, DEVICE_CUDA };
 
 struct backend {
     const char *name;                                            /* as in configs */
@@ -294,6 +299,7 @@ struct backend {
     int  (*kv_copy)(struct device *d, const struct kv_copy_args *a);
     int  (*kv_compare)(struct device *d, const struct kv_compare_args *a);
     int  (*spread)(struct device *d, const struct spread_args *a);
+    int  (*tally)(struct device *d, const struct tally_args *a);
     int  (*measure_layer)(struct device *d, const struct measure_layer_args *a);
     int  (*measure_cache)(struct device *d, const struct measure_cache_args *a);
     int  (*measure_logits)(struct device *d, const struct measure_logits_args *a);

@@ -35,6 +35,7 @@ int cpu_block_mass(struct device *d, const struct block_mass_args *a);
 int cpu_kv_copy(struct device *d, const struct kv_copy_args *a);
 int cpu_kv_compare(struct device *d, const struct kv_compare_args *a);
 int cpu_spread(struct device *d, const struct spread_args *a);
+int cpu_tally(struct device *d, const struct tally_args *a);
 int cpu_measure_layer(struct device *d, const struct measure_layer_args *a);
 int cpu_measure_cache(struct device *d, const struct measure_cache_args *a);
 int cpu_measure_logits(struct device *d, const struct measure_logits_args *a);
