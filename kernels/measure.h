@@ -24,10 +24,20 @@ struct measure_rows {
 };
 struct measure_rows measure_rows_of(const struct measure *m, int lane);
 
-/* Bytes that measure_layer needs of a thread's slice of the workspace: two doubles for each block of a context. */
+/* Bytes that measure_layer needs of a thread's slice of the workspace (two doubles for each block of a context), sample
+ * (the vocabulary's ids), and both: a context has at most as many blocks as tokens. */
 static inline size_t measure_layer_workspace(int mass_blocks)
 {
     return 2 * sizeof(double) * (size_t)mass_blocks;
+}
+static inline size_t sample_workspace(int vocab)
+{
+    return sizeof(int32_t) * (size_t)vocab;
+}
+static inline size_t measure_workspace(int vocab, int max_context)
+{
+    const size_t layer = measure_layer_workspace(max_context), sample = sample_workspace(vocab);
+    return layer > sample ? layer : sample;
 }
 
 /* Groups mass, parts and selection of one lane other than 0, in measure_mass.c; scratch: measure_layer_workspace bytes. */
