@@ -25,14 +25,14 @@ struct measure_rows {
 struct measure_rows measure_rows_of(const struct measure *m, int lane);
 
 /* Bytes that measure_layer needs of a thread's slice of the workspace (two doubles for each block of a context), sample
- * (the vocabulary's ids), and both: a context has at most as many blocks as tokens. */
+ * (a weight and an id for each token), and both: a context has at most as many blocks as tokens. */
 static inline size_t measure_layer_workspace(int mass_blocks)
 {
     return 2 * sizeof(double) * (size_t)mass_blocks;
 }
 static inline size_t sample_workspace(int vocab)
 {
-    return sizeof(int32_t) * (size_t)vocab;
+    return (sizeof(double) + sizeof(int32_t)) * (size_t)vocab;
 }
 static inline size_t measure_workspace(int vocab, int max_context)
 {

@@ -32,6 +32,11 @@ int logit_row_rank(enum cpu_isa isa, const struct logit_row *r, int id)
     return passes_of(isa)->rank(r, id);
 }
 
+double logit_row_weigh(enum cpu_isa isa, const struct logit_row *r, double temperature, double *weight)
+{
+    return passes_of(isa)->weigh(r, temperature, weight);
+}
+
 /* Lanes that are compared with one reference at once. */
 struct kl_task {
     int ref, n_lanes, lane[LOGIT_GROUP];

@@ -34,6 +34,8 @@ struct logit_passes {
     void (*kl)(struct logit_group *g);
     /* Ids that come before `id` in the order of falling logits, ties by rising id. */
     int (*rank)(const struct logit_row *r, int id);
+    /* weight[i] = exp((x_i - m) / temperature), f64 [n]; their sum, in the order of every sum here. */
+    double (*weigh)(const struct logit_row *r, double temperature, double *weight);
 };
 
 extern const struct logit_passes logit_passes_portable, logit_passes_avx2, logit_passes_avx512;
@@ -41,6 +43,7 @@ extern const struct logit_passes logit_passes_portable, logit_passes_avx2, logit
 void logit_row_fill(enum cpu_isa isa, const float *x, int n, struct logit_row *r); /* everything */
 void logit_group_kl(enum cpu_isa isa, struct logit_group *g);
 int  logit_row_rank(enum cpu_isa isa, const struct logit_row *r, int id);
+double logit_row_weigh(enum cpu_isa isa, const struct logit_row *r, double temperature, double *weight);
 
 /* log p of an id; NaN for an id outside the vocabulary. */
 static inline double logit_log_p(const struct logit_row *r, int id)

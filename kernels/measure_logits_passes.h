@@ -132,4 +132,17 @@ static int pass_rank(const struct logit_row *r, int id)
     return rank;
 }
 
-const struct logit_passes PASSES = { pass_row, pass_kl, pass_rank };
+static double pass_weigh(const struct logit_row *r, double temperature, double *weight)
+{
+    v8d sum = { 0 };
+    for (int i = 0; i < r->n; i += 8) {
+        const int n = r->n - i < 8 ? r->n - i : 8;
+        const v8f v = n == 8 ? load8(r->x + i) : load_tail(r->x + i, n, (float)r->max);
+        const v8d d = logits_below(&v, r->max) / temperature, e = exp_of(&d);
+        sum += n == 8 ? e : first(&e, n);
+        memcpy(weight + i, &e, (size_t)n * sizeof *weight);
+    }
+    return sum8(&sum);
+}
+
+const struct logit_passes PASSES = { pass_row, pass_kl, pass_rank, pass_weigh };

@@ -6,8 +6,8 @@
 
 #include <omp.h>
 
-/* Choosing by noise: with E = -log u the exponential noise of a token and w its unnormalised probability, the greatest
- * log w - log E (log w plus Gumbel noise) is the least E / w. */
+/* Choosing by noise: with E = -log u the exponential noise of a token and w its weight, the greatest log w - log E
+ * (log w plus Gumbel noise) is the least E / w.  Ties go to the lower id. */
 struct race {
     double least;
     int winner;
@@ -19,8 +19,11 @@ static void race_enter(struct race *r, const struct sample_args *a, int id, doub
     const uint32_t counter[4] = { (uint32_t)id, (uint32_t)a->step, 0, PHILOX_SAMPLE };
     philox_key(a->seed, key);
     philox4x32(counter, key, noise);
-    const double time = -exact_log(philox_uniform(noise[0], noise[1])) / weight;
-    if (r->winner >= 0 && (time > r->least || (time == r->least && id > r->winner))) return;
+    const double u = philox_uniform(noise[0], noise[1]);
+    /* -log u >= 1 - u (exact): most lose by that much already, and need no logarithm.  The slack covers its rounding. */
+    if (r->winner >= 0 && (1 - u) * (1 - 0x1p-40) > r->least * weight) return;
+    const double time = -exact_log(u) / weight;
+    if (r->winner >= 0 && (!(time <= r->least) || (time == r->least && id > r->winner))) return;
     *r = (struct race){ time, id };
 }
 
@@ -41,28 +44,29 @@ static void heap_sink(int32_t *heap, int n, int at, const float *x)
     heap[at] = id;
 }
 
-/* The nucleus: the fewest tokens, in the order of falling logits, whose probabilities sum to at least top_p. */
-static int choose_in_nucleus(const struct sample_args *a, const struct logit_row *r, int32_t *heap)
+/* The nucleus: the fewest tokens, in the order of falling logits, whose probabilities sum to at least top_p.
+ * weight f64 [vocab] and heap [vocab] are workspace. */
+static int choose_in_nucleus(const struct device *d, const struct sample_args *a, const struct logit_row *r, double *weight,
+                             int32_t *heap)
 {
+    const double enough = a->top_p * logit_row_weigh(d->isa, r, a->temperature, weight);
     struct race race = { 0, -1 };
-    double all = 0, sum = 0;
-    for (int id = 0; id < r->n; id++) {
-        const double weight = exact_exp(((double)r->x[id] - r->max) / a->temperature);
-        all += weight;
-        if (a->top_p >= 1) race_enter(&race, a, id, weight);
-        else heap[id] = id;
+    race_enter(&race, a, r->argmax, weight[r->argmax]);
+    if (a->top_p >= 1) {
+        for (int id = 0; id < r->n; id++) race_enter(&race, a, id, weight[id]);
+        return race.winner;
     }
-    if (a->top_p >= 1) return race.winner;
+    for (int id = 0; id < r->n; id++) heap[id] = id;
     int n = r->n;
     for (int at = n / 2 - 1; at >= 0; at--) heap_sink(heap, n, at, r->x);
+    double sum = 0;
     do {
         const int32_t id = heap[0];
-        const double weight = exact_exp(((double)r->x[id] - r->max) / a->temperature);
-        race_enter(&race, a, id, weight);
-        sum += weight;
+        race_enter(&race, a, id, weight[id]);
+        sum += weight[id];
         heap[0] = heap[--n];
         heap_sink(heap, n, 0, r->x);
-    } while (n > 0 && sum < a->top_p * all);
+    } while (n > 0 && sum < enough);
     return race.winner;
 }
 
@@ -71,9 +75,9 @@ static int32_t choose(const struct device *d, const struct sample_args *a, int r
 {
     struct logit_row r;
     logit_row_fill(d->isa, a->logits + (size_t)row * (size_t)a->vocab, a->vocab, &r);
-    if (a->temperature > 0 && !isnan(r.z))
-        return choose_in_nucleus(a, &r, (int32_t *)(void *)(d->workspace + (size_t)omp_get_thread_num() * d->workspace_bytes));
-    return r.argmax < 0 ? 0 : r.argmax;
+    if (!(a->temperature > 0) || isnan(r.z)) return r.argmax < 0 ? 0 : r.argmax;
+    double *weight = (double *)(void *)(d->workspace + (size_t)omp_get_thread_num() * d->workspace_bytes);
+    return choose_in_nucleus(d, a, &r, weight, (int32_t *)(void *)(weight + a->vocab));
 }
 
 int cpu_sample(struct device *d, const struct sample_args *a)
