@@ -27,7 +27,10 @@ struct rope_config {
     double factor;                        /* linear, llama3, yarn */
     double low_freq_factor, high_freq_factor; /* llama3 */
     int original_context;                 /* llama3, yarn */
-    double beta_fast, beta_slow, attention_factor; /* yarn; attention_factor multiplies cos and sin */
+    double beta_fast, beta_slow;          /* yarn */
+    double attention_factor;              /* multiplies cos and sin; 1 but for yarn */
+    const float *freq_divisors;           /* f32 [head_dim/2], borrowed from the model: each pair's frequency is divided
+                                             by it after the scaling (rope_freqs.weight of a Llama 3 GGUF); NULL: none */
 };
 
 struct model_shape {
@@ -39,7 +42,7 @@ struct model_shape {
 };
 
 struct model_layer {
-    struct tensor attn_norm, ffn_norm;    /* f32 or f16 [1][hidden] */
+    struct tensor attn_norm, ffn_norm;    /* [1][hidden]; all [1][..] are F32, F16 or BF16 */
     struct tensor q, k, v, o;             /* [n_heads*head_dim][hidden], [n_kv_heads*head_dim][hidden] x2, [hidden][n_heads*head_dim] */
     struct tensor q_bias, k_bias, v_bias; /* [1][rows of q, k, v]; data NULL without qkv_bias */
     struct tensor q_norm, k_norm;         /* [1][head_dim]; data NULL without qk_norm */
@@ -48,8 +51,9 @@ struct model_layer {
 
 /* Parameters of `model: synthetic: {..}`; all weights from Philox(seed, tensor, index), see model_synthetic.c. */
 struct synthetic_spec {
-    int layers, hidden, ffn, heads, kv_heads, head_dim, vocab, context; /* head_dim 0: hidden / heads; ffn 0: 4 * hidden / 3 rounded up to 64 */
+    int layers, hidden, ffn, heads, kv_heads, head_dim, vocab, context; /* kv_heads 0: heads; head_dim 0: hidden / heads; ffn 0: 4 * hidden / 3 rounded up to 64 */
     enum model_family family;
+    bool untied;                          /* an output matrix of its own */
     uint64_t seed;
 };
 

@@ -12,6 +12,7 @@
 
 bool model_is_known(const char *name);
 const char *model_known_names(void);                        /* "a, b, c", for messages */
+const char *model_known_digest(const char *name);           /* SHA-256 in hex of its GGUF file; NULL: not known */
 int  model_known_path(const char *name, char *path, size_t n_bytes); /* where the cache keeps it, there or not */
 int  model_fetch(const char *name, bool verbose);           /* 0 when it is there and verified */
 
