@@ -1,13 +1,38 @@
-# Makefile: builds build/resa and the tests.  Targets: all, test, test-san, lint, layers, bench, format, clean.
-#   make SAN=1     AddressSanitizer and UndefinedBehaviorSanitizer, in a build folder of its own
-#   make CUDA=0    without CUDA even where nvcc is found
+# Makefile: builds build/resa and the tests.
+#
+#   make             build/resa, with CUDA where nvcc is found and kernels/*.cu exist
+#   make test        sets up what is missing, builds, runs every test that this machine can run
+#   make test-san    the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make lint        the include rule, clang-tidy on what changed, shellcheck
+#   make layers      the include rule alone
+#   make format      clang-format, in place
+#   make clean       removes every build folder
+#
+#   CUDA=0           without CUDA even where nvcc is found       (build-cpu)
+#   SAN=1            with the sanitizers, always without CUDA    (build-san)
+#   V=1              shows the commands
 
+.DEFAULT_GOAL := all
 SAN  ?= 0
-NVCC ?= $(shell command -v nvcc 2>/dev/null)
+V    ?= 0
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 CUDA ?= $(if $(NVCC),1,0)
 
-BUILD := build$(if $(filter 1,$(SAN)),-san)
-PKGS  := hdf5 yaml-0.1 gsl libpcre2-8 jansson libutf8proc nettle libzip
+# A build folder for each variant, so that variants never mix.
+ifeq ($(SAN),1)
+BUILD := build-san
+else ifeq ($(CUDA)$(if $(NVCC),1,0),01)
+BUILD := build-cpu
+else
+BUILD := build
+endif
+
+PKGS      := hdf5 yaml-0.1 gsl libpcre2-8 jansson libutf8proc nettle libzip
+TEST_PKGS := cmocka
+
+# What each folder may include, FOLDER:FOLDER,..; experiments/main.c alone may include all.
+MAY_INCLUDE := core:core kernels:core,kernels experiments:core,kernels,experiments analysis:core,analysis
 
 WARN     := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wmissing-prototypes -Werror
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -20,37 +45,157 @@ CFLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omi
 LDFLAGS += -fsanitize=address,undefined
 endif
 
-SRC_LIB  := $(sort $(wildcard core/*.c kernels/*.c analysis/*.c) $(filter-out experiments/main.c,$(wildcard experiments/*.c)))
-OBJ_LIB  := $(SRC_LIB:%.c=$(BUILD)/%.o)
-LIB      := $(BUILD)/libresa.a
-TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/test_*.c)))
+SRC_LIB := $(sort $(wildcard core/*.c kernels/*.c analysis/*.c) $(filter-out experiments/main.c,$(wildcard experiments/*.c)))
+SRC_CU  := $(if $(filter 1,$(CUDA)),$(if $(filter-out 1,$(SAN)),$(sort $(wildcard kernels/*.cu))))
+OBJ_LIB := $(SRC_LIB:%.c=$(BUILD)/%.o) $(SRC_CU:%.cu=$(BUILD)/%.cu.o)
+LIB     := $(BUILD)/libresa.a
+RESA    := $(BUILD)/resa
+TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/test_*.c)))
+SCRIPTS := $(sort $(wildcard tests/test_*.py tests/test_*.sh))
+
+ifneq ($(SRC_CU),)
+CPPFLAGS  += -DHAVE_CUDA
+NVCCFLAGS += -std=c++17 -O3 -g -lineinfo -gencode arch=compute_90a,code=sm_90a -Xcompiler -Wall,-Wextra -Werror all-warnings
+LDLIBS    += -L$(dir $(realpath $(NVCC)))../lib64 -lcudart_static -lstdc++ -ldl -lrt -lpthread
+endif
 
 # The files that hold AVX2 or AVX-512 code are compiled for that instruction set; the rest runs anywhere.
-$(BUILD)/%_avx2.o:   CFLAGS += -mavx2 -mfma -mf16c
-$(BUILD)/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
+AVX2   := -mavx2 -mfma -mf16c
+AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq $(AVX2)
+isa     = $(if $(filter %_avx512.c,$1),$(AVX512),$(if $(filter %_avx2.c,$1),$(AVX2)))
 
-all: $(BUILD)/resa
+Q := $(if $(filter 1,$(V)),,@)
+# make -s says nothing at all.
+SAY := @$(if $(filter 1,$(V))$(findstring s,$(firstword -$(MAKEFLAGS))),:,echo)
 
-$(LIB): $(OBJ_LIB)
-	@rm -f $@
-	$(AR) rcs $@ $^
-
-$(BUILD)/resa: $(BUILD)/experiments/main.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
-
-$(BUILD)/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+all: $(RESA)
 
 tests: $(TESTS)
 
+# For scripts: where this variant's program is.
+where:
+	@echo $(RESA)
+
+# ---- what is missing ------------------------------------------------------------------------------------------------
+# Said before the compiler stumbles over a header.  The Debian package of a pkg-config module:
+DEB_hdf5 := libhdf5-dev
+DEB_yaml-0.1 := libyaml-dev
+DEB_gsl := libgsl-dev
+DEB_libpcre2-8 := libpcre2-dev
+DEB_jansson := libjansson-dev
+DEB_libutf8proc := libutf8proc-dev
+DEB_nettle := nettle-dev
+DEB_libzip := libzip-dev
+DEB_cmocka := libcmocka-dev
+missing   = $(shell for p in $1; do pkg-config --exists $$p 2>/dev/null || echo $$p; done)
+NO_PKGS  := $(if $(shell command -v pkg-config 2>/dev/null),$(call missing,$(PKGS)),pkg-config)
+NO_TESTS := $(if $(NO_PKGS),,$(call missing,$(TEST_PKGS)))
+
+define no_libraries
+	@echo "make: missing: $1" >&2
+	@echo "make: on Debian or Ubuntu: apt-get install $(foreach p,$1,$(or $(DEB_$p),$p)), or $2 for all at once" >&2
+	@exit 1
+endef
+no-libraries:
+	$(call no_libraries,$(NO_PKGS),./run.sh --setup)
+no-test-libraries:
+	$(call no_libraries,$(NO_TESTS),./run.sh --setup=test)
+ifneq ($(NO_PKGS),)
+$(OBJ_LIB) $(BUILD)/experiments/main.o $(TESTS:%=%.o): | no-libraries
+endif
+ifneq ($(NO_TESTS),)
+$(TESTS:%=%.o): | no-test-libraries
+endif
+
+# ---- building -------------------------------------------------------------------------------------------------------
+# Two stamps that change with their content alone: other flags rebuild everything, another commit the provenance.
+stamp = $(shell mkdir -p $(BUILD) && { printf '%s\n' '$2' | cmp -s - $(BUILD)/$1 || printf '%s\n' '$2' > $(BUILD)/$1; })
+ifeq ($(filter clean layers format lint test,$(MAKECMDGOALS)),)
+FLAGS  := $(strip $(CC) $(CPPFLAGS) $(CFLAGS)$(if $(SRC_CU),; nvcc $(NVCCFLAGS)))
+COMMIT := $(or $(shell git describe --always --abbrev=40 --match= --dirty 2>/dev/null),unknown)
+$(call stamp,flags,$(FLAGS))
+$(call stamp,commit,$(COMMIT))
+endif
+
+$(BUILD)/core/provenance.o: CPPFLAGS += -DRESA_COMMIT='"$(COMMIT)"' -DRESA_FLAGS='"$(FLAGS)"'
+$(BUILD)/core/provenance.o: $(BUILD)/commit
+$(BUILD)/flags $(BUILD)/commit: ;
+
+$(LIB): $(OBJ_LIB)
+	@rm -f $@
+	$(SAY) "AR $@"
+	$(Q)$(AR) rcs $@ $^
+
+$(RESA): $(BUILD)/experiments/main.o $(LIB)
+	$(SAY) "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(LIB)
+	$(SAY) "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(SAY) "CC $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(call isa,$<) -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.cu.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(SAY) "NVCC $<"
+	$(Q)$(NVCC) -I. $(NVCCFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+# ---- testing --------------------------------------------------------------------------------------------------------
+# A make of its own after the set-up, because libraries are looked for when a Makefile is read.
+test:
+	@./run.sh --setup=test
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all tests
+	@$(MAKE) --no-print-directory -s run-tests
+
+test-san:
+	@./run.sh --setup=test
+	@$(MAKE) --no-print-directory -s -j$(JOBS) SAN=1 tests
+	@$(MAKE) --no-print-directory -s SAN=1 SCRIPTS= run-tests
+
+# Scripts find the program in $RESA.  A test that needs longer than TEST_SECONDS has failed.
+export TEST_SECONDS ?= $(if $(filter 1,$(SAN)),900,300)
+run-tests:
+	@RESA='$(abspath .)/$(RESA)' tests/run_tests.sh $(TESTS) $(SCRIPTS)
+
+# ---- looking --------------------------------------------------------------------------------------------------------
+TIDY  := $(firstword $(foreach c,clang-tidy clang-tidy-14 clang-tidy-15 clang-tidy-16 clang-tidy-19,$(shell command -v $c 2>/dev/null)))
+SRC   := $(SRC_LIB) $(wildcard experiments/main.c tests/*.c)
+TIDIED = $(SRC:%.c=build-lint/%.ok)
+# gcc's omp.h, behind clang's own headers.
+OMP_H  = -idirafter $(shell $(CC) -print-file-name=include)
+
+layers:
+	@awk -v may='$(MAY_INCLUDE)' -f tests/layers.awk $(wildcard $(foreach d,core kernels experiments analysis,$d/*.[ch] $d/*.cu $d/*.cuh))
+
+lint: layers
+	@$(if $(TIDY),:,echo "make lint: missing: clang-tidy: ./run.sh --setup=dev" >&2; exit 1)
+	@$(if $(shell command -v shellcheck),:,echo "make lint: missing: shellcheck: ./run.sh --setup=dev" >&2; exit 1)
+	@$(MAKE) --no-print-directory -k -j$(JOBS) tidy
+	@shellcheck --severity=warning run.sh .ci/run tests/*.sh
+
+tidy: $(TIDIED)
+
+build-lint/%.ok: %.c .clang-tidy tests/lint.h
+	@mkdir -p $(@D)
+	$(SAY) "TIDY $<"
+	@$(TIDY) --quiet $< -- $(CPPFLAGS) $(if $(filter-out core/err.c tests/%,$<),-include tests/lint.h) -std=c11 -fopenmp $(OMP_H) $(call isa,$<) -Wall -Wextra > $@.log 2>&1 || { cat $@.log; exit 1; }
+	@$(CC) $(CPPFLAGS) -fopenmp $(call isa,$<) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
+	@mv $@.log $@
+
+format:
+	clang-format -i $(wildcard $(foreach d,core kernels experiments analysis tests,$d/*.[ch] $d/*.cu $d/*.cuh))
+
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-cpu build-lint
 
 -include $(OBJ_LIB:.o=.d) $(TESTS:%=%.d) $(BUILD)/experiments/main.d
+ifneq ($(filter tidy,$(MAKECMDGOALS)),)
+-include $(TIDIED:.ok=.d)
+endif
 
-.PHONY: all tests clean
+.PHONY: all tests where test test-san run-tests layers lint tidy format clean no-libraries no-test-libraries
 .SECONDARY:

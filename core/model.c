@@ -16,11 +16,17 @@ static int store_of(struct model *m)
     return m->store ? 0 : MEM_NEW(&m->store, 1, "model store");
 }
 
+/* Room for one more of n elements: their array doubles when n is a power of two. */
+static int grow(void **array, size_t n, size_t size)
+{
+    return (n & (n - 1)) == 0 ? mem_grow(array, n, n ? 2 * n : 1, size, "model store") : 0;
+}
+
 int model_store_map(struct model *m, const char *path, struct file_map *map)
 {
     if (store_of(m) != 0) return -1;
     struct model_store *s = m->store;
-    if (mem_grow((void **)&s->maps, s->n_maps, s->n_maps + 1, sizeof *s->maps, path) != 0) return -1;
+    if (grow((void **)&s->maps, s->n_maps, sizeof *s->maps) != 0) return -1;
     if (file_map_open(map, path) != 0) return -1;
     s->maps[s->n_maps++] = *map;
     return 0;
@@ -30,7 +36,7 @@ int model_store_block(struct model *m, void **p, size_t n, size_t size, const ch
 {
     if (store_of(m) != 0) return -1;
     struct model_store *s = m->store;
-    if (mem_grow((void **)&s->blocks, s->n_blocks, s->n_blocks + 1, sizeof *s->blocks, what) != 0) return -1;
+    if (grow((void **)&s->blocks, s->n_blocks, sizeof *s->blocks) != 0) return -1;
     if (mem_alloc(p, n, size, what) != 0) return -1;
     s->blocks[s->n_blocks++] = *p;
     return 0;
@@ -73,8 +79,8 @@ static int open_known(struct model *m, const char *name)
     struct stat st;
     if (model_known_path(name, path, sizeof path) != 0) return -1;
     if (stat(path, &st) != 0)
-        return fail("model %s has not been fetched: %s: %s; './run.sh' fetches it, and so does 'resa fetch %s'", name, path,
-                    strerror(errno), name);
+        return fail("model %s has not been fetched (%s: %s); ./run.sh fetches it, and 'resa fetch CONFIG'", name, path,
+                    strerror(errno));
     if (model_open_gguf(m, path) != 0) return -1;
     if (strcmp(m->digest, model_known_digest(name)) != 0)
         return fail("%s: its SHA-256 is %s, that of %s is %s: delete the file to fetch it again", path, m->digest, name,

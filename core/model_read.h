@@ -6,6 +6,8 @@
 #include "core/file_map.h"
 #include "core/model.h"
 
+#include <jansson.h>
+
 /* The mappings and blocks that a model's tensors point into; model_close() releases them. */
 struct model_store {
     struct file_map *maps; /* owned [n_maps] */
@@ -43,6 +45,9 @@ int model_fill(struct model *m, model_place *place, void *source);
 
 int model_open_gguf(struct model *m, const char *path);
 int model_open_hf(struct model *m, const char *folder);
+
+/* config.json as a shape; messages name the key, not the file. */
+int model_hf_shape(const json_t *config, struct model_shape *s);
 
 /* The tokenizer of a GGUF file's metadata; t stays zeroed where the file has none. */
 struct gguf;

@@ -18,9 +18,10 @@
 
 struct device;  /* a back end's own */
 struct matrix;  /* weights as a back end packs them */
+struct graph;   /* a recorded step */
 
 enum { ROW_SPARSE = 1, ROW_LOGITS = 2, ROW_PERTURB = 4 };
-enum { NO_TAIL = -1 };
+enum { NO_TAIL = -1, DEVICE_MARKS = 8 };
 
 /* One row of a forward pass.  Prefill, step and rectification differ only in their row table. */
 struct row {
@@ -207,7 +208,7 @@ struct measure {
     const int32_t *twin;          /* [n_lanes] lane index of the clean twin, -1 none */
     const int32_t *diverged;      /* [n_lanes] first step whose fed token differs from lane 0's, -1 none; compared with step */
     const int32_t *end;           /* [n_lanes] first step without the lane (after its eos), INT32_MAX none */
-    int step;
+    const int32_t *step;          /* [1] */
 };
 
 struct measure_layer_args {      /* groups drift, attention, mass, parts, heads, selection of one layer; cache squares of this token */
@@ -247,9 +248,9 @@ struct measure_logits_args {     /* group logits, argmax; token and target of th
     const struct row *rows;
 };
 
-/* total[r] += the tokens that row r read in this layer, summed over KV heads. */
+/* total[r] += the tokens that row r read in this layer, summed over KV heads; from 0 in the first layer. */
 struct tally_args {
-    int n_rows, n_kv_heads;
+    int n_rows, n_kv_heads, layer;
     const struct block_lists *lists;
     int64_t *total;               /* [n_rows] */
 };
@@ -257,7 +258,8 @@ struct tally_args {
 /* Next tokens: Gumbel-max inside the nucleus (DESIGN.md section 5) of logits[rows of from_lane[l]] for each lane l with
  * from_lane[l] >= 0; greedy at temperature 0. Noise: Philox(seed, step, token id).  Updates diverged (follow: self). */
 struct sample_args {
-    int n_lanes, vocab, step;
+    int n_lanes, vocab;
+    const int32_t *step;          /* [1] */
     const int32_t *row_of_lane, *from_lane;
     const float *logits;
     double temperature, top_p;
@@ -281,6 +283,13 @@ struct backend {
     int  (*download)(struct device *d, void *host, const void *from, size_t n_bytes);
     int  (*clear)(struct device *d, const struct record_layout *l, void *record); /* record_clear on the device */
     int  (*sync)(struct device *d);
+    /* mark(i) enqueues a mark; wait(i) waits for the last one (DEVICE_MARKS of them): how the trace follows with a lag. */
+    int  (*mark)(struct device *d, int i);
+    int  (*wait)(struct device *d, int i);
+    /* Enqueues what enqueue(context) enqueues: recorded into *g at the first call (g NULL: freshly), replayed after it.
+     * What may differ between calls lies in device buffers.  The CPU calls enqueue each time and keeps no graph. */
+    int  (*replay)(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context);
+    void (*graph_free)(struct device *d, struct graph *g);
     /* parts: matrices of the same n_cols whose outputs are concatenated (q, k, v; gate, up). */
     int  (*matrix_pack)(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
     void (*matrix_free)(struct device *d, struct matrix *m);

@@ -1,0 +1,208 @@
+#include "core/forward.h"
+
+#include "core/err.h"
+#include "core/mem.h"
+
+static int take_floats(struct forward *f, float **p, size_t rows, size_t n, const char *what)
+{
+    return memory_take(f->mem, MEMORY_BUFFERS, (void **)p, rows * n * sizeof(float), what);
+}
+
+static int open_rows(struct forward *f, const struct model_shape *s, bool k_plain)
+{
+    const size_t rows = (size_t)f->max_rows, lanes = (size_t)f->max_lanes;
+    const size_t pairs = (size_t)s->head_dim / 2, attn = (size_t)(s->n_heads * s->head_dim);
+    TRY(take_floats(f, &f->hidden, rows, (size_t)s->hidden, "hidden"), "buffers");
+    TRY(take_floats(f, &f->normed, rows, (size_t)s->hidden, "normed"), "buffers");
+    TRY(take_floats(f, &f->qkv, rows, (size_t)shape_qkv(s), "qkv"), "buffers");
+    TRY(take_floats(f, &f->attn, rows, attn, "attention output"), "buffers");
+    TRY(take_floats(f, &f->gate_up, rows, 2 * (size_t)s->ffn, "gate, up"), "buffers");
+    TRY(take_floats(f, &f->act, rows, (size_t)s->ffn, "activation"), "buffers");
+    TRY(take_floats(f, &f->cosine, rows, pairs, "cosine"), "buffers");
+    TRY(take_floats(f, &f->sine, rows, pairs, "sine"), "buffers");
+    if (k_plain) TRY(take_floats(f, &f->k_plain, rows, (size_t)(s->n_kv_heads * s->head_dim), "plain k"), "buffers");
+    TRY(take_floats(f, &f->final, lanes, (size_t)s->hidden, "final hidden"), "buffers");
+    TRY(take_floats(f, &f->logits, lanes, (size_t)s->vocab, "logits"), "buffers");
+    TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->tally, lanes * sizeof(int64_t), "tally"), "buffers");
+    TRY(table_open(f->mem, MEMORY_BUFFERS, &f->rows, rows * sizeof(struct row), "rows"), "buffers");
+    return table_open(f->mem, MEMORY_BUFFERS, &f->attend, rows * sizeof(struct attend_row), "attention rows");
+}
+
+static int open_lists(struct forward *f, const struct model_shape *s, const struct forward_options *o)
+{
+    const size_t lists = (size_t)f->max_lanes * (size_t)s->n_kv_heads;
+    const int block = f->lanes->min_block_size ? f->lanes->min_block_size : KV_TILE;
+    f->max_score_blocks = (o->max_context + block - 1) / block;
+    f->mass_blocks = f->max_score_blocks;
+    f->lists.max_blocks = o->max_blocks;
+    TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->lists.blocks, lists * (size_t)o->max_blocks * sizeof(int32_t), "block lists"),
+        "buffers");
+    TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->lists.count, lists * sizeof(int32_t), "block counts"), "buffers");
+    TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->lists.tokens, lists * sizeof(int32_t), "token counts"), "buffers");
+    return take_floats(f, &f->scores, lists, (size_t)f->max_score_blocks, "block scores");
+}
+
+static int open_mass(struct forward *f, const struct model_shape *s, const struct forward_options *o)
+{
+    const size_t lanes = (size_t)f->max_lanes, heads = lanes * (size_t)s->n_heads;
+    const size_t mass_bytes = heads * (size_t)f->mass_blocks * sizeof(double), attn = (size_t)(s->n_heads * s->head_dim);
+    if (o->mass || f->lanes->any_oracle) {
+        TRY(memory_take(f->mem, MEMORY_MEASURES, (void **)&f->mass, mass_bytes, "block mass"), "measures");
+        TRY(memory_take(f->mem, MEMORY_MEASURES, (void **)&f->stale, heads * sizeof(double), "stale mass"), "measures");
+        TRY(table_open(f->mem, MEMORY_MEASURES, &f->mass_rows, lanes * sizeof(struct mass_row), "mass rows"), "measures");
+    }
+    if (!o->parts) return 0;
+    TRY(memory_take(f->mem, MEMORY_MEASURES, (void **)&f->mass_dense, mass_bytes + heads * sizeof(double), "dense mass"), "measures");
+    TRY(memory_take(f->mem, MEMORY_MEASURES, (void **)&f->attn_select, lanes * attn * sizeof(float), "parts"), "measures");
+    TRY(memory_take(f->mem, MEMORY_MEASURES, (void **)&f->attn_cache, lanes * attn * sizeof(float), "parts"), "measures");
+    TRY(table_open(f->mem, MEMORY_MEASURES, &f->select_rows, lanes * sizeof(struct attend_row), "parts rows"), "measures");
+    TRY(table_open(f->mem, MEMORY_MEASURES, &f->cache_rows, lanes * sizeof(struct attend_row), "parts rows"), "measures");
+    return table_open(f->mem, MEMORY_MEASURES, &f->dense_mass_rows, lanes * sizeof(struct mass_row), "parts rows");
+}
+
+int forward_open(struct forward *f, const struct weights *w, struct memory *mem, struct lane_table *lanes, struct kv_cache *kv,
+                 const struct forward_options *o)
+{
+    *f = (struct forward){ .w = w, .mem = mem, .lanes = lanes, .kv = kv, .max_rows = o->max_rows, .max_lanes = o->max_lanes };
+    const struct model_shape *s = &w->model->shape;
+    TRY(open_rows(f, s, o->k_plain), "forward");
+    TRY(open_lists(f, s, o), "forward");
+    TRY(open_mass(f, s, o), "forward");
+    const size_t n = (size_t)lanes->n_lanes * sizeof(struct lane_params);
+    TRY(memory_take(mem, MEMORY_BUFFERS, (void **)&f->params, n, "lane params"), "forward");
+    if (mem->dry) return 0;
+    TRY(mem->be->upload(mem->dev, f->params, lanes->params, n), "forward");
+    return mem->be->reserve(mem->dev, s, o->max_rows, o->max_context);
+}
+
+void forward_close(struct forward *f)
+{
+    if (!f->mem || f->mem->dry) {
+        *f = (struct forward){ 0 };
+        return;
+    }
+    void *const owned[] = { f->hidden, f->normed, f->qkv, f->attn, f->gate_up, f->act, f->cosine, f->sine, f->k_plain, f->final,
+                            f->logits, f->tally, f->lists.blocks, f->lists.count, f->lists.tokens, f->scores, f->mass, f->stale,
+                            f->mass_dense, f->attn_select, f->attn_cache, f->params };
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) f->mem->be->release(f->mem->dev, owned[i]);
+    struct table *const tables[] = { &f->rows, &f->attend, &f->mass_rows, &f->select_rows, &f->cache_rows, &f->dense_mass_rows };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) table_close(f->mem, tables[i]);
+    *f = (struct forward){ 0 };
+}
+
+static int product(struct forward *f, int n_rows, const struct matrix *m, const float *x, const float *bias, const float *residual,
+                   float *y)
+{
+    const struct product_args a = { .n_rows = n_rows, .w = m, .x = x, .bias = bias, .residual = residual, .y = y };
+    return f->w->be->product(f->w->dev, &a);
+}
+
+static int norm(struct forward *f, int n_rows, const float *x, const float *weight, float *out)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    const struct norm_args a = { .n_rows = n_rows, .n = s->hidden, .x = x, .weight = weight, .eps = s->rms_eps, .out = out };
+    return f->w->be->norm(f->w->dev, &a);
+}
+
+/* q, k, v of all rows, rotated; k and v in their caches. */
+static int layer_qkv(struct forward *f, const struct pass *p, int layer)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    const struct layer_weights *l = &f->w->layers[layer];
+    TRY(norm(f, p->n_rows, f->hidden, l->attn_norm, f->normed), "norm");
+    TRY(product(f, p->n_rows, l->qkv, f->normed, l->qkv_bias, NULL, f->qkv), "qkv");
+    const struct rope_append_args a = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev, .lanes = f->params,
+                                        .qkv = f->qkv, .q_norm = l->q_norm, .k_norm = l->k_norm, .eps = s->rms_eps,
+                                        .cosine = f->cosine, .sine = f->sine, .style = s->rope.style,
+                                        .k_plain = p->spread ? f->k_plain : NULL, .kv = f->kv, .seed = f->seed };
+    TRY(f->w->be->rope_append(f->w->dev, &a), "rope and append");
+    if (!p->spread) return 0;
+    const struct spread_args spread = { .n_rows = p->n_rows, .n_heads = s->n_heads, .n_kv_heads = s->n_kv_heads, .head_dim = s->head_dim,
+                                        .rows = f->rows.dev, .k_plain = f->k_plain, .qkv = f->qkv,
+                                        .state = p->spread + (size_t)layer * 4 * (size_t)(s->n_kv_heads * s->head_dim) };
+    return f->w->be->spread(f->w->dev, &spread);
+}
+
+static int block_mass(struct forward *f, int layer, int n_rows, const struct table *rows, double *mass, double *stale)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    const struct block_mass_args a = { .n_rows = n_rows, .layer = layer, .n_heads = s->n_heads, .rows = rows->dev, .qkv = f->qkv,
+                                       .qkv_stride = shape_qkv(s), .mass_blocks = f->mass_blocks, .kv = f->kv, .mass = mass,
+                                       .stale = stale };
+    return n_rows ? f->w->be->block_mass(f->w->dev, &a) : 0;
+}
+
+static int attend(struct forward *f, int layer, int n_rows, const struct table *rows, const struct block_lists *lists, float *out)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    const struct attend_args a = { .n_rows = n_rows, .layer = layer, .n_heads = s->n_heads, .rows = rows->dev, .qkv = f->qkv,
+                                   .qkv_stride = shape_qkv(s), .kv = f->kv, .lists = lists, .out = out };
+    return n_rows ? f->w->be->attend(f->w->dev, &a) : 0;
+}
+
+static int layer_select(struct forward *f, const struct pass *p, int layer)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    const struct backend *be = f->w->be;
+    TRY(block_mass(f, layer, p->n_mass_rows, &f->mass_rows, f->mass, f->stale), "block mass");
+    const struct select_args select = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev,
+                                        .lanes = f->params, .sets = f->lanes->sets, .qkv = f->qkv, .kv = f->kv, .mass = f->mass,
+                                        .mass_blocks = f->mass_blocks, .seed = f->seed, .lists = &f->lists, .scores = f->scores,
+                                        .max_score_blocks = f->max_score_blocks };
+    TRY(be->select(f->w->dev, &select), "select");
+    const struct tally_args tally = { .n_rows = p->n_rows, .n_kv_heads = s->n_kv_heads, .layer = layer, .lists = &f->lists,
+                                      .total = f->tally };
+    TRY(be->tally(f->w->dev, &tally), "tally");
+    const struct keys_commit_args commit = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .n_sets = f->lanes->n_sets,
+                                             .rows = f->rows.dev, .sets = f->lanes->sets, .qkv = f->qkv, .kv = f->kv };
+    return be->keys_commit(f->w->dev, &commit);
+}
+
+static int layer_parts(struct forward *f, const struct pass *p, int layer)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    double *stale = f->mass_dense + (size_t)f->max_lanes * (size_t)s->n_heads * (size_t)f->mass_blocks;
+    TRY(attend(f, layer, p->n_parts_rows, &f->select_rows, &f->lists, f->attn_select), "attention through the lane's blocks");
+    TRY(attend(f, layer, p->n_parts_rows, &f->cache_rows, NULL, f->attn_cache), "attention over the lane's cache");
+    return block_mass(f, layer, p->n_parts_rows, &f->dense_mass_rows, f->mass_dense, stale);
+}
+
+static int layer_mlp(struct forward *f, const struct pass *p, int layer)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    const struct layer_weights *l = &f->w->layers[layer];
+    TRY(product(f, p->n_rows, l->o, f->attn, NULL, f->hidden, f->hidden), "o");
+    TRY(norm(f, p->n_rows, f->hidden, l->ffn_norm, f->normed), "norm");
+    TRY(product(f, p->n_rows, l->gate_up, f->normed, NULL, NULL, f->gate_up), "gate, up");
+    const struct swiglu_args a = { .n_rows = p->n_rows, .n = s->ffn, .gate_up = f->gate_up, .out = f->act };
+    TRY(f->w->be->swiglu(f->w->dev, &a), "swiglu");
+    return product(f, p->n_rows, l->down, f->act, NULL, f->hidden, f->hidden);
+}
+
+static int layer_pass(struct forward *f, const struct pass *p, int layer)
+{
+    TRY(layer_qkv(f, p, layer), "qkv");
+    if (p->last_kv_only && layer == f->w->model->shape.n_layers - 1) return 0;
+    if (p->sparse) TRY(layer_select(f, p, layer), "select");
+    TRY(attend(f, layer, p->n_rows, &f->attend, p->sparse ? &f->lists : NULL, f->attn), "attend");
+    if (p->n_parts_rows) TRY(layer_parts(f, p, layer), "parts");
+    TRY(layer_mlp(f, p, layer), "mlp");
+    return p->measure ? p->measure(p->context, layer) : 0;
+}
+
+int forward_pass(struct forward *f, const struct pass *p)
+{
+    const struct model_shape *s = &f->w->model->shape;
+    const struct backend *be = f->w->be;
+    const struct embed_args embed = { .n_rows = p->n_rows, .hidden = s->hidden, .rows = f->rows.dev, .tokens = f->tokens,
+                                      .embedding = f->w->embedding, .out = f->hidden };
+    TRY(be->embed(f->w->dev, &embed), "embedding");
+    const struct angles_args angles = { .n_rows = p->n_rows, .n_pairs = s->head_dim / 2, .rows = f->rows.dev,
+                                        .frequency = f->w->rope_frequency, .attention_factor = s->rope.attention_factor,
+                                        .cosine = f->cosine, .sine = f->sine };
+    TRY(be->angles(f->w->dev, &angles), "angles");
+    for (int layer = 0; layer < s->n_layers; layer++) TRY(layer_pass(f, p, layer), "layer %d", layer);
+    if (p->n_logit_rows == 0) return 0;
+    TRY(norm(f, p->n_logit_rows, f->hidden + (size_t)p->logit_row * (size_t)s->hidden, f->w->output_norm, f->final), "final norm");
+    return product(f, p->n_logit_rows, f->w->output, f->final, NULL, NULL, f->logits);
+}

@@ -1,0 +1,86 @@
+#include "experiments/session.h"
+
+#include "core/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int complain(int status)
+{
+    fprintf(stderr, "resa: error: %s\n", fail_text());
+    return status;
+}
+
+static const struct backend *backend_find(const char *name)
+{
+    for (int i = 0; backends[i]; i++)
+        if (strcmp(backends[i]->name, name) == 0) return backends[i];
+    return NULL;
+}
+
+static int check_selectors(const struct plan *plan, const struct backend *be)
+{
+    for (int i = 0; i < plan->runs[0].n_lanes; i++) {
+        const struct lane_spec *l = &plan->runs[0].lanes[i];
+        if (!be->selects[l->selector]) return fail("device: %s has no operation for the selector of lane %s", be->name, l->name);
+    }
+    return 0;
+}
+
+int session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev)
+{
+    const struct config *c = &plan->config;
+    const struct backend *cuda = backend_find("cuda"), *cpu = backend_find("cpu");
+    *be = c->device == DEVICE_CPU ? cpu : cuda;
+    if (c->device == DEVICE_CUDA && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
+    if (c->device == DEVICE_AUTO && (!cuda || cuda->open(dev, 0) != 0)) *be = cpu;
+    if (!*dev) TRY((*be)->open(dev, c->device_index), "device: %s", c->device_text);
+    return check_selectors(plan, *be);
+}
+
+int session_open(struct session *s, const char *config, int n_overrides, char *const *overrides)
+{
+    struct config c = { 0 };
+    *s = (struct session){ 0 };
+    int rc = config_open(&c, config, n_overrides, overrides);
+    if (rc == 0) rc = config_open_model(&c, &s->model);
+    if (rc == 0) {
+        rc = plan_open(&s->plan, &c, &s->model);
+        if (rc == 0) return EXIT_OK;
+        if (config_n_errors(&s->plan.config) > 0) {
+            config_print_errors(&s->plan.config, stderr);
+            return EXIT_USAGE;
+        }
+        return complain(EXIT_USAGE);
+    }
+    const int n_errors = config_n_errors(&c);
+    if (n_errors > 0)
+        config_print_errors(&c, stderr);
+    else
+        complain(EXIT_USAGE);
+    config_close(&c);
+    return EXIT_USAGE;
+}
+
+static int open_device(struct session *s, int argc, char *const *argv)
+{
+    TRY(session_pick_backend(&s->plan, &s->be, &s->dev), "%s", s->plan.config.path);
+    TRY(provenance_open(&s->provenance, argc, argv), "provenance");
+    snprintf(s->provenance.device, sizeof s->provenance.device, "%s", s->be->name);
+    TRY(s->be->describe(s->dev, s->provenance.isa, sizeof s->provenance.isa), "device");
+    return weights_open(&s->weights, s->be, s->dev, &s->model);
+}
+
+int session_open_device(struct session *s, int argc, char *const *argv)
+{
+    return open_device(s, argc, argv) == 0 ? EXIT_OK : complain(EXIT_FAILED);
+}
+
+void session_close(struct session *s)
+{
+    weights_close(&s->weights);
+    if (s->be) s->be->close(s->dev);
+    provenance_close(&s->provenance);
+    plan_close(&s->plan);
+    model_close(&s->model);
+}

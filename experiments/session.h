@@ -1,0 +1,31 @@
+/* experiments/session.h: what every command that works on a config opens: the config, its model, the plan, and for a run the
+ * device with the model's weights on it. */
+#ifndef EXPERIMENTS_SESSION_H
+#define EXPERIMENTS_SESSION_H
+
+#include "core/plan.h"
+#include "core/provenance.h"
+#include "core/weights.h"
+
+struct session {
+    struct model model;
+    struct plan plan;
+    const struct backend *be;
+    struct device *dev;
+    struct weights weights;
+    struct provenance provenance;
+};
+
+/* Exit status: EXIT_OK, or the message is printed and the status returned (EXIT_USAGE for what the config says wrong). */
+int  session_open(struct session *s, const char *config, int n_overrides, char *const *overrides);
+int  session_open_device(struct session *s, int argc, char *const *argv);
+void session_close(struct session *s);
+
+/* The back end that the config's `device` names, opened; fails where this machine or this build has none, or where it lacks an
+ * operation that a selector of the plan needs. */
+int  session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev);
+
+/* "error: text" on stderr; returns status. */
+int  complain(int status);
+
+#endif
