@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { NOBODY = -1 };
+enum { NOBODY = -1, MIN_SYMBOLS = 1024 };
 
 struct bpe_symbol { /* a token of the piece in the making */
     int32_t id;
@@ -146,13 +146,13 @@ static void consider(const struct bpe *b, struct bpe_work *w, size_t *n_heap, ui
 static int work_reserve(struct bpe_work *w, size_t n)
 {
     if (w->max_symbols >= n) return 0;
-    const size_t max = n < 256 ? 256 : n + n / 2;
+    const size_t max = n < MIN_SYMBOLS ? MIN_SYMBOLS : n; /* nearly all pieces are short */
     mem_free(w->symbols);
     mem_free(w->heap);
     *w = (struct bpe_work){ 0 };
     if (MEM_NEW(&w->symbols, max, "pieces being merged") != 0) return -1;
-    /* At most one candidate for each pair at the start and two for each join: fewer than 3 for each byte. */
-    if (MEM_NEW(&w->heap, 3 * max, "pieces being merged") != 0) return -1;
+    /* n - 1 candidates at the start; each of at most n - 1 joins takes one out and puts at most two in. */
+    if (MEM_NEW(&w->heap, 2 * max, "pieces being merged") != 0) return -1;
     w->max_symbols = max;
     return 0;
 }

@@ -37,7 +37,7 @@ struct bpe {
 struct bpe_work {
     struct bpe_symbol *symbols; /* owned */
     struct bpe_candidate *heap; /* owned */
-    size_t max_symbols, max_heap;
+    size_t max_symbols;
 };
 
 struct bpe_output {

@@ -55,8 +55,11 @@ void pretokenizer_close(struct pretokenizer *p)
     *p = (struct pretokenizer){ 0 };
 }
 
+enum { MATCH_STEPS = 10000000, MATCH_STEPS_PER_BYTE = 16 };
+
 struct cutting {
     const struct pretokenizer *p;
+    pcre2_match_context *context;
     pcre2_match_data *matches[PRETOKENIZER_MAX_SPLITS];
     int (*piece)(void *user, struct str_view bytes);
     void *user;
@@ -79,7 +82,7 @@ static int cut(const struct cutting *c, size_t stage, struct str_view text)
     for (size_t at = 0; at < text.n;) {
         /* The text is known to be UTF-8; an empty match cuts nothing. */
         const int rc = pcre2_match(c->p->splits[stage].code, (PCRE2_SPTR)text.at, text.n, at,
-                                   PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, c->matches[stage], NULL);
+                                   PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, c->matches[stage], c->context);
         if (rc == PCRE2_ERROR_NOMATCH) return hand_on(c, stage, text, at, text.n, kind != SPLIT_KEEP);
         if (rc < 0) {
             char why[120] = "";
@@ -98,12 +101,17 @@ int pretokenizer_run(const struct pretokenizer *p, struct str_view text, int (*p
                      void *user)
 {
     struct cutting c = { .p = p, .piece = piece, .user = user };
-    bool ready = true;
+    c.context = pcre2_match_context_create(NULL);
+    bool ready = c.context != NULL;
     for (size_t i = 0; i < p->n_splits; i++) {
         c.matches[i] = pcre2_match_data_create(1, NULL);
         ready = ready && c.matches[i];
     }
+    /* Enough for the known patterns on any text, whose steps grow with its length; one that explodes is stopped. */
+    const size_t steps = MATCH_STEPS + MATCH_STEPS_PER_BYTE * text.n;
+    if (ready) pcre2_set_match_limit(c.context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
     const int rc = ready ? cut(&c, 0, text) : fail("pre-tokenizer: out of memory");
     for (size_t i = 0; i < p->n_splits; i++) pcre2_match_data_free(c.matches[i]);
+    pcre2_match_context_free(c.context);
     return rc;
 }

@@ -68,8 +68,13 @@ static inline void cases_check(const struct tokenizer *t, const char *name)
             if (spelled && json_array_size(ids) == 0) ids = json_array_get(both, 0); /* [] says: the same */
             int32_t *got = NULL;
             size_t n = 0;
-            if (tokenizer_encode(t, text.at, text.n, spelled ? 0 : TOKENIZER_CONTROL, &got, &n) != 0)
-                fail_msg("%s: '%.*s': %s", name, (int)text.n, text.at, fail_text());
+            const int rc = tokenizer_encode(t, text.at, text.n, spelled ? 0 : TOKENIZER_CONTROL, &got, &n);
+            if (json_is_null(both)) { /* it has a byte that the vocabulary has no token for */
+                assert_int_equal(rc, -1);
+                assert_non_null(strstr(fail_text(), "the vocabulary has no token for it"));
+                continue;
+            }
+            if (rc != 0) fail_msg("%s: '%.*s': %s", name, (int)text.n, text.at, fail_text());
             cases_same(name, text, got, n, ids);
             mem_free(got);
         }

@@ -175,6 +175,18 @@ def from_gguf(path):
     return tok, meta["tokenizer.chat_template"]
 
 
+def byte_characters():
+    own = [b for b in range(256) if 0x21 <= b <= 0x7E or 0xA1 <= b <= 0xAC or b >= 0xAE]
+    others = [b for b in range(256) if b not in own]
+    return {**{b: chr(b) for b in own}, **{b: chr(256 + i) for i, b in enumerate(others)}}
+
+
+def has_all_bytes(tok, text):
+    """The library drops a byte that the vocabulary has no token for; a text with such a byte has no ids."""
+    characters = byte_characters()
+    return all(tok.token_to_id(characters[b]) is not None for b in set(text.encode()))
+
+
 def encode(tok, text, control):
     tok.encode_special_tokens = not control  # True: a marker in the text is spelled out
     return tok.encode(text, add_special_tokens=False).ids
@@ -218,9 +230,11 @@ def main():
             cases["ids"] = {k: v for k, v in old["ids"].items() if k not in KINDS}
             cases["chat_ids"] = old["chat_ids"]
     for name, tok in toks.items():
-        # two lists for each text: markers as control tokens, markers as text ([] where that is the same)
-        pairs = [(encode(tok, t, True), encode(tok, t, False)) for t in texts]
-        cases["ids"][name] = [[a, [] if a == b else b] for a, b in pairs]
+        # two lists for each text: markers as control tokens, markers as text ([] where that is the same); null: no ids
+        cases["ids"][name] = []
+        for text in texts:
+            a, b = encode(tok, text, True), encode(tok, text, False)
+            cases["ids"][name].append([a, [] if a == b else b] if has_all_bytes(tok, text) else None)
     with open(path, "w") as f:
         f.write(json.dumps(cases, separators=(",", ":")).replace("]],[[", "]],\n[[") + "\n")
 
