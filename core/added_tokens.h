@@ -17,6 +17,7 @@ struct added_token {
 struct added_tokens {
     struct added_token *sorted; /* owned [n], ascending by bytes, no text twice */
     size_t n;
+    bool begins[256];           /* whether a token begins with this byte */
 };
 
 /* Copies and sorts list [n]; fails if a text is empty or comes twice. */

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { BPE_MAX_PIECE_BYTES = 1 << 30 };
+
 struct bpe_token {
     struct str_view bytes; /* what the token stands for, not in the byte alphabet; borrowed for the life of the bpe */
     int32_t id;
@@ -27,7 +29,7 @@ struct bpe {
     size_t n_words;          /* a power of two */
     struct bpe_pair *pairs;  /* owned [n_pairs]: hash table from (left, right) */
     size_t n_pairs;          /* a power of two */
-    int32_t byte_id[256];    /* the token of each single byte */
+    int32_t byte_id[256];    /* the token of each single byte; -1: the vocabulary has none */
     bool whole_first;        /* a piece that is a token as it stands is not merged ("ignore_merges" of Llama 3) */
 };
 
@@ -35,7 +37,7 @@ struct bpe {
 struct bpe_work {
     struct bpe_symbol *symbols; /* owned */
     struct bpe_candidate *heap; /* owned */
-    size_t max_symbols, max_heap;
+    size_t max_symbols;
 };
 
 struct bpe_output {
@@ -43,14 +45,16 @@ struct bpe_output {
     size_t n, max;
 };
 
-/* tokens [n]: every token that text can be merged to; all 256 single bytes must be among them. */
+/* tokens [n]: every token that text can be merged to; fails if two are the same bytes.  n_merges: how many will be added. */
 int bpe_open(struct bpe *b, const struct bpe_token *tokens, size_t n, size_t n_merges);
-/* The merge of rank `rank`: its two halves and their join must be tokens.  The same pair again: the later rank holds. */
-int bpe_add_merge(struct bpe *b, uint32_t rank, struct str_view left, struct str_view right);
+/* The merge of rank `rank`: the first n_left bytes of both and the rest.  The two halves and their join must be tokens.
+ * The same pair again: the later rank holds. */
+int bpe_add_merge(struct bpe *b, uint32_t rank, struct str_view both, size_t n_left);
 void bpe_close(struct bpe *b);
 
 int32_t bpe_find(const struct bpe *b, struct str_view bytes); /* the token of exactly these bytes; -1: none */
-int bpe_encode(const struct bpe *b, struct str_view piece, struct bpe_work *w, struct bpe_output *out); /* appends */
+/* Appends the tokens of piece; fails at a byte without a token, which could only be lost. */
+int bpe_encode(const struct bpe *b, struct str_view piece, struct bpe_work *w, struct bpe_output *out);
 void bpe_work_close(struct bpe_work *w);
 int bpe_output_add(struct bpe_output *out, int32_t id);
 

@@ -17,10 +17,10 @@ struct tokenizer;
 
 struct chat_format {
     const char *name;           /* as in configs */
-    const char *family;         /* "smollm2" or "qwen" */
+    const char *family;         /* another name: whichever of the family the model's own template is; NULL: none */
     const char *default_system; /* the system message of a conversation that has none; NULL: none is added */
-    const char *recognised_by;  /* text that a template of this format holds */
-    bool thinks;                /* Qwen3: see chat_render() */
+    const char *recognised_by;  /* text that a template of this format holds, and no earlier one of the table */
+    bool thinks;                /* replies have a thinking part, see chat_render() */
 };
 
 struct chat_message {
@@ -28,16 +28,16 @@ struct chat_message {
     struct str_view content;
 };
 
-/* The format called name for this tokenizer; NULL after fail() with the names there are.  A family's name ("qwen")
- * means the member recognised in the model's template, else the family's first in the table. */
+/* The format called name (smollm2, qwen2.5, qwen2, qwen3; qwen: the one of these three that was recognised in t's
+ * template); NULL after fail(). */
 const struct chat_format *chat_format_find(const struct tokenizer *t, const char *name);
 
-/* Which named format a model's own template is; NULL if none (or if the template is NULL). */
+/* Which format a model's own template is; NULL if none of them (or if the template is NULL). */
 const struct chat_format *chat_format_recognise(const char *chat_template);
 
-/* The conversation as ids (as tokenizer_encode() gives them; no bos is put before).  with_reply: ends with the
- * opening of the assistant's reply.  Qwen3: thinking (up to </think>) of earlier replies is dropped; a reply that ends the
- * conversation is given its thinking part, empty if it has none. */
+/* The conversation as ids (the caller frees them with mem_free(); no bos is put before).  with_reply: ends with the opening
+ * of the assistant's reply.  Qwen3: the thinking (up to </think>) of replies before the last user message is left out; a
+ * reply that ends the conversation is given a thinking part, empty if it has none. */
 int chat_render(const struct tokenizer *t, const struct chat_format *f, const struct chat_message *messages,
                 size_t n_messages, bool with_reply, int32_t **ids, size_t *n_ids);
 

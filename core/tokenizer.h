@@ -5,7 +5,8 @@
  * pairwise, lowest rank first.  The same ids as Hugging Face's `tokenizers` library.
  *
  * Any bytes can be encoded.  Where they are not UTF-8, each maximal run of stray bytes is a piece of its own and each
- * valid stretch is encoded as if it stood alone; without NFC, decoding gives every byte back.
+ * valid stretch is encoded as if it stood alone; without NFC, decoding gives every byte back.  A byte that the vocabulary
+ * has no token for is an error, not a loss (SmolLM2 has none for 21 bytes, most of which no UTF-8 text holds).
  *
  * A marker in the text becomes its control token only under TOKENIZER_CONTROL; else it is spelled out like any text, so
  * that no content can pose as the template's own markers (core/chat.h).
@@ -41,7 +42,7 @@ enum { TOKENIZER_MAX_TOKENS = 1 << 22, TOKENIZER_DIGEST_CHARS = 64 };
 
 /* What a model file says of its tokenizer; everything is borrowed and copied by tokenizer_open(). */
 struct tokenizer_source {
-    const char *name;              /* for messages: the file */
+    const char *name;              /* put before every message: the file; NULL: nothing */
     const char *model;             /* "gpt2", that is byte-level BPE; any other is refused */
     const char *pre;               /* a name that pretokenizer_plan_find() knows, such as "smollm" */
     size_t n_tokens;               /* the vocabulary: ids 0 .. n_tokens-1 */
@@ -50,7 +51,7 @@ struct tokenizer_source {
     size_t n_merges;
     const struct str_view *merges; /* [n_merges] "left right", in rank order */
     int bos_id, eos_id;            /* -1: none */
-    int add_bos;                   /* 1: prompts begin with bos_id */
+    int add_bos;                   /* 1: prompts begin with bos_id; 0: not; -1: as is usual for `pre` */
     const char *chat_template;     /* NULL: none; used only to recognise one of the named formats (core/chat.h) */
 };
 
@@ -73,7 +74,7 @@ struct tokenizer {
 /* Both need a zeroed struct; after a failure tokenizer_close() is still the caller's. */
 int tokenizer_open(struct tokenizer *t, const struct tokenizer_source *src);
 int tokenizer_open_json(struct tokenizer *t, const char *folder); /* tokenizer.json and, if there, tokenizer_config.json */
-/* As tokenizer_open(), but with the pre-tokenizer described by plan instead of the one that src->pre names. */
+/* As tokenizer_open(), but with the pre-tokenizer described by plan (NULL: the one that src->pre names). */
 int tokenizer_open_plan(struct tokenizer *t, const struct tokenizer_source *src, const struct pretokenizer_plan *plan);
 void tokenizer_close(struct tokenizer *t); /* accepts a zeroed, half-opened or closed struct */
 
