@@ -20,11 +20,21 @@
 
 struct yaml_node;
 
-enum { CONFIG_NAME_MAX = 64, CONFIG_ALL = 0, CONFIG_DEFAULT_START = -1, MAX_RUNS = 10000 };
+enum { CONFIG_ALL = 0, CONFIG_DEFAULT_START = -1, MAX_RUNS = 10000 };
+
+/* Names as in configs, NULL-terminated. */
+extern const char *const experiment_names[];
+extern const char *const selector_names[]; /* by enum selector_id; "dense" is lane 0's alone */
+extern const char *const metric_names[];   /* bit 1 << index is enum metric */
+extern const char *const follow_names[];   /* by enum follow */
 
 enum config_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
 enum prompt_kind { PROMPT_FILE, PROMPT_TEXT, PROMPT_CHAT, PROMPT_IDS, PROMPT_RANDOM };
+
+struct config_message {
+    const char *role, *content;    /* borrowed from the tree */
+};
 
 /* Where the tokens come from.  Which member is used follows from kind; the others are NULL or 0. */
 struct config_prompt {
@@ -36,10 +46,10 @@ struct config_prompt {
     uint64_t *random_seeds;        /* random: one source for each [n_random_seeds] */
     int n_random_seeds;
     const char *chat_format;       /* chat: the named format, "auto" where the model's is to be used */
-    const char **roles, **messages; /* chat: [n_messages] */
+    struct config_message *messages; /* chat: [n_messages] */
     int n_messages;
     int windows;                   /* 0: none; else the number of disjoint excerpts */
-    struct diag_mark at;
+    struct diag_mark at, source_at; /* of the section, and of the source in it */
 };
 
 /* One combination of the run axes. */
@@ -56,7 +66,7 @@ struct config_point {
 /* One combination of a family's axes: a lane before cache_of is resolved against the other lanes. */
 struct config_lane {
     int family;                    /* index into config.family_names */
-    int selector;                  /* enum selector_id */
+    int selector;                  /* enum selector_id - SELECT_MINMAX, that is the index into selector_names + 1 */
     double sparsity;
     int block_size, local_blocks, min_blocks, interval, dense_layers, phase, dense_until, equal_bytes;
     double perturb;
@@ -67,9 +77,9 @@ struct config_lane {
 struct config {
     char *path;                    /* as given */
     char *folder;                  /* of the config file; paths in a config are relative to it */
-    char name[CONFIG_NAME_MAX];    /* results go to results/NAME */
-    char experiment[CONFIG_NAME_MAX]; /* "drift"; which kinds exist is the experiments' matter */
-    struct diag_mark experiment_at, model_at, device_at;
+    const char *name;              /* results go to results/NAME; borrowed from the tree */
+    int experiment;                /* index into experiment_names */
+    struct diag_mark experiment_at, model_at, device_at, decode_at;
 
     bool is_synthetic;
     struct synthetic_spec synthetic;
@@ -77,7 +87,7 @@ struct config {
 
     enum config_device device;
     int device_index;              /* cuda:N; 0 where it was not given */
-    char device_text[32];          /* as written */
+    const char *device_text;       /* as written; borrowed from the tree */
 
     struct config_prompt prompt;
     struct config_point *points;   /* owned [n_points] */

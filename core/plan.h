@@ -49,12 +49,20 @@ struct plan {
     struct config config;          /* owned */
     struct run_plan *runs;         /* owned [n_runs] */
     int n_runs;
-    struct plan_store *store;      /* owned: token streams, lanes, reasons */
+    char **warnings;               /* borrowed from the store [n_warnings]: lanes that allow_equal let through */
+    int n_warnings;
+    struct plan_store *store;      /* owned: token streams, lanes, prices */
 };
 
-/* model has been opened from config->model; both must outlive the plan. Takes the config over (its close is the plan's). */
+/* model has been opened by config_open_model(); it must outlive the plan.  Takes the config over, also where it fails: the
+ * config is zeroed, and its close is plan_close().  What is wrong with the config goes to p->config.diag as in
+ * config_open(): config_n_errors(&p->config) is above 0 (exit status 2). */
 int  plan_open(struct plan *p, struct config *config, const struct model *model);
-void plan_close(struct plan *p);
+void plan_close(struct plan *p);   /* safe on a zeroed, half-opened or closed plan */
+
+/* Prices every run anew, with what a back end says of itself; plan_open() does it with the defaults of plan_cost.h. */
+struct cost_inputs;
+int  plan_price(struct plan *p, const struct model *model, const struct cost_inputs *inputs);
 int  plan_print(const struct plan *p, const struct model *model, FILE *out); /* for `resa plan` */
 int  plan_write_yaml(const struct plan *p, FILE *out);                       /* plan.yaml: every default written out, the runs listed */
 

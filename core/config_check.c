@@ -1,0 +1,84 @@
+/* What no single row of a table can check: keys of a lane together, and of lanes and runs. */
+#include "core/config_read.h"
+#include "core/plan.h"
+
+#include <string.h>
+
+static bool is_probe(const struct config_lane *l)
+{
+    return strcmp(l->cache_of, "own") != 0;
+}
+
+static int refuse(struct config *c, const struct config_lane *l, const char *key, const char *why)
+{
+    return diag_add(&c->diag, config_lane_at(l, key), "lanes.%s.%s: %s", c->family_names[l->family], key, why);
+}
+
+/* The first thing that is wrong with a lane; 0 if nothing is. */
+static int check_lane(struct config *c, const struct config_lane *l)
+{
+    if (is_probe(l)) {
+        if (l->interval > 0) return refuse(c, l, "interval", "a probe (cache_of) has no cache of its own to rectify");
+        if (l->phase > 0) return refuse(c, l, "phase", "a probe (cache_of) is never rectified");
+        if (l->dense_until > 0) return refuse(c, l, "dense_until", "a probe (cache_of) has no cache of its own to copy to");
+        if (l->perturb > 0) return refuse(c, l, "perturb", "a probe (cache_of) keeps no K and V to put noise on");
+    }
+    if (l->equal_bytes > 0 && l->interval > 0)
+        return refuse(c, l, "equal_bytes", "stands for an interval and cannot be given with one");
+    if (l->phase > 0 && l->phase >= l->interval)
+        return refuse(c, l, "phase", l->interval > 0 ? "must be less than interval" : "means nothing without an interval");
+    return 0;
+}
+
+void config_check_lanes(struct config *c)
+{
+    int refused = -1; /* one error a family: its other lanes would say the same */
+    for (int i = 0; i < c->n_lanes; i++)
+        if (c->lanes[i].family != refused && check_lane(c, &c->lanes[i]) != 0) refused = c->lanes[i].family;
+}
+
+static bool seeds_matter(const struct config *c, const struct config_point *p)
+{
+    if (p->follow != FOLLOW_TEXT && p->temperature > 0) return true;
+    for (int i = 0; i < c->n_lanes; i++)
+        if (c->lanes[i].selector + SELECT_MINMAX == SELECT_RANDOM || c->lanes[i].perturb > 0) return true;
+    return false;
+}
+
+static bool same_but_seed(const struct config_point *a, const struct config_point *b)
+{
+    return a->seed != b->seed && a->prompt_tokens == b->prompt_tokens && a->start == b->start &&
+           a->decode_tokens == b->decode_tokens && a->follow == b->follow && a->temperature == b->temperature &&
+           a->top_p == b->top_p;
+}
+
+static void check_seeds(struct config *c, struct diag_mark at)
+{
+    for (int i = 0; i < c->n_points; i++)
+        for (int k = 0; k < i && !seeds_matter(c, &c->points[i]); k++) {
+            if (!same_but_seed(&c->points[i], &c->points[k])) continue;
+            diag_add(&c->diag, at, "seeds: with follow: %s%s nothing is random, so more than one seed repeats the same run "
+                                   "(unless a lane has selector: random or perturb)",
+                     follow_names[c->points[i].follow], c->points[i].follow == FOLLOW_TEXT ? "" : " and temperature: 0");
+            return;
+        }
+}
+
+void config_check_runs(struct config *c, const struct schema_setting *seeds)
+{
+    for (int i = 0; i < c->n_points; i++) {
+        if (c->points[i].follow == FOLLOW_TEXT && c->points[i].stop_eos) {
+            diag_add(&c->diag, c->decode_at, "decode.stop: eos has no meaning with follow: text, which ends with the text");
+            break;
+        }
+    }
+    for (int i = 0; i < c->n_lanes; i++) {
+        if (c->lanes[i].dense_until == 0) continue;
+        for (int k = 0; k < c->n_points; k++)
+            if (c->points[k].follow == FOLLOW_SELF) {
+                refuse(c, &c->lanes[i], "dense_until", "needs follow: text or reference, not self");
+                return;
+            }
+    }
+    check_seeds(c, seeds->node ? seeds->node->at : (struct diag_mark){ 0 });
+}
