@@ -29,6 +29,14 @@ TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/test_*
 $(BUILD)/%_avx2.o:   CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 
+# The commit and the flags are compiled into one object, which is rebuilt when either text changes.
+COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+$(BUILD)/core/provenance.o: CPPFLAGS += -DRESA_COMMIT='"$(COMMIT)"' -DRESA_FLAGS='"$(strip $(CFLAGS))"'
+$(BUILD)/core/provenance.o: $(BUILD)/commit
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMMIT) $(strip $(CFLAGS))' | cmp -s - $@ || echo '$(COMMIT) $(strip $(CFLAGS))' > $@
+
 all: $(BUILD)/resa
 
 $(LIB): $(OBJ_LIB)
@@ -52,5 +60,5 @@ clean:
 
 -include $(OBJ_LIB:.o=.d) $(TESTS:%=%.d) $(BUILD)/experiments/main.d
 
-.PHONY: all tests clean
+.PHONY: all tests clean FORCE
 .SECONDARY:
