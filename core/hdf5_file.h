@@ -22,7 +22,7 @@ int  hdf5_create(hid_t *file, const char *path);
 int  hdf5_open(hid_t *file, const char *path); /* for reading */
 /* Flushes and closes; after -1 the file is not whole and hdf5_abandon() is due. */
 int  hdf5_close(hid_t *file, const char *path);
-/* Closes a file that is being given up: its last bytes go nowhere, so that a full disk cannot hinder it. */
+/* Empties and closes a file that is being given up and whose name is gone already. */
 void hdf5_abandon(hid_t *file);
 
 /* A dimension: the dataset that is its scale, and its length. */

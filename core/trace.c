@@ -137,12 +137,16 @@ static int late_create(struct trace *t)
 static int trace_create(struct trace *t, const char *path, const struct model *model, const char *config_text)
 {
     const size_t n = strlen(path);
-    TRY(mem_strdup(&t->path, path), "trace");
-    TRY(mem_alloc((void **)&t->part, n + sizeof ".part", 1, "trace"), "trace");
+    TRY(mem_strdup(&t->path, path), "%s", path);
+    TRY(mem_alloc((void **)&t->part, n + sizeof ".part", 1, "trace"), "%s", path);
     memcpy(t->part, path, n);
     memcpy(t->part + n, ".part", sizeof ".part");
-    TRY(hdf5_create(&t->file, t->part), "trace");
+    /* Made by hand first: where HDF5's own creation fails half-way, the file is known to be there and to be ours. */
+    const int fd = open(t->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return fail("%s: cannot create: %s", t->part, strerror(errno));
+    close(fd);
     t->made = true;
+    if (hdf5_create(&t->file, t->part) != 0) return -1;
     TRY(trace_write_head(t->file, t->run, model, t->prov, config_text), "%s", t->part);
     TRY(dims_create(t, t->run), "%s", t->part);
     TRY(trace_write_static(t->file, t->dims, t->run, model), "%s", t->part);
