@@ -82,9 +82,6 @@ const char *const trace_selector_names[N_SELECTORS] = {
 const char *const trace_metric_names[N_TRACE_METRICS] = { "drift", "cache", "attention", "mass",
                                                           "logits", "parts", "heads", "selection" };
 
-static const char *const follow_names[] = {
-    [FOLLOW_TEXT] = "text", [FOLLOW_REFERENCE] = "reference", [FOLLOW_SELF] = "self"
-};
 static const char *const family_names[] = {
     [FAMILY_LLAMA] = "llama", [FAMILY_QWEN2] = "qwen2", [FAMILY_QWEN3] = "qwen3"
 };
