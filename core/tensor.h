@@ -9,8 +9,9 @@
  *
  *     w = fmaf((float)u, scale, minimum),   u an unsigned integer of `bits` bits
  *
- * which equals the file format's own definition to the last bit: in every supported format u * scale is
- * exact in float32 (at most 11 bits of d, 8 of a sub-scale and 6 of u), so the fused form rounds once, as
+ * which equals the file format's own definition to the last bit for every finite d (but for the sign of a
+ * zero: the format's (q - 8) * d may be -0, the fused form gives +0): in every supported format u * scale is
+ * exact in float32 (at most 11 bits of d, 7 of a sub-scale and 6 of u), so the fused form rounds once, as
  * the format's product-then-sum does.  Signed formats become unsigned by moving the offset into minimum
  * (exact as well).                                                                                     */
 #ifndef CORE_TENSOR_H
@@ -42,7 +43,8 @@ struct tensor {
 const struct tensor_format *tensor_format(enum tensor_type type);
 size_t tensor_row_bytes(const struct tensor *t);
 
-/* Row r decoded to f32 [n_cols]; the definition every other decoder is tested against. */
+/* Row r decoded to f32 [n_cols], quantised types by the fused form above; the definition every other decoder
+ * is tested against. */
 void tensor_row(const struct tensor *t, int row, float *out);
 
 /* The parts of a quantised row: u [n_cols], scale and minimum [n_cols / group]. */
