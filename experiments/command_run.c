@@ -132,7 +132,7 @@ static void say_end(struct job *j, int status, int argc, char **argv)
 
 static int open_job(struct job *j, const char *config, int n, char **overrides, int argc, char **argv)
 {
-    char folder[CONFIG_NAME_MAX + 16];
+    char folder[256]; /* a name has at most 64 characters */
     int status = session_open(&j->s, config, n, overrides);
     if (status != EXIT_OK) return status;
     j->experiment = experiment_find(experiment_names[j->s.plan.config.experiment]);
