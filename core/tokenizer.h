@@ -43,13 +43,12 @@ enum { TOKENIZER_MAX_TOKENS = 1 << 22, TOKENIZER_DIGEST_CHARS = 64 };
 
 /* What a model file says of its tokenizer; everything is borrowed and copied by tokenizer_open(). */
 struct tokenizer_source {
-    const char *name;  /* put before every message: the file; NULL: nothing */
-    const char *model; /* "gpt2", that is byte-level BPE; any other is refused */
-    const char *pre;   /* a name that pretokenizer_plan_find() knows, such as "smollm" */
-    size_t n_tokens;   /* the vocabulary: ids 0 .. n_tokens-1 */
-    const struct str_view
-        *tokens;                /* [n_tokens]; normal ones in the byte alphabet (core/byte_level.h), others as text */
-    const int32_t *token_types; /* [n_tokens], enum token_type; NULL: all normal */
+    const char *name;              /* put before every message: the file; NULL: nothing */
+    const char *model;             /* "gpt2", that is byte-level BPE; any other is refused */
+    const char *pre;               /* a name that pretokenizer_plan_find() knows, such as "smollm" */
+    size_t n_tokens;               /* the vocabulary: ids 0 .. n_tokens-1 */
+    const struct str_view *tokens; /* [n_tokens]; normal ones in the byte alphabet, core/byte_level.h */
+    const int32_t *token_types;    /* [n_tokens], enum token_type; NULL: all normal */
     size_t n_merges;
     const struct str_view *merges; /* [n_merges] "left right", in rank order */
     int bos_id, eos_id;            /* -1: none */
