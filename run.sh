@@ -131,7 +131,7 @@ build() {
 }
 
 main() {
-    local config=configs/quickstart.yaml out status=0 results file
+    local config='' out status=0 results file
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
     case ${1-} in
         -h | --help) usage; return 0 ;;
@@ -157,7 +157,7 @@ main() {
     for file in "$@"; do
         [[ $file == *=* ]] || die 2 "not of the form key=value: $file; see --help"
     done
-    config=$(config_path "$config")
+    if [ -n "$config" ]; then config=$(config_path "$config"); else config=configs/quickstart.yaml; fi
 
     setup "$packages_run"
     cd "$root"

@@ -141,13 +141,16 @@ check "without root or sudo it says what to have installed" gives 1 'Neither roo
     env PATH="$scratch/no sudo" MISSING=nettle-dev "$scratch/no sudo/bash" "$run" --setup
 rm -f "$CALLS"
 
+# A caller's folder with a quickstart of its own, which is not the default's.
+mkdir "$scratch/else where/configs"
+echo 'name: not this' > "$scratch/else where/configs/quickstart.yaml"
+cd "$scratch/else where" || exit 1
 check "by default it builds, fetches, runs and reports the quickstart" gives 0 "results: $scratch/a project/results/x" "$run"
 check "in this order, from the project's folder" is \
     'a project [fetch] [configs/quickstart.yaml];a project [run] [configs/quickstart.yaml];a project [report] [results/x];' "$(calls)"
 check "the report is where it says" gives 0 "^report.html +$scratch/a project/results/x/report.html" "$run"
 check "a second build says nothing" is '' "$("$run" 2>&1 > /dev/null)"
 rm -f "$CALLS"
-cd "$scratch/else where" || exit 1
 check "a config and overrides of another folder" gives 0 'results: ' "$run" 'my own.yaml' 'a.b=[1, 2]' name=x
 check "reach the program whole" is "a project [fetch] [$scratch/else where/my own.yaml] [a.b=[1, 2]] [name=x]" \
     "$(head -n 1 "$CALLS")"
@@ -155,6 +158,7 @@ rm -f "$CALLS"
 check "overrides alone go with the quickstart" gives 0 'results: ' "$run" a=1
 check "and only with it" is 'a project [fetch] [configs/quickstart.yaml] [a=1]' "$(head -n 1 "$CALLS")"
 rm -f "$CALLS"
+rm -r configs
 check "a config of the project is found from anywhere" gives 0 'results: ' "$run" configs/quickstart.yaml
 rm -f "$CALLS"
 check "or by its path" gives 0 'results: ' "$run" '../a project/configs/quickstart.yaml'
