@@ -170,8 +170,10 @@ main() {
     [ "$status" -eq 0 ] || return "$status"
 
     out=$(mktemp)
-    # Ctrl-C is for the program, which says how to go on; tee lets it speak, and its status is then this script's.
-    "$resa" run "$config" "$@" | tee -i "$out" || status=$?
+    # Progress is on stderr; stdout says where the results are.  Ctrl-C is for the program, which says how to go on, and
+    # its status is then this script's.
+    "$resa" run "$config" "$@" > "$out" || status=$?
+    grep -v '^results: ' "$out" || true
     results=$(sed -n 's/^results: //p' "$out" | tail -n 1)
     rm -f "$out"
     [ "$status" -eq 0 ] || return "$status"
