@@ -57,13 +57,19 @@ static int folder_make(const char *folder)
     }
 }
 
+static void holder_read(int fd, char *holder, size_t n_bytes)
+{
+    const ssize_t n = pread(fd, holder, n_bytes - 1, 0);
+    holder[n > 0 ? n : 0] = '\0';
+    holder[strcspn(holder, "\n")] = '\0';
+    if (!holder[0]) snprintf(holder, n_bytes, "a process that has just started");
+}
+
 static int lock_refuse(const char *path, int fd)
 {
     char holder[256];
-    const ssize_t n = pread(fd, holder, sizeof holder - 1, 0);
-    holder[n > 0 ? n : 0] = '\0';
-    holder[strcspn(holder, "\n")] = '\0';
-    return fail("%s: another process writes here: %s", path, holder[0] ? holder : "it has just started");
+    holder_read(fd, holder, sizeof holder);
+    return fail("%s: another process writes here: %s", path, holder);
 }
 
 /* flock, and no file that exists or not: the lock of a process that dies is gone with it. */
@@ -142,19 +148,19 @@ int results_log(const struct results *r, const char *fmt, ...)
     return rc;
 }
 
-static int run_check(const struct trace_file *f, const struct run_plan *run)
+static int run_check(const struct trace_file *f, const char *run_id, int n_steps)
 {
     char *stop = NULL;
     int64_t steps = 0;
-    if (strcmp(f->run_id, run->id) != 0) return fail("%s: it is of run %s", f->path, f->run_id);
-    if (f->steps_planned != run->n_steps)
-        return fail("%s: %d steps were planned, now it is %d", f->path, f->steps_planned, run->n_steps);
+    if (strcmp(f->run_id, run_id) != 0) return fail("%s: it is of run %s", f->path, f->run_id);
+    if (n_steps >= 0 && f->steps_planned != n_steps)
+        return fail("%s: %d steps were planned, now it is %d", f->path, f->steps_planned, n_steps);
     if (trace_attr_int(f, "steps", &steps) != 0 || trace_attr_text(f, "stop", &stop) != 0) return -1;
     const bool may_stop = strcmp(stop, "eos") == 0;
     mem_free(stop);
     if (steps != f->n_steps) return fail("%s: %lld steps were recorded, it holds %d", f->path, (long long)steps, f->n_steps);
-    if (f->n_steps > run->n_steps || (f->n_steps < run->n_steps && !may_stop))
-        return fail("%s: it holds %d steps of %d", f->path, f->n_steps, run->n_steps);
+    if (f->n_steps > f->steps_planned || (f->n_steps < f->steps_planned && !may_stop))
+        return fail("%s: it holds %d steps of %d", f->path, f->n_steps, f->steps_planned);
     return 0;
 }
 
@@ -171,19 +177,42 @@ int results_commit(const struct trace_file *f, char *commit, size_t n_bytes)
     return 0;
 }
 
-void results_run_status(const struct results *r, const struct run_plan *run, struct run_status *status)
+void run_status_read(struct run_status *status, const char *path, const char *run_id, int n_steps)
 {
-    char path[PATH_MAX];
     struct trace_file f = { 0 };
     *status = (struct run_status){ .state = RUN_ABSENT };
-    int rc = results_run_path(r, run->id, path, sizeof path);
-    if (rc == 0 && access(path, F_OK) != 0) return;
-    if (rc == 0) rc = trace_file_open(&f, path);
-    if (rc == 0) rc = run_check(&f, run);
+    if (access(path, F_OK) != 0) return;
+    int rc = trace_file_open(&f, path);
+    if (rc == 0) rc = run_check(&f, run_id, n_steps);
     if (rc == 0) rc = results_commit(&f, status->commit, sizeof status->commit);
+    status->n_steps = f.n_steps;
+    status->n_lanes = f.n_lanes;
     trace_file_close(&f);
     status->state = rc == 0 ? RUN_COMPLETE : RUN_BROKEN;
     if (rc != 0) snprintf(status->why, sizeof status->why, "%s", fail_text());
+}
+
+void results_run_status(const struct results *r, const struct run_plan *run, struct run_status *status)
+{
+    char path[PATH_MAX];
+    if (results_run_path(r, run->id, path, sizeof path) == 0) {
+        run_status_read(status, path, run->id, run->n_steps);
+        return;
+    }
+    *status = (struct run_status){ .state = RUN_BROKEN };
+    snprintf(status->why, sizeof status->why, "%s", fail_text());
+}
+
+bool results_is_held(const char *folder, char *holder, size_t n_bytes)
+{
+    char path[PATH_MAX];
+    if (path_join(folder, "lock", path, sizeof path) != 0) return false;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (held) holder_read(fd, holder, n_bytes);
+    close(fd);
+    return held;
 }
 
 static int is_run(const struct dirent *e)

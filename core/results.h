@@ -38,12 +38,15 @@ int  results_run_path(const struct results *r, const char *run_id, char *path, s
 enum run_state { RUN_ABSENT, RUN_COMPLETE, RUN_BROKEN };
 struct run_status {
     enum run_state state;
-    char commit[64];               /* that made it, with -dirty where it was; "" unless complete */
+    int n_steps, n_lanes;          /* complete: that it holds */
+    char commit[64];               /* complete: that made it, with -dirty where it was */
     char why[512];                 /* broken: what is wrong */
 };
-/* Opens the run's trace, if it is there, and checks that it is whole and of this run: its id, its planned steps, and
- * that all of them, or all up to the stop that was asked for, were recorded.  A broken run is an answer, not a failure. */
-void results_run_status(const struct results *r, const struct run_plan *run, struct run_status *status);
+/* Opens the trace at path, if it is there, and checks that it is whole and of this run: its id, its planned steps (n_steps;
+ * -1: any), and that all of them, or all up to the stop that was asked for, were recorded.  A broken run is an answer, not
+ * a failure. */
+void run_status_read(struct run_status *status, const char *path, const char *run_id, int n_steps);
+void results_run_status(const struct results *r, const struct run_plan *run, struct run_status *status); /* of a plan's run */
 
 /* One line, with the time, at the end of log.txt; nothing else comes of a failure but the -1. */
 int  results_log(const struct results *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -54,5 +57,10 @@ int  results_write_index(struct results *r);
 /* Calls each(data, run id, path) for every FOLDER/runs/RUN.h5 in the order of their names; stops where it returns other
  * than 0.  A folder without runs/ has none. */
 int  results_runs_each(const char *folder, int (*each)(void *data, const char *run_id, const char *path), void *data);
+/* The same for every run that FOLDER/plan.yaml lists, made or not, in its order; path: where its trace belongs. */
+int  results_planned_each(const char *folder, int (*each)(void *data, const char *run_id, const char *path), void *data);
+
+/* Whether a process writes in the folder now; then holder is its name, as in "process 7 on host since ..". */
+bool results_is_held(const char *folder, char *holder, size_t n_bytes);
 
 #endif

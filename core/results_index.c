@@ -188,7 +188,7 @@ static void csv_row(FILE *out, const struct trace_file *f, int lane, const struc
         const void *at = (const char *)&f->lanes[lane] + def->at;
         fputc(',', out);
         if (def->kind == LANE_TEXT) csv_text(out, at);
-        if (def->kind == LANE_SELECTOR) csv_text(out, trace_selector_names[*(const enum selector_id *)at]);
+        if (def->kind == LANE_SELECTOR) csv_text(out, selector_names[*(const enum selector_id *)at]);
         if (def->kind == LANE_INT) fprintf(out, "%d", *(const int *)at);
         if (def->kind == LANE_DOUBLE) fprintf(out, "%.9g", *(const double *)at);
     }

@@ -123,7 +123,7 @@ static int lane_texts_read(const struct trace_file *f, const char *name, char **
 static int selector_find(const struct trace_file *f, const char *name, enum selector_id *id)
 {
     for (int i = 0; i < N_SELECTORS; i++) {
-        if (strcmp(trace_selector_names[i], name) != 0) continue;
+        if (strcmp(selector_names[i], name) != 0) continue;
         *id = (enum selector_id)i;
         return 0;
     }

@@ -3,7 +3,9 @@
 #include "core/results.h"
 #include "core/results_index.h"
 #include "tests/sample_run.h"
+#include "tests/temp_folder.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,34 +19,19 @@
 
 enum { DEFAULT_METRICS = 31 };
 
-static char top[] = "/tmp/resa-test-results-XXXXXX";
-static char folder[64];
+static char folder[PATH_MAX];
 
 static int group_setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(top)) return -1;
-    snprintf(folder, sizeof folder, "%s/deep/er", top); /* neither folder is there yet */
+    if (temp_folder_open(state) != 0) return -1;
+    snprintf(folder, sizeof folder, "%s", temp_path("deep/er")); /* neither folder is there yet */
     return 0;
-}
-
-static int shell(const char *fmt, const char *path)
-{
-    char command[256];
-    snprintf(command, sizeof command, fmt, path);
-    return system(command);
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    return shell("rm -r %s", top);
 }
 
 static int each_test_teardown(void **state)
 {
     (void)state;
-    return shell("rm -rf %s", folder);
+    return nftw(folder, temp_remove, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT ? 0 : -1;
 }
 
 static void assert_failed(int rc, const char *words)
@@ -60,24 +47,30 @@ static void open_folder(struct results *r)
 
 static void write_run(struct results *r, struct sample_run *s, const char *id, int planned, int steps)
 {
-    char path[256];
+    char path[PATH_MAX + 64];
     assert_int_equal(sample_open(s, id, planned, DEFAULT_METRICS, 0), 0);
     assert_int_equal(results_run_path(r, id, path, sizeof path), 0);
     if (sample_write(s, path, steps) != 0) fail_msg("%s", fail_text());
 }
 
-static void touch(const char *name)
+static void write_file(const char *name, const char *text)
 {
-    char path[256];
+    char path[PATH_MAX + 64];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
-    fclose(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void touch(const char *name)
+{
+    write_file(name, "");
 }
 
 static bool exists(const char *name)
 {
-    char path[256];
+    char path[PATH_MAX + 64];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return access(path, F_OK) == 0;
 }
@@ -85,7 +78,7 @@ static bool exists(const char *name)
 static char *text_of(const char *name)
 {
     static char text[1 << 16];
-    char path[256];
+    char path[PATH_MAX + 64];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "r");
     assert_non_null(f);
@@ -157,6 +150,36 @@ static void second_writer_is_refused(void **state)
     close(ready[1]);
 }
 
+static int name_collect(void *data, const char *run_id, const char *path)
+{
+    char *names = data;
+    assert_non_null(strstr(path, run_id));
+    strcat(strcat(names, run_id), " ");
+    return 0;
+}
+
+/* Written as the plan writes it, with what might mislead: ids elsewhere, keys called runs, lists and maps as values. */
+static void planned_runs(void **state)
+{
+    (void)state;
+    static const char plan[] = "name: runs\ntrace: {metrics: [id, runs], id: no, runs: [{id: no}]}\nlist: [runs, {id: no}]\n"
+                               "runs:\n  - {id: b-p1, source: id, tokens: 3}\n  - {source: [id, x], id: \"a-p2\"}\nend: {id: no}\n";
+    char names[256] = "";
+    struct results r;
+    open_folder(&r);
+    results_close(&r);
+    assert_failed(results_planned_each(folder, name_collect, names), "plan.yaml: cannot open: No such file");
+    write_file("plan.yaml", plan);
+    assert_int_equal(results_planned_each(folder, name_collect, names), 0);
+    assert_string_equal(names, "b-p1 a-p2 ");
+    write_file("plan.yaml", "runs: [{id: ../x}]\n");
+    assert_failed(results_planned_each(folder, name_collect, names), "plan.yaml: '../x' is no run's name");
+    write_file("plan.yaml", "name: x\nruns: [{id: x\n");
+    assert_failed(results_planned_each(folder, name_collect, names), "plan.yaml:3: did not find expected");
+    write_file("plan.yaml", "[[[[[[[[[[[[[[[[[[[[");
+    assert_failed(results_planned_each(folder, name_collect, names), "deeper than 16 levels");
+}
+
 /* Killed at any moment, a writer leaves nothing that the next start does not take away. */
 static void killed_writer_is_cleaned_up(void **state)
 {
@@ -170,7 +193,7 @@ static void killed_writer_is_cleaned_up(void **state)
         assert_true(pid >= 0);
         if (pid == 0) {
             struct sample_run s;
-            char path[256];
+            char path[PATH_MAX + 64];
             if (results_open(&r, folder) != 0 || sample_open(&s, "run", 2500, DEFAULT_METRICS, 0) != 0 ||
                 results_run_path(&r, "run", path, sizeof path) != 0)
                 _exit(1);
@@ -203,7 +226,7 @@ static void run_states(void **state)
     struct results r;
     struct sample_run s;
     struct run_status run;
-    char path[256];
+    char path[PATH_MAX], two[PATH_MAX];
     open_folder(&r);
     write_run(&r, &s, "one", 40, 40);
     results_run_status(&r, &s.run, &run);
@@ -219,9 +242,9 @@ static void run_states(void **state)
     snprintf(s.run.id, sizeof s.run.id, "two");
     results_run_status(&r, &s.run, &run);
     assert_int_equal(run.state, RUN_ABSENT);
-    char command[256];
-    snprintf(command, sizeof command, "cp %s/runs/one.h5 %s/runs/two.h5", folder, folder);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(results_run_path(&r, "one", path, sizeof path), 0);
+    assert_int_equal(results_run_path(&r, "two", two, sizeof two), 0);
+    assert_int_equal(link(path, two), 0);
     results_run_status(&r, &s.run, &run);
     assert_int_equal(run.state, RUN_BROKEN);
     assert_non_null(strstr(run.why, "two.h5: it is of run one"));
@@ -336,7 +359,7 @@ static void index_of_real_cases(void **state)
     struct results r;
     struct sample_run s;
     struct trace *t = NULL;
-    char path[256];
+    char path[PATH_MAX + 64];
     open_folder(&r);
     assert_int_equal(sample_open(&s, "one", 8, DEFAULT_METRICS, 0), 0);
     s.run.follow = FOLLOW_SELF;
@@ -378,7 +401,7 @@ static void index_follows_traces(void **state)
     (void)state;
     struct results r;
     struct sample_run s;
-    char path[256], first[1 << 12];
+    char path[PATH_MAX + 64], first[1 << 12];
     open_folder(&r);
     write_run(&r, &s, "b", 8, 8);
     sample_close(&s);
@@ -411,6 +434,7 @@ int main(void)
         cmocka_unit_test_teardown(folders_and_parts, each_test_teardown),
         cmocka_unit_test_teardown(unusable_folders, each_test_teardown),
         cmocka_unit_test_teardown(second_writer_is_refused, each_test_teardown),
+        cmocka_unit_test_teardown(planned_runs, each_test_teardown),
         cmocka_unit_test_teardown(killed_writer_is_cleaned_up, each_test_teardown),
         cmocka_unit_test_teardown(run_states, each_test_teardown),
         cmocka_unit_test_teardown(log_lines, each_test_teardown),
@@ -418,5 +442,5 @@ int main(void)
         cmocka_unit_test_teardown(index_of_real_cases, each_test_teardown),
         cmocka_unit_test_teardown(index_follows_traces, each_test_teardown),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, group_setup, temp_folder_close);
 }

@@ -3,6 +3,7 @@
 #include "core/err.h"
 #include "core/trace_read.h"
 #include "tests/sample_run.h"
+#include "tests/temp_folder.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -19,28 +20,26 @@
 
 enum { DEFAULT_METRICS = 31, ALL_METRICS = 255, SLOTS = 5 };
 
-static char folder[] = "/tmp/resa-test-trace-XXXXXX";
-static char path_a[64], path_b[64];
+static char path_a[PATH_MAX], path_b[PATH_MAX];
 
 static int group_setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path_a, sizeof path_a, "%s/a.h5", folder);
-    snprintf(path_b, sizeof path_b, "%s/b.h5", folder);
+    if (temp_folder_open(state) != 0) return -1;
+    snprintf(path_a, sizeof path_a, "%s", temp_path("a.h5"));
+    snprintf(path_b, sizeof path_b, "%s", temp_path("b.h5"));
     return 0;
 }
 
 static int group_teardown(void **state)
 {
     (void)state;
-    return rmdir(folder); /* fails where a test left a file */
+    return rmdir(temp_folder); /* fails where a test left a file */
 }
 
 static int n_files(void)
 {
     int n = 0;
-    DIR *d = opendir(folder);
+    DIR *d = opendir(temp_folder);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
     closedir(d);
@@ -345,10 +344,8 @@ static void unwritable_folder(void **state)
 {
     (void)state;
     struct sample_run s;
-    char path[128];
     assert_int_equal(sample_open(&s, "a", 4, DEFAULT_METRICS, 0), 0);
-    snprintf(path, sizeof path, "%s/none/a.h5", folder);
-    assert_failed(sample_write(&s, path, 4), "none/a.h5.part: cannot create: No such file or directory");
+    assert_failed(sample_write(&s, temp_path("none/a.h5"), 4), "none/a.h5.part: cannot create: No such file or directory");
     assert_failed(sample_write(&s, "/proc/a.h5", 4), "/proc/a.h5.part: cannot create: ");
     sample_close(&s);
 }
@@ -380,9 +377,7 @@ static void killed_writer(void **state)
             check_file(path_a, 2500, DEFAULT_METRICS, 0);
             unlink(path_a);
         }
-        char part[80];
-        snprintf(part, sizeof part, "%s.part", path_a);
-        parts += unlink(part) == 0;
+        parts += unlink(temp_path("a.h5.part")) == 0;
         assert_int_equal(n_files(), 0);
     }
     assert_true(parts > 0); /* else nothing was tested */
