@@ -89,6 +89,18 @@ static void results(void **state)
     assert_printed("\n1 complete, 1 missing, 0 broken; 1 more that the plan does not list\n");
 }
 
+/* The checkpoint is tests/golden/README.md's; by hand: 2 layers of 9 tensors, the embedding and the last norm;
+ * 96 x 64 + 64 + 2 x (2 x 64 + 2 x 64 x 64 + 2 x 16 x 64 + 3 x 96 x 64) weights. */
+static void model(void **state)
+{
+    (void)state;
+    if (info_of("tests/golden/tiny-llama") != 0) fail_msg("%s: run from the repository's root", fail_text());
+    assert_printed("model       tiny-llama\n");
+    assert_printed("llama, 2 layers, hidden 64");
+    assert_printed("tokenizer   none\n");
+    assert_printed("F16              20           63808   127.6 kB\n");
+}
+
 static void others(void **state)
 {
     (void)state;
@@ -118,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trace),
         cmocka_unit_test(results),
+        cmocka_unit_test(model),
         cmocka_unit_test(others),
         cmocka_unit_test(bytes),
     };

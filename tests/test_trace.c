@@ -2,6 +2,7 @@
  * Called with paths it only writes a sample run to each, for tests/test_trace_readers.py. */
 #include "core/err.h"
 #include "core/trace_read.h"
+#include "core/trace_seal.h"
 #include "tests/sample_run.h"
 #include "tests/temp_folder.h"
 
@@ -402,7 +403,7 @@ static void bad_files(void **state)
     trace_file_close(&f);
 }
 
-/* Truncated anywhere, a trace is refused with a message; it opens only whole. */
+/* Truncated anywhere in its data, a trace is refused with a message. */
 static void truncated_files(void **state)
 {
     (void)state;
@@ -411,12 +412,37 @@ static void truncated_files(void **state)
     write_sample(path_a, 40, 40, DEFAULT_METRICS, 0);
     assert_true(trace_file_is_hdf5(path_a));
     assert_int_equal(stat(path_a, &st), 0);
-    for (off_t n = st.st_size - 1; n > 0; n -= 1 + st.st_size / 200) {
+    for (off_t n = st.st_size - TRACE_SEAL_BYTES - 1; n > 0; n -= 1 + st.st_size / 200) {
         assert_int_equal(truncate(path_a, n), 0);
         assert_int_equal(trace_file_open(&f, path_a), -1);
         assert_true(strlen(fail_text()) > strlen(path_a));
         trace_file_close(&f);
     }
+    assert_int_equal(unlink(path_a), 0);
+}
+
+/* One flipped bit anywhere is noticed before HDF5 can stumble over it; but for the seal's own name, without which it is
+ * as if the file had none. */
+static void flipped_bits(void **state)
+{
+    (void)state;
+    struct trace_file f;
+    size_t n = 0;
+    write_sample(path_a, 40, 40, DEFAULT_METRICS, 0);
+    char *bytes = file_read(path_a, &n);
+    srand(3);
+    for (int i = 0; i < 300; i++) {
+        const size_t at = (size_t)rand() % (n - TRACE_SEAL_BYTES);
+        const char mask = (char)(1 << rand() % 8);
+        bytes[at] = (char)(bytes[at] ^ mask);
+        temp_write("a.h5", bytes, n);
+        bytes[at] = (char)(bytes[at] ^ mask);
+        assert_failed(trace_file_open(&f, path_a), "a.h5: damaged: it is not what was written");
+        trace_file_close(&f);
+    }
+    temp_write("a.h5", bytes, n - TRACE_SEAL_BYTES); /* as another program would leave it */
+    check_file(path_a, 40, DEFAULT_METRICS, 0);
+    free(bytes);
     assert_int_equal(unlink(path_a), 0);
 }
 
@@ -439,6 +465,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(slabs),                 cmocka_unit_test(order_is_checked), cmocka_unit_test(no_memory),
         cmocka_unit_test(same_bytes),            cmocka_unit_test(disk_full),       cmocka_unit_test(unwritable_folder),
         cmocka_unit_test(killed_writer),         cmocka_unit_test(bad_files),       cmocka_unit_test(truncated_files),
+        cmocka_unit_test(flipped_bits),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
