@@ -16,6 +16,10 @@ static const char intro[] =
     "order. A point of `include` takes what it does not name from the family, where that has a single value for it.\n"
     "Runs = prompt source x window or start x tokens x the axes of `decode` x seed. Lanes = each family's product.\n"
     "\n"
+    "A lane is named `family/s0.9-b16-f32`: sparsity, block size, interval (`fnever`, `f1` ..), then what is not at its default:\n"
+    "`l` local_blocks, `m` min_blocks, `d` dense_layers, `p` phase, `u` dense_until, `e` equal_bytes, `n` perturb, the selector. A\n"
+    "probe's name ends in `@` and its owner's. A run is named `SOURCE-pTOKENS-oSTART[-sSEED]-HASH`.\n"
+    "\n"
     "Lanes that would do the same at every step of a run are refused (`allow_equal: true`: a warning), and so is a lane of\n"
     "sparsity above 0 that would read everything. Numbers are YAML 1.2's: `1e-3` is a number, `012`, `yes` and `no` are refused.\n";
 

@@ -42,7 +42,10 @@ static void join(const char *const *names, int n, char *text, size_t n_bytes)
 
 static void format_limit(double x, char *text, size_t n)
 {
-    snprintf(text, n, "%.15g", x);
+    if (x == 0x1p53)
+        snprintf(text, n, "2^53");
+    else
+        snprintf(text, n, "%.15g", x);
 }
 
 /* "0 .. 1", "1 .. 1024 tokens, or never" */

@@ -116,7 +116,11 @@ static void document_values(const struct schema_field *f, FILE *out)
     case SCHEMA_INT:
     case SCHEMA_SEED:
     case SCHEMA_REAL:
-        fprintf(out, "%s, %.15g .. %.15g", f->kind == SCHEMA_REAL ? "number" : "whole number", f->min, f->max);
+        fprintf(out, "%s, %.15g .. ", f->kind == SCHEMA_REAL ? "number" : "whole number", f->min);
+        if (f->max == 0x1p53)
+            fprintf(out, "2^53");
+        else
+            fprintf(out, "%.15g", f->max);
         if (f->word) fprintf(out, ", or `%s`", f->word);
         return;
     case SCHEMA_BOOL: fprintf(out, "`true`, `false`"); return;
