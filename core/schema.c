@@ -4,6 +4,8 @@
 #include "core/mem.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,8 +142,11 @@ static int read_whole(const struct schema_field *f, const struct yaml_node *n, c
     if (digits[0] == '0' && digits[1])
         return diag_add(d, n->at, "%s: '%.*s': a leading zero means octal to some readers: write %s", path, SHOWN_MAX, p,
                         digits + strspn(digits, "0") - (strspn(digits, "0") == strlen(digits)));
-    v->number = strtod(p, NULL); /* beyond 2^53 it is rounded, and out of every range */
-    return check_range(f, n, path, v->number, d);
+    errno = 0;
+    const long long x = strtoll(p, NULL, 10);
+    const bool beyond = errno == ERANGE || x > 1LL << 53 || x < -(1LL << 53); /* a double would round it */
+    v->number = (double)x;
+    return check_range(f, n, path, beyond ? HUGE_VAL : v->number, d);
 }
 
 static int read_real(const struct schema_field *f, const struct yaml_node *n, const char *path, struct schema_value *v,
