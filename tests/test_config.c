@@ -343,7 +343,7 @@ static void test_bad_overrides(void **unused)
     check_refused(FAMILIES, "name.x=4", "'name' is a value in the config: it has no keys to set");
     check_refused(FAMILIES, "lanes.a.interval=[1,2", "command line: lanes.a.interval: error: did not find expected");
     check_refused(FAMILIES, "lanes.a.interval=[*x]", "no anchor &x");
-    check_refused(FAMILIES, "seeds=[1, 1]", "  seeds=[1, 1]\n             ^\n");
+    check_refused(FAMILIES, "seeds=[1, 1]", "  seeds=[1, 1]\n            ^\n");
     check_refused("[a]\n", "a=1", "is no map");
 }
 
