@@ -3,33 +3,9 @@
 #include "core/err.h"
 #include "core/mem.h"
 
-#include <stdarg.h>
 #include <string.h>
 
-enum { MAX_AXES = 24, MAX_NOTES = 1000 };
-
-int notes_add(struct notes *n, const char *fmt, ...)
-{
-    if (n->n == MAX_NOTES) return 0;
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    if (n->n == MAX_NOTES - 1) snprintf(text, sizeof text, "more was left out than is listed here");
-    if (n->n % 16 == 0 && mem_grow((void **)&n->text, (size_t)n->n, (size_t)n->n + 16, sizeof *n->text, "notes") != 0)
-        return -1;
-    if (mem_strdup(&n->text[n->n], text) != 0) return -1;
-    n->n++;
-    return 0;
-}
-
-void notes_close(struct notes *n)
-{
-    for (int i = 0; i < n->n; i++) mem_free(n->text[i]);
-    mem_free(n->text);
-    *n = (struct notes){ 0 };
-}
+enum { MAX_AXES = 24 };
 
 void points_close(struct points *p)
 {
@@ -160,7 +136,8 @@ static int add_product(const struct axes *a, const struct product *x, const stru
     const double count = product_count(x);
     if (p->n + count > a->max_points)
         return diag_add(d, at, "%s%sthe lists multiply to %.0f points, at most %d are allowed", a->path,
-                        a->path[0] ? ": " : "", p->n + count, a->max_points), 0;
+                        a->path[0] ? ": " : "", p->n + count, a->max_points),
+               0;
     return product_add(x, node, p);
 }
 
@@ -190,7 +167,8 @@ static int read_map(const struct axes *a, const struct yaml_node *map, const cha
     point_schema_open(&s, a);
     const int n_before = d->n_errors;
     if (schema_read(&s.schema, map, path, settings, d) != 0) return -1;
-    if (d->n_errors == n_before && map->n_items == 0) diag_add(d, map->at, "%s: an empty map: name at least one key", path);
+    if (d->n_errors == n_before && map->n_items == 0)
+        diag_add(d, map->at, "%s: an empty map: name at least one key", path);
     *good = d->n_errors == n_before;
     return 0;
 }
@@ -206,7 +184,8 @@ static int include_one(const struct axes *a, const struct yaml_node *map, const 
         x.lead[i] = i;
         x.setting[i] = settings[i].n > 0 ? &settings[i] : a->axis[i].setting;
         if (settings[i].n == 0 && a->axis[i].setting->n > 1) {
-            diag_add(d, map->at, "%s: must name '%s', which has %d values here", path, a->axis[i].key, a->axis[i].setting->n);
+            diag_add(d, map->at, "%s: must name '%s', which has %d values here", path, a->axis[i].key,
+                     a->axis[i].setting->n);
             good = false;
         }
     }

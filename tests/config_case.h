@@ -42,7 +42,7 @@ static inline void scratch_write(const char *name, const void *bytes, size_t n)
 /* Opens `text` as x.yaml with up to one override. */
 static inline int case_open(struct config *c, const char *text, const char *override)
 {
-    char *overrides[] = { (char *)(size_t)override };
+    char *overrides[] = { (char *)(size_t) override };
     memset(c, 0, sizeof *c);
     scratch_write("x.yaml", text, strlen(text));
     return config_open(c, scratch_path("x.yaml"), override ? 1 : 0, overrides);

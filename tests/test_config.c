@@ -46,23 +46,28 @@ static void test_defaults(void **unused)
     assert_int_equal(config.every, 1);
     assert_int_equal(config.n_points, 1);
     const struct config_point *p = &config.points[0];
-    assert_true(p->prompt_tokens == 8 && p->start == CONFIG_DEFAULT_START && p->decode_tokens == 64 && p->follow == FOLLOW_TEXT);
+    assert_true(p->prompt_tokens == 8 && p->start == CONFIG_DEFAULT_START && p->decode_tokens == 64 &&
+                p->follow == FOLLOW_TEXT);
     assert_true(p->temperature == 0 && p->top_p == 1 && !p->stop_eos && p->seed == 1);
     assert_int_equal(config.n_lanes, 1);
     const struct config_lane *l = &config.lanes[0];
     assert_int_equal(l->selector + SELECT_MINMAX, SELECT_MINMAX);
-    assert_true(l->sparsity == 0.9 && l->block_size == 16 && l->local_blocks == 1 && l->min_blocks == 16 && l->interval == 0);
+    assert_true(l->sparsity == 0.9 && l->block_size == 16 && l->local_blocks == 1 && l->min_blocks == 16 &&
+                l->interval == 0);
     assert_true(l->dense_layers == 0 && l->phase == 0 && l->dense_until == 0 && l->equal_bytes == 0 && l->perturb == 0);
     assert_string_equal(l->cache_of, "own");
-    assert_true(config.synthetic.layers == 2 && config.synthetic.family == FAMILY_LLAMA && config.synthetic.head_dim == 0);
+    assert_true(config.synthetic.layers == 2 && config.synthetic.family == FAMILY_LLAMA &&
+                config.synthetic.head_dim == 0);
 }
 
 static void test_values(void **unused)
 {
     (void)unused;
-    open_good("name: t\nmodel: {synthetic: {family: qwen3, seed: 9}}\ndevice: cuda:3\nprompt: {text: [a, 'b'], tokens: all}\n"
-              "decode: {tokens: 5, follow: self, temperature: 0.7, top_p: 0.95, stop: eos}\nseeds: [4, 5]\n"
-              "trace: {metrics: [heads, drift], every: 4}\nlanes: [{name: w, selector: window, interval: 8, phase: 7}]\n", NULL);
+    open_good(
+        "name: t\nmodel: {synthetic: {family: qwen3, seed: 9}}\ndevice: cuda:3\nprompt: {text: [a, 'b'], tokens: all}\n"
+        "decode: {tokens: 5, follow: self, temperature: 0.7, top_p: 0.95, stop: eos}\nseeds: [4, 5]\n"
+        "trace: {metrics: [heads, drift], every: 4}\nlanes: [{name: w, selector: window, interval: 8, phase: 7}]\n",
+        NULL);
     assert_true(config.device == DEVICE_CUDA && config.device_index == 3);
     assert_int_equal(config.synthetic.family, FAMILY_QWEN3);
     assert_true(config.prompt.kind == PROMPT_TEXT && config.prompt.n_texts == 2);
@@ -72,7 +77,9 @@ static void test_values(void **unused)
     assert_int_equal(config.metrics, METRIC_HEADS | METRIC_DRIFT);
     assert_int_equal(config.lanes[0].selector + SELECT_MINMAX, SELECT_WINDOW);
     assert_int_equal(config.lanes[0].phase, 7);
-    open_good("name: t\nmodel: {synthetic: {}}\nprompt: {chat: {format: qwen, messages: [{role: user, content: hi}]}}\n", NULL);
+    open_good(
+        "name: t\nmodel: {synthetic: {}}\nprompt: {chat: {format: qwen, messages: [{role: user, content: hi}]}}\n",
+        NULL);
     assert_true(config.prompt.kind == PROMPT_CHAT && config.prompt.n_messages == 1);
     assert_string_equal(config.prompt.messages[0].role, "user");
     assert_string_equal(config.prompt.messages[0].content, "hi");
@@ -84,7 +91,10 @@ static void test_product(void **unused)
 {
     (void)unused;
     open_good(BASE "lanes: [{name: a, interval: [16, never], sparsity: [0.8, 0.9]}]\n", NULL);
-    static const struct { double sparsity; int interval; } want[] = { { 0.8, 16 }, { 0.8, 0 }, { 0.9, 16 }, { 0.9, 0 } };
+    static const struct {
+        double sparsity;
+        int interval;
+    } want[] = { { 0.8, 16 }, { 0.8, 0 }, { 0.9, 16 }, { 0.9, 0 } };
     assert_int_equal(config.n_lanes, 4);
     for (int i = 0; i < 4; i++)
         assert_true(config.lanes[i].sparsity == want[i].sparsity && config.lanes[i].interval == want[i].interval);
@@ -94,16 +104,18 @@ static void test_zip_include_exclude(void **unused)
 {
     (void)unused;
     open_good(BASE "lanes:\n"
-              "  - name: a\n"
-              "    sparsity: [0.7, 0.8, 0.9]\n"
-              "    interval: [8, 16, 32]\n"
-              "    min_blocks: [1, 2]\n"
-              "    zip: [[sparsity, interval]]\n"
-              "    include: [{sparsity: 0.5, interval: [4, 64], min_blocks: 1}]\n"
-              "    exclude: [{interval: [16, 64]}, {sparsity: 0.9, min_blocks: 2}, {sparsity: 0.1}]\n", NULL);
-    static const struct { double sparsity; int interval, min_blocks; } want[] = {
-        { 0.7, 8, 1 }, { 0.7, 8, 2 }, { 0.9, 32, 1 }, { 0.5, 4, 1 }
-    };
+                   "  - name: a\n"
+                   "    sparsity: [0.7, 0.8, 0.9]\n"
+                   "    interval: [8, 16, 32]\n"
+                   "    min_blocks: [1, 2]\n"
+                   "    zip: [[sparsity, interval]]\n"
+                   "    include: [{sparsity: 0.5, interval: [4, 64], min_blocks: 1}]\n"
+                   "    exclude: [{interval: [16, 64]}, {sparsity: 0.9, min_blocks: 2}, {sparsity: 0.1}]\n",
+              NULL);
+    static const struct {
+        double sparsity;
+        int interval, min_blocks;
+    } want[] = { { 0.7, 8, 1 }, { 0.7, 8, 2 }, { 0.9, 32, 1 }, { 0.5, 4, 1 } };
     assert_int_equal(config.n_lanes, 4);
     for (int i = 0; i < 4; i++)
         assert_true(config.lanes[i].sparsity == want[i].sparsity && config.lanes[i].interval == want[i].interval &&
@@ -117,11 +129,16 @@ static void test_zip_include_exclude(void **unused)
 static void test_run_axes(void **unused)
 {
     (void)unused;
-    open_good("name: t\nmodel: {synthetic: {}}\nprompt: {random: 1, tokens: [8, 16]}\ndecode: {tokens: [4, 6], follow: [reference, self]}\n"
-              "zip: [[prompt.tokens, decode.tokens]]\ninclude: [{prompt.tokens: 12, decode.tokens: 9, decode.follow: self}]\n"
-              "exclude: [{prompt.tokens: 8, decode.follow: self}]\n", NULL);
+    open_good(
+        "name: t\nmodel: {synthetic: {}}\nprompt: {random: 1, tokens: [8, 16]}\ndecode: {tokens: [4, 6], follow: "
+        "[reference, self]}\n"
+        "zip: [[prompt.tokens, decode.tokens]]\ninclude: [{prompt.tokens: 12, decode.tokens: 9, decode.follow: self}]\n"
+        "exclude: [{prompt.tokens: 8, decode.follow: self}]\n",
+        NULL);
     assert_int_equal(config.n_points, 4);
-    static const int want[][3] = { { 8, 4, FOLLOW_REFERENCE }, { 16, 6, FOLLOW_REFERENCE }, { 16, 6, FOLLOW_SELF }, { 12, 9, FOLLOW_SELF } };
+    static const int want[][3] = {
+        { 8, 4, FOLLOW_REFERENCE }, { 16, 6, FOLLOW_REFERENCE }, { 16, 6, FOLLOW_SELF }, { 12, 9, FOLLOW_SELF }
+    };
     for (int i = 0; i < 4; i++) {
         assert_int_equal(config.points[i].prompt_tokens, want[i][0]);
         assert_int_equal(config.points[i].decode_tokens, want[i][1]);
@@ -133,8 +150,11 @@ static void test_bad_axes(void **unused)
 {
     (void)unused;
     static const char head[] = BASE "lanes:\n  - {name: a, sparsity: [0.8, 0.9], interval: [8, 16, 32], ";
-    static const struct { const char *rest, *part; } cases[] = {
-        { "zip: [[sparsity, interval]]}\n", "x.yaml:5:77: error: lanes.a.zip: 'sparsity' has 2 values and 'interval' has 3" },
+    static const struct {
+        const char *rest, *part;
+    } cases[] = {
+        { "zip: [[sparsity, interval]]}\n",
+          "x.yaml:5:77: error: lanes.a.zip: 'sparsity' has 2 values and 'interval' has 3" },
         { "zip: [sparsity, interval]}\n", "a list of lists of at least two keys" },
         { "zip: [[sparsity]]}\n", "at least two keys" },
         { "zip: []}\n", "a list of lists of keys" },
@@ -168,7 +188,9 @@ static void test_bad_axes(void **unused)
 static void test_refused(void **unused)
 {
     (void)unused;
-    static const struct { const char *text, *part; } cases[] = {
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
         { "a: [1", "x.yaml:" },
         { "- a\n", "x.yaml:1:1: error: a config is a map of keys and values, not a list" },
         { "hello\n", "not a value" },
@@ -177,7 +199,8 @@ static void test_refused(void **unused)
         { BASE "lane: []\n", "x.yaml:4:1: error: unknown key 'lane' in a config; did you mean 'lanes'?" },
         { BASE "Lanes: []\n", "did you mean 'lanes'?" },
         { BASE "name: u\n", "x.yaml:4:1: error: key 'name' is given twice, first on line 1" },
-        { BASE "experiment: drfit\n", "x.yaml:4:13: error: experiment: 'drfit' is not one of: drift; did you mean 'drift'?" },
+        { BASE "experiment: drfit\n",
+          "x.yaml:4:13: error: experiment: 'drfit' is not one of: drift; did you mean 'drift'?" },
         { BASE "decode: {temperature: .nan}\n", "x.yaml:4:23: error: decode.temperature: '.nan' is no number" },
         { BASE "decode: 5\n", "decode: decode is a map of keys and values, not a value" },
         { BASE "decode: {tokens: 0}\n", "x.yaml:4:18: error: decode.tokens: 0 is out of range: 1 .. 1048576 steps" },
@@ -189,24 +212,33 @@ static void test_refused(void **unused)
         { BASE "trace: {metrics: [drfit]}\n", "did you mean 'drift'?" },
         { BASE "a: &x [*x]\n", "inside its own anchor" },
         { BASE "zip: [[prompt.tokens, decode.tokens]]\n", "'prompt.tokens' is no list here" },
-        { "name: t\nmodel: {gguf: x}\nprompt: {random: 1, tokens: 8}\n", "unknown key 'gguf' in model (keys: synthetic)" },
+        { "name: t\nmodel: {gguf: x}\nprompt: {random: 1, tokens: 8}\n",
+          "unknown key 'gguf' in model (keys: synthetic)" },
         { "name: t\nmodel: {}\nprompt: {random: 1, tokens: 8}\n", "a map has the key 'synthetic'" },
         { "name: t\nmodel: [a]\nprompt: {random: 1, tokens: 8}\n", "model: one value is expected, not a list" },
         { "name: t\nmodel: no-such\nprompt: {random: 1, tokens: 8}\n", "'no-such' is no known model (smollm2-135m" },
         { "name: t\nmodel: smollm-135m\nprompt: {random: 1, tokens: 8}\n", "did you mean 'smollm2-135m'?" },
-        { "name: t\nmodel: {synthetic: {heads: 3, kv_heads: 2}}\nprompt: {random: 1}\n", "heads: 3 is no multiple of kv_heads: 2" },
+        { "name: t\nmodel: {synthetic: {heads: 3, kv_heads: 2}}\nprompt: {random: 1}\n",
+          "heads: 3 is no multiple of kv_heads: 2" },
         { "name: t\nmodel: {synthetic: {hidden: 65}}\nprompt: {random: 1}\n", "hidden: 65 is no multiple of heads: 4" },
         { "name: t\nmodel: {synthetic: {hidden: 12}}\nprompt: {random: 1}\n", "head_dim: 3 is odd" },
         { "name: t\nmodel: {synthetic: {layer: 3}}\nprompt: {random: 1}\n", "unknown key 'model.synthetic.layer'" },
-        { "name: t\nmodel: {synthetic: {}}\nprompt: {tokens: 8}\n", "one of file, text, chat, ids and random must be given" },
-        { "name: t\nmodel: {synthetic: {}}\nprompt: {text: a, random: 1}\n", "only one of file, text, chat, ids and random" },
-        { "name: t\nmodel: {synthetic: {}}\nprompt: {random: 1, tokens: 8, start: 9, windows: 2}\n", "start and windows exclude one another" },
-        { "name: t\nmodel: {synthetic: {}}\nprompt: {ids: [1, -1]}\n", "x.yaml:3:19: error: prompt.ids: -1 is out of range" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {tokens: 8}\n",
+          "one of file, text, chat, ids and random must be given" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {text: a, random: 1}\n",
+          "only one of file, text, chat, ids and random" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {random: 1, tokens: 8, start: 9, windows: 2}\n",
+          "start and windows exclude one another" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {ids: [1, -1]}\n",
+          "x.yaml:3:19: error: prompt.ids: -1 is out of range" },
         { "name: t\nmodel: {synthetic: {}}\nprompt: {ids: []}\n", "an empty list" },
-        { "name: t\nmodel: {synthetic: {}}\nprompt: {file: {a: 1}}\n", "prompt.file: one value is expected, not a map" },
-        { "name: t\nmodel: {synthetic: {}}\nprompt: {chat: hello}\n", "prompt.chat: a conversation is a map of keys and values" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {file: {a: 1}}\n",
+          "prompt.file: one value is expected, not a map" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {chat: hello}\n",
+          "prompt.chat: a conversation is a map of keys and values" },
         { "name: t\nmodel: {synthetic: {}}\nprompt: {chat: {messages: []}}\n", "a list of {role: .., content: ..}" },
-        { "name: t\nmodel: {synthetic: {}}\nprompt: {chat: {messages: [{role: usr, content: x}]}}\n", "did you mean 'user'?" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {chat: {messages: [{role: usr, content: x}]}}\n",
+          "did you mean 'user'?" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_refused(cases[i].text, NULL, cases[i].part);
 }
@@ -214,7 +246,9 @@ static void test_refused(void **unused)
 static void test_refused_lanes(void **unused)
 {
     (void)unused;
-    static const struct { const char *lanes, *part; } cases[] = {
+    static const struct {
+        const char *lanes, *part;
+    } cases[] = {
         { "{a: 1}", "x.yaml:4:8: error: lanes: a list of families is expected" },
         { "[{sparsity: 0.5}]", "a family of lanes has no key 'name'" },
         { "[{name: dense}]", "no family can be called 'dense'" },
@@ -239,9 +273,11 @@ static void test_refused_lanes(void **unused)
         snprintf(text, sizeof text, BASE "lanes: %s\n", cases[i].lanes);
         check_refused(text, NULL, cases[i].part);
     }
-    check_refused(BASE "decode: {follow: [text, self]}\nlanes: [{name: a, dense_until: 8}]\n", NULL, "needs follow: text or reference");
+    check_refused(BASE "decode: {follow: [text, self]}\nlanes: [{name: a, dense_until: 8}]\n", NULL,
+                  "needs follow: text or reference");
     /* Each of three families is refused once, not once for each of its lanes. */
-    check_refused(BASE "lanes: [{name: a, phase: 1, sparsity: [0.5, 0.6]}, {name: b, phase: 1}, {name: c, nme: 1}]\n", NULL, "lanes.b.phase");
+    check_refused(BASE "lanes: [{name: a, phase: 1, sparsity: [0.5, 0.6]}, {name: b, phase: 1}, {name: c, nme: 1}]\n",
+                  NULL, "lanes.b.phase");
     assert_int_equal(config_n_errors(&config), 3);
 }
 
@@ -279,8 +315,9 @@ static void test_hostile(void **unused)
 static void test_mutations(void **unused)
 {
     (void)unused;
-    static const char whole[] = BASE "lanes:\n  - {name: a, sparsity: [0.8, 0.9], zip: [[sparsity, interval]], interval: [8, 16]}\n"
-                                     "  - {name: b, cache_of: a, sparsity: 0}\nseeds: &s 1\n";
+    static const char whole[] =
+        BASE "lanes:\n  - {name: a, sparsity: [0.8, 0.9], zip: [[sparsity, interval]], interval: [8, 16]}\n"
+             "  - {name: b, cache_of: a, sparsity: 0}\nseeds: &s 1\n";
     static const char bytes[] = "[{*&:,\n\"\xFF";
     char text[sizeof whole];
     int n_refused = 0;
@@ -326,14 +363,18 @@ static void test_overrides(void **unused)
 static void test_bad_overrides(void **unused)
 {
     (void)unused;
-    check_refused(FAMILIES, "decode.tokens=abc", "command line: decode.tokens: error: decode.tokens: 'abc' is no whole number (1 .. 1048576 steps)\n"
-                                                 "  decode.tokens=abc\n"
-                                                 "                ^\n");
+    check_refused(FAMILIES, "decode.tokens=abc",
+                  "command line: decode.tokens: error: decode.tokens: 'abc' is no whole number (1 .. 1048576 steps)\n"
+                  "  decode.tokens=abc\n"
+                  "                ^\n");
     check_refused(FAMILIES, "lanes.resa.interval=4", "no family of lanes is called 'resa' (families: a, a.b)");
     check_refused(FAMILIES, "lanes.A.interval=4", "did you mean 'a'?");
-    check_refused(FAMILIES, "lanes.a.intervl=4", "command line: lanes.a.intervl: error: unknown key 'lanes.a.intervl' in a family of lanes; did you mean 'interval'? (");
-    check_refused(FAMILIES, "lanes.a.intervl=4", "\n  lanes.a.intervl=4\n"
-                                                 "          ^\n");
+    check_refused(FAMILIES, "lanes.a.intervl=4",
+                  "command line: lanes.a.intervl: error: unknown key 'lanes.a.intervl' in a family of lanes; did you "
+                  "mean 'interval'? (");
+    check_refused(FAMILIES, "lanes.a.intervl=4",
+                  "\n  lanes.a.intervl=4\n"
+                  "          ^\n");
     check_refused(FAMILIES, "tokens=4", "unknown key 'tokens'");
     check_refused(FAMILIES, "decode..tokens=4", "an empty word in the key");
     check_refused(FAMILIES, ".x=4", "an empty word in the key");
@@ -367,9 +408,11 @@ static void test_overrides_together(void **unused)
 static void test_no_memory(void **unused)
 {
     (void)unused;
-    static const char text[] = BASE "seeds: [1, 2]\nlanes:\n"
-        "  - {name: a, sparsity: [0.8, 0.9], interval: [8, 16], zip: [[sparsity, interval]], include: [{sparsity: 0.5, interval: 4}],\n"
-        "     exclude: [{sparsity: 0.8}], selector: random}\n  - {name: b, cache_of: a, sparsity: 0}\n";
+    static const char text[] =
+        BASE "seeds: [1, 2]\nlanes:\n"
+             "  - {name: a, sparsity: [0.8, 0.9], interval: [8, 16], zip: [[sparsity, interval]], include: [{sparsity: "
+             "0.5, interval: 4}],\n"
+             "     exclude: [{sparsity: 0.8}], selector: random}\n  - {name: b, cache_of: a, sparsity: 0}\n";
     long n = 0;
     for (;; n++) {
         config_close(&config);
@@ -432,12 +475,15 @@ static int close_config(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_values),        cmocka_unit_test(test_product),
-        cmocka_unit_test(test_zip_include_exclude), cmocka_unit_test(test_run_axes), cmocka_unit_test(test_bad_axes),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_refused_lanes), cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_hostile),       cmocka_unit_test(test_mutations),     cmocka_unit_test(test_overrides),
-        cmocka_unit_test(test_bad_overrides), cmocka_unit_test(test_overrides_together), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_shipped_configs), cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_values),
+        cmocka_unit_test(test_product),       cmocka_unit_test(test_zip_include_exclude),
+        cmocka_unit_test(test_run_axes),      cmocka_unit_test(test_bad_axes),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_refused_lanes),
+        cmocka_unit_test(test_seeds),         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_mutations),     cmocka_unit_test(test_overrides),
+        cmocka_unit_test(test_bad_overrides), cmocka_unit_test(test_overrides_together),
+        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_shipped_configs),
+        cmocka_unit_test(test_reference),
     };
     return cmocka_run_group_tests(tests, scratch_make, close_config);
 }

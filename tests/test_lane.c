@@ -11,8 +11,12 @@ enum { N_STEPS = 200 };
 
 static struct lane_spec lane(int active_millionths, int block_size, int local_blocks, int min_blocks)
 {
-    return (struct lane_spec){ .selector = SELECT_MINMAX, .active_millionths = active_millionths, .block_size = block_size,
-                               .local_blocks = local_blocks, .min_blocks = min_blocks, .cache_of = LANE_OWN };
+    return (struct lane_spec){ .selector = SELECT_MINMAX,
+                               .active_millionths = active_millionths,
+                               .block_size = block_size,
+                               .local_blocks = local_blocks,
+                               .min_blocks = min_blocks,
+                               .cache_of = LANE_OWN };
 }
 
 /* Where a floating-point ceiling goes wrong: 0.05 * 20 and float32's 0.1 * 10 are above 1. */
@@ -45,7 +49,8 @@ static int searched(const struct lane_spec *l, int n_tokens)
     int n_blocks = 0;
     while (n_blocks * l->block_size < n_tokens) n_blocks++;
     for (int n = 1; n < n_blocks; n++)
-        if ((int64_t)n * 1000000 >= (int64_t)n_blocks * l->active_millionths && n >= l->min_blocks && n >= l->local_blocks)
+        if ((int64_t)n * 1000000 >= (int64_t)n_blocks * l->active_millionths && n >= l->min_blocks &&
+            n >= l->local_blocks)
             return n;
     return n_blocks;
 }

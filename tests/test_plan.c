@@ -72,15 +72,17 @@ static void check_lanes(const struct want_lane *want, int n)
 static void test_four_corners(void **unused)
 {
     (void)unused;
-    open_good(BASE "lanes:\n"
-              "  - {name: stale, sparsity: 0, block_size: 4, cache_of: sparse}\n" /* before its owner */
-              "  - {name: control, sparsity: 0, block_size: 4}\n"
-              "  - {name: clean, sparsity: [0.5, 0.75], block_size: 4, min_blocks: 2, equal_bytes: [0, 8], cache_of: dense}\n"
-              "  - {name: sparse, sparsity: [0.5, 0.75], block_size: 4, min_blocks: 2}\n"
-              "  - {name: resa, sparsity: 0.75, block_size: 4, min_blocks: 2, interval: 8}\n"
-              "  - {name: equal, sparsity: 0.75, block_size: 4, min_blocks: 2, equal_bytes: 8}\n"
-              "  - {name: window, sparsity: 0.75, block_size: 4, min_blocks: 2, selector: window}\n"
-              "  - {name: both, sparsity: 0.75, block_size: 4, min_blocks: 2, cache_of: resa/s0.75-b4-f8-m2}\n");
+    open_good(
+        BASE
+        "lanes:\n"
+        "  - {name: stale, sparsity: 0, block_size: 4, cache_of: sparse}\n" /* before its owner */
+        "  - {name: control, sparsity: 0, block_size: 4}\n"
+        "  - {name: clean, sparsity: [0.5, 0.75], block_size: 4, min_blocks: 2, equal_bytes: [0, 8], cache_of: dense}\n"
+        "  - {name: sparse, sparsity: [0.5, 0.75], block_size: 4, min_blocks: 2}\n"
+        "  - {name: resa, sparsity: 0.75, block_size: 4, min_blocks: 2, interval: 8}\n"
+        "  - {name: equal, sparsity: 0.75, block_size: 4, min_blocks: 2, equal_bytes: 8}\n"
+        "  - {name: window, sparsity: 0.75, block_size: 4, min_blocks: 2, selector: window}\n"
+        "  - {name: both, sparsity: 0.75, block_size: 4, min_blocks: 2, cache_of: resa/s0.75-b4-f8-m2}\n");
     static const struct want_lane want[] = {
         { "dense", LANE_OWN, 0 },
         { "stale/s0-b4-fnever@sparse/s0.5-b4-fnever-m2", 8, 0 },
@@ -109,26 +111,33 @@ static void test_four_corners(void **unused)
 static void test_names(void **unused)
 {
     (void)unused;
-    open_good(BASE "lanes: [{name: a, selector: oracle, sparsity: 0.725, block_size: 8, local_blocks: 2, min_blocks: 3, interval: 16, "
-                   "dense_layers: 1, phase: 5, dense_until: 7, perturb: 0.08}, {name: b, sparsity: 5e-1, equal_bytes: 3, min_blocks: 2, "
+    open_good(BASE "lanes: [{name: a, selector: oracle, sparsity: 0.725, block_size: 8, local_blocks: 2, min_blocks: "
+                   "3, interval: 16, "
+                   "dense_layers: 1, phase: 5, dense_until: 7, perturb: 0.08}, {name: b, sparsity: 5e-1, equal_bytes: "
+                   "3, min_blocks: 2, "
                    "block_size: 8}]\n");
     assert_string_equal(plan.runs[0].lanes[1].name, "a/s0.725-b8-f16-l2-m3-d1-p5-u7-n0.08-oracle");
     assert_string_equal(plan.runs[0].lanes[2].name, "b/s0.5-b8-fnever-m2-e3");
     assert_int_equal(plan.runs[0].lanes[2].active_millionths, 833333); /* 500000 + round(333333.3) */
-    check_refused(BASE "lanes: [{name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, sparsity: 0.5, min_blocks: 1},"
-                       " {name: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, sparsity: 0, cache_of: "
-                       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}]\n", "is longer than 127 bytes");
+    check_refused(
+        BASE "lanes: [{name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, sparsity: 0.5, min_blocks: 1},"
+             " {name: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, sparsity: 0, cache_of: "
+             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}]\n",
+        "is longer than 127 bytes");
 }
 
 static void test_bad_owners(void **unused)
 {
     (void)unused;
     check_refused(BASE "lanes: [{name: a, min_blocks: 1}, {name: b, cache_of: aa}]\n",
-                  "x.yaml:5:55: error: lanes.b.cache_of: 'aa' is neither dense nor a family nor the full name of a lane; did you mean 'a'?");
+                  "x.yaml:5:55: error: lanes.b.cache_of: 'aa' is neither dense nor a family nor the full name of a "
+                  "lane; did you mean 'a'?");
     check_refused(BASE "lanes: [{name: a, sparsity: 0, cache_of: a}]\n", "the lanes of 'a' are probes");
-    check_refused(BASE "lanes: [{name: a, min_blocks: 1}, {name: b, sparsity: 0, cache_of: a}, {name: c, cache_of: b, min_blocks: 1}]\n",
+    check_refused(BASE "lanes: [{name: a, min_blocks: 1}, {name: b, sparsity: 0, cache_of: a}, {name: c, cache_of: b, "
+                       "min_blocks: 1}]\n",
                   "the lanes of 'b' are probes");
-    check_refused(BASE "lanes: [{name: a, min_blocks: 1}, {name: b, min_blocks: 1, cache_of: a/s0.9-b16-f2-m1}]\n", "neither dense nor");
+    check_refused(BASE "lanes: [{name: a, min_blocks: 1}, {name: b, min_blocks: 1, cache_of: a/s0.9-b16-f2-m1}]\n",
+                  "neither dense nor");
 }
 
 static void test_equal_lanes(void **unused)
@@ -136,20 +145,28 @@ static void test_equal_lanes(void **unused)
     (void)unused;
     /* 64 + 1 .. 64 + 32 tokens in blocks of 16: 5 or 6 blocks. */
     check_refused(BASE "lanes: [{name: a, sparsity: 0.8, min_blocks: 2}, {name: b, sparsity: 0.7, min_blocks: 2}]\n",
-                  "x.yaml:5:57: error: lanes a/s0.8-b16-fnever-m2 and b/s0.7-b16-fnever-m2 do the same in a run of 64 + 32 tokens: both read 2 "
+                  "x.yaml:5:57: error: lanes a/s0.8-b16-fnever-m2 and b/s0.7-b16-fnever-m2 do the same in a run of 64 "
+                  "+ 32 tokens: both read 2 "
                   "of 5 blocks at its first step and 2 of 6 at its last (allow_equal");
-    check_refused(BASE "lanes: [{name: a, sparsity: 0.9}]\n", "reads everything in a run of 64 + 32 tokens, it is the control");
+    check_refused(BASE "lanes: [{name: a, sparsity: 0.9}]\n",
+                  "reads everything in a run of 64 + 32 tokens, it is the control");
     check_refused(BASE "lanes: [{name: a, sparsity: 0.8, min_blocks: 2, dense_layers: 3}]\n", "no layer is sparse");
     check_refused(BASE "lanes: [{name: a, sparsity: 0}, {name: b, sparsity: 0}]\n", "do the same");
     /* The same budgets, but each differs in one thing that is compared. */
-    open_good(BASE "lanes: [{name: a, sparsity: 0.8, min_blocks: 2}, {name: b, sparsity: 0.8, min_blocks: 2, interval: 8},"
-                   "{name: c, sparsity: 0.8, min_blocks: 2, interval: 8, phase: 1}, {name: d, sparsity: 0.8, min_blocks: 2, dense_until: 3},"
-                   "{name: e, sparsity: 0.8, min_blocks: 2, perturb: 0.5}, {name: f, sparsity: 0.8, min_blocks: 2, local_blocks: 2},"
-                   "{name: g, sparsity: 0.8, min_blocks: 2, dense_layers: 1}, {name: h, sparsity: 0.8, min_blocks: 2, selector: window},"
-                   "{name: i, sparsity: 0.8, min_blocks: 2, cache_of: dense}, {name: j, sparsity: 0.8, min_blocks: 2, cache_of: a},"
-                   "{name: k, sparsity: 0.8, min_blocks: 1, block_size: 32}, {name: l, sparsity: 0, block_size: 8}]\n");
+    open_good(BASE
+              "lanes: [{name: a, sparsity: 0.8, min_blocks: 2}, {name: b, sparsity: 0.8, min_blocks: 2, interval: 8},"
+              "{name: c, sparsity: 0.8, min_blocks: 2, interval: 8, phase: 1}, {name: d, sparsity: 0.8, min_blocks: 2, "
+              "dense_until: 3},"
+              "{name: e, sparsity: 0.8, min_blocks: 2, perturb: 0.5}, {name: f, sparsity: 0.8, min_blocks: 2, "
+              "local_blocks: 2},"
+              "{name: g, sparsity: 0.8, min_blocks: 2, dense_layers: 1}, {name: h, sparsity: 0.8, min_blocks: 2, "
+              "selector: window},"
+              "{name: i, sparsity: 0.8, min_blocks: 2, cache_of: dense}, {name: j, sparsity: 0.8, min_blocks: 2, "
+              "cache_of: a},"
+              "{name: k, sparsity: 0.8, min_blocks: 1, block_size: 32}, {name: l, sparsity: 0, block_size: 8}]\n");
     assert_int_equal(plan.runs[0].n_lanes, 13);
-    open_good(BASE "allow_equal: true\nlanes: [{name: a, sparsity: 0.8, min_blocks: 2}, {name: b, sparsity: 0.7, min_blocks: 2}, {name: c}]\n");
+    open_good(BASE "allow_equal: true\nlanes: [{name: a, sparsity: 0.8, min_blocks: 2}, {name: b, sparsity: 0.7, "
+                   "min_blocks: 2}, {name: c}]\n");
     assert_int_equal(plan.n_warnings, 2);
     assert_non_null(strstr(plan.warnings[0], "do the same"));
     assert_non_null(strstr(plan.warnings[1], "it is the control"));
@@ -157,17 +174,21 @@ static void test_equal_lanes(void **unused)
     open_good(BASE "lanes: [{name: a, sparsity: 0.67, min_blocks: 1}, {name: b, sparsity: 0.65, min_blocks: 1}]\n");
     /* A refusal in one of two lengths is a refusal: at 8 tokens both read 1 block of 2 at most. */
     check_refused("name: t\n" MODEL "prompt: {random: 1, tokens: [8, 64]}\ndecode: {tokens: 8}\n"
-                  "lanes: [{name: a, sparsity: 0.5, min_blocks: 1}, {name: b, sparsity: 0.7, min_blocks: 1}]\n", "run of 8 + 8 tokens");
+                  "lanes: [{name: a, sparsity: 0.5, min_blocks: 1}, {name: b, sparsity: 0.7, min_blocks: 1}]\n",
+                  "run of 8 + 8 tokens");
 }
 
 static void test_limits(void **unused)
 {
     (void)unused;
-    check_refused(BASE "lanes: [{name: a, min_blocks: 1, dense_until: 32}]\n", "lanes.a.dense_until: 32: a run of 32 steps leaves the lane no step");
+    check_refused(BASE "lanes: [{name: a, min_blocks: 1, dense_until: 32}]\n",
+                  "lanes.a.dense_until: 32: a run of 32 steps leaves the lane no step");
     open_good(BASE "lanes: [{name: a, min_blocks: 1, dense_until: 31}]\n");
-    check_refused(BASE "lanes: [{name: a, min_blocks: 1, dense_layers: 4}]\n", "dense_layers: 4: the model has 3 layers");
+    check_refused(BASE "lanes: [{name: a, min_blocks: 1, dense_layers: 4}]\n",
+                  "dense_layers: 4: the model has 3 layers");
     open_good(BASE "lanes: [{name: a, min_blocks: 1, dense_layers: 2}]\n");
-    check_refused("name: t\n" MODEL "prompt: {random: 1, tokens: 4090}\ndecode: {tokens: 7}\n", "more than the model's context of 4096");
+    check_refused("name: t\n" MODEL "prompt: {random: 1, tokens: 4090}\ndecode: {tokens: 7}\n",
+                  "more than the model's context of 4096");
     open_good("name: t\n" MODEL "prompt: {random: 1, tokens: 4090}\ndecode: {tokens: 6}\n");
 }
 
@@ -210,8 +231,10 @@ static void test_starts(void **unused)
                   "x.yaml:3:9: error: prompt: source 'a.ids' has 100 tokens, 101 are needed: 90 before the start");
     open_good("name: t\n" MODEL "prompt: {ids: a.ids, tokens: 100}\ndecode: {tokens: 10, follow: self}\n");
     check_refused("name: t\n" MODEL "prompt: {ids: a.ids, tokens: 101}\ndecode: {follow: self}\n", "101 are needed");
-    check_refused("name: t\n" MODEL "prompt: {ids: a.ids, tokens: 51, start: 50}\ndecode: {tokens: 9}\n", "51 tokens cannot be prefilled before start 50");
-    check_refused("name: t\n" MODEL "prompt: {ids: a.ids, tokens: [50, all], start: 50}\ndecode: {tokens: 9}\n", "two runs of source 'a.ids' are the same");
+    check_refused("name: t\n" MODEL "prompt: {ids: a.ids, tokens: 51, start: 50}\ndecode: {tokens: 9}\n",
+                  "51 tokens cannot be prefilled before start 50");
+    check_refused("name: t\n" MODEL "prompt: {ids: a.ids, tokens: [50, all], start: 50}\ndecode: {tokens: 9}\n",
+                  "two runs of source 'a.ids' are the same");
     check_refused("name: t\n" MODEL "prompt: {random: 1}\n", "random has no end of its own");
 }
 
@@ -238,7 +261,9 @@ static void test_windows(void **unused)
 static void test_bad_prompts(void **unused)
 {
     (void)unused;
-    static const struct { const char *prompt, *ids, *part; } cases[] = {
+    static const struct {
+        const char *prompt, *ids, *part;
+    } cases[] = {
         { "ids: bad.ids", "1 2 x 3\n", "bad.ids:1: 'x' is no token id" },
         { "ids: bad.ids", "1\n2\n-3\n", "bad.ids:3: '-3' is no token id" },
         { "ids: bad.ids", "1\n99999999999999\n", "bad.ids:2: '99999999999999' is no token id" },
@@ -276,8 +301,10 @@ static void test_run_ids(void **unused)
     assert_int_equal(strncmp(first, "random-p64-o64-", 15), 0);
     assert_int_equal(strlen(first), 15 + 8);
     static const char *const same[] = {
-        "name: other\ndevice: cpu\n" MODEL "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 32}\nlanes: [{name: a, min_blocks: 1, sparsity: 5e-1}]\n",
-        BASE "allow_equal: true\nseeds: [1]\nlanes: [{name: a, min_blocks: 1, sparsity: .50, interval: never, block_size: [16]}]\n",
+        "name: other\ndevice: cpu\n" MODEL
+        "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 32}\nlanes: [{name: a, min_blocks: 1, sparsity: 5e-1}]\n",
+        BASE "allow_equal: true\nseeds: [1]\nlanes: [{name: a, min_blocks: 1, sparsity: .50, interval: never, "
+             "block_size: [16]}]\n",
     };
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         id_of(same[i], other);
@@ -290,10 +317,14 @@ static void test_run_ids(void **unused)
         BASE "seeds: 2\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
         BASE "trace: {every: 2}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
         BASE "trace: {metrics: []}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
-        "name: t\n" MODEL "prompt: {random: 2, tokens: 64}\ndecode: {tokens: 32}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
-        "name: t\n" MODEL "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 33}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
-        "name: t\n" MODEL "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 32, follow: self}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
-        "name: t\nmodel: {synthetic: {layers: 3, hidden: 32, heads: 2, kv_heads: 1, ffn: 64, vocab: 100, context: 4096, seed: 2}}\n"
+        "name: t\n" MODEL
+        "prompt: {random: 2, tokens: 64}\ndecode: {tokens: 32}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
+        "name: t\n" MODEL
+        "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 33}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
+        "name: t\n" MODEL "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 32, follow: self}\nlanes: [{name: a, "
+                          "min_blocks: 1, sparsity: 0.5}]\n",
+        "name: t\nmodel: {synthetic: {layers: 3, hidden: 32, heads: 2, kv_heads: 1, ffn: 64, vocab: 100, context: "
+        "4096, seed: 2}}\n"
         "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 32}\nlanes: [{name: a, min_blocks: 1, sparsity: 0.5}]\n",
     };
     for (size_t i = 0; i < sizeof different / sizeof *different; i++) {
@@ -308,15 +339,20 @@ static void test_run_ids(void **unused)
 static void test_prompt_digest(void **unused)
 {
     (void)unused;
-    static const struct { const char *ids, *follow; bool same; } cases[] = {
-        { "1 2 3 4 5 6", "text", true },      { "1 2 3 4 5 6 7", "text", true },      { "1 2 3 4 5 9", "text", false },
-        { "1 9 3 4 5 6", "text", false },     { "1 2 3", "reference", false },        { "1 2 3 9 9 9", "reference", false },
+    static const struct {
+        const char *ids, *follow;
+        bool same;
+    } cases[] = {
+        { "1 2 3 4 5 6", "text", true },  { "1 2 3 4 5 6 7", "text", true }, { "1 2 3 4 5 9", "text", false },
+        { "1 9 3 4 5 6", "text", false }, { "1 2 3", "reference", false },   { "1 2 3 9 9 9", "reference", false },
     };
     char first[65] = "", reference[65] = "";
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[300];
         scratch_write("d.ids", cases[i].ids, strlen(cases[i].ids));
-        snprintf(text, sizeof text, "name: t\n" MODEL "prompt: {ids: d.ids, tokens: 2, start: 3}\ndecode: {tokens: 2, follow: %s}\n", cases[i].follow);
+        snprintf(text, sizeof text,
+                 "name: t\n" MODEL "prompt: {ids: d.ids, tokens: 2, start: 3}\ndecode: {tokens: 2, follow: %s}\n",
+                 cases[i].follow);
         open_good(text);
         if (i == 0) strcpy(first, plan.runs[0].prompt_digest);
         assert_int_equal(strcmp(plan.runs[0].prompt_digest, first) == 0, cases[i].same);
@@ -333,7 +369,8 @@ static void test_price(void **unused)
     (void)unused;
     open_good("name: t\n" MODEL "prompt: {random: 1, tokens: 40}\ndecode: {tokens: 8}\ntrace: {metrics: []}\n"
               "lanes: [{name: a, sparsity: 0.5, min_blocks: 1, block_size: 8, interval: 4}]\n");
-    const double row = 2.0 * 3 * 32 * (2 * 32 + 2 * 16 + 3 * 64), logits = 2.0 * 32 * 100, attend = 4.0 * 32 * 3, score = 4.0 * 16 * 3;
+    const double row = 2.0 * 3 * 32 * (2 * 32 + 2 * 16 + 3 * 64), logits = 2.0 * 32 * 100, attend = 4.0 * 32 * 3,
+                 score = 4.0 * 16 * 3;
     double prefill = logits, steps = 0;
     for (int t = 1; t <= 40; t++) prefill += row + attend * t;
     for (int s = 0; s < 8; s++) {
@@ -341,8 +378,11 @@ static void test_price(void **unused)
         steps += 2 * (row + logits) + attend * n + attend * read + score * blocks;
         for (int t = 0; t < 4 && (s + 1) % 4 == 0; t++) steps += row + attend * (n - t);
     }
-    assert_true(plan.runs[0].flop > (prefill + steps) * (1 - 1e-12) && plan.runs[0].flop < (prefill + steps) * (1 + 1e-12));
-    const struct cost_inputs in = { .weight_bytes = 1000, .fixed_bytes = 0, .chunk_rows = 1, .cache_element_bytes = 4, .flop_per_second = 1e9 };
+    assert_true(plan.runs[0].flop > (prefill + steps) * (1 - 1e-12) &&
+                plan.runs[0].flop < (prefill + steps) * (1 + 1e-12));
+    const struct cost_inputs in = {
+        .weight_bytes = 1000, .fixed_bytes = 0, .chunk_rows = 1, .cache_element_bytes = 4, .flop_per_second = 1e9
+    };
     assert_int_equal(plan_price(&plan, &model, &in), 0);
     /* K and V of 3 layers x 16 elements x 4 bytes: prefix 3 tiles of 16 tokens; two stores that begin at tile 2 and end
      * with token 47, one tile each; block keys min and max, in tiles of 16 blocks: one of the prefix, one of the store. */
@@ -378,7 +418,9 @@ static int write_print(FILE *out)
 static void test_yaml(void **unused)
 {
     (void)unused;
-    open_good(BASE "lanes: [{name: a, min_blocks: 1, sparsity: [0.5, 0.75], interval: 8}, {name: b, sparsity: 0, cache_of: a}]\n");
+    open_good(
+        BASE
+        "lanes: [{name: a, min_blocks: 1, sparsity: [0.5, 0.75], interval: 8}, {name: b, sparsity: 0, cache_of: a}]\n");
     char *text = written(write_yaml);
     const struct diag_source source = { "plan.yaml", text, strlen(text) };
     struct diag d = { .sources = &source, .n_sources = 1 };
@@ -400,11 +442,16 @@ static void test_yaml(void **unused)
 static void test_print(void **unused)
 {
     (void)unused;
-    open_good(BASE "lanes: [{name: a, min_blocks: 1, sparsity: [0.5, 0.75], interval: 8, exclude: [{sparsity: 0.75}]}]\n");
+    open_good(BASE
+              "lanes: [{name: a, min_blocks: 1, sparsity: [0.5, 0.75], interval: 8, exclude: [{sparsity: 0.75}]}]\n");
     char *text = written(write_print);
-    static const char *const parts[] = { "1 run\n", "2 lanes, 64 tokens prefilled and 32 steps",
-                                         "a/s0.5-b16-f8-m1     3 of 5         3 of 6 ", "     48     48   73.8   50.0", "memory  ",
-                                         "an estimate", "sparsity 0.75: excluded on line 5" };
+    static const char *const parts[] = { "1 run\n",
+                                         "2 lanes, 64 tokens prefilled and 32 steps",
+                                         "a/s0.5-b16-f8-m1     3 of 5         3 of 6 ",
+                                         "     48     48   73.8   50.0",
+                                         "memory  ",
+                                         "an estimate",
+                                         "sparsity 0.75: excluded on line 5" };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(text, parts[i])) fail_msg("'%s' is not in:\n%s", parts[i], text);
     assert_non_null(strstr(text, plan.runs[0].id));
@@ -417,8 +464,10 @@ static void test_no_memory(void **unused)
 {
     (void)unused;
     scratch_write("m.ids", "1 2 3 4 5 6 7 8 9 10 11 12", 26);
-    static const char text[] = "name: t\n" MODEL "prompt: {ids: m.ids, tokens: [4, 6]}\ndecode: {tokens: 3}\nallow_equal: true\n"
-        "lanes: [{name: a, block_size: 2, sparsity: 0.5, min_blocks: 1}, {name: b, sparsity: 0, cache_of: a}, {name: c}]\n";
+    static const char text[] =
+        "name: t\n" MODEL "prompt: {ids: m.ids, tokens: [4, 6]}\ndecode: {tokens: 3}\nallow_equal: true\n"
+        "lanes: [{name: a, block_size: 2, sparsity: 0.5, min_blocks: 1}, {name: b, sparsity: 0, cache_of: a}, {name: "
+        "c}]\n";
     open_good(text);
     long n = 0;
     for (;; n++) {
@@ -505,7 +554,8 @@ static void test_files(void **unused)
     scratch_write("in [a]*/b.txt", "one two three four", 18);
     scratch_write("in [a]*/a c.txt", "one two three five", 18);
     scratch_write("in [a]*/c.md", "one two three six and seven", 27);
-    snprintf(text, sizeof text, "%s", "name: t\nprompt: {file: ['*.txt', c.md, b.txt], tokens: 2}\ndecode: {tokens: 1}\n");
+    snprintf(text, sizeof text, "%s",
+             "name: t\nprompt: {file: ['*.txt', c.md, b.txt], tokens: 2}\ndecode: {tokens: 1}\n");
     scratch_write("in [a]*/x.yaml", text, strlen(text));
     struct config c = { 0 };
     plan_close(&plan);
@@ -519,19 +569,25 @@ static void test_files(void **unused)
     assert_string_equal(plan.runs[2].source, "c.md");
     assert_memory_equal(plan.runs[0].stream, plan.runs[1].stream, 3 * sizeof(int32_t)); /* one two three */
     check_refused("name: t\nprompt: {file: 'z*.txt', tokens: 2}\n", "no file matches 'z*.txt' (looked for ");
-    open_good("name: t\nprompt: {text: [hello world and more, hello world and less], tokens: 2}\ndecode: {tokens: 1}\n");
+    open_good(
+        "name: t\nprompt: {text: [hello world and more, hello world and less], tokens: 2}\ndecode: {tokens: 1}\n");
     assert_string_equal(plan.runs[0].source, "text");
     assert_string_equal(plan.runs[1].source, "text-2");
-    open_good("name: t\nprompt: {chat: {messages: [{role: user, content: hi}]}}\ndecode: {tokens: 4, follow: self, stop: eos}\n");
-    assert_true(plan.runs[0].stop_eos && plan.runs[0].eos_id >= 0 && plan.runs[0].prefill_tokens == plan.runs[0].n_stream);
+    open_good("name: t\nprompt: {chat: {messages: [{role: user, content: hi}]}}\ndecode: {tokens: 4, follow: self, "
+              "stop: eos}\n");
+    assert_true(plan.runs[0].stop_eos && plan.runs[0].eos_id >= 0 &&
+                plan.runs[0].prefill_tokens == plan.runs[0].n_stream);
     assert_string_equal(plan.runs[0].source, "chat");
-    check_refused("name: t\nprompt: {chat: {format: nope, messages: [{role: user, content: hi}]}}\ndecode: {follow: self}\n", "nope");
+    check_refused(
+        "name: t\nprompt: {chat: {format: nope, messages: [{role: user, content: hi}]}}\ndecode: {follow: self}\n",
+        "nope");
 }
 
 static void test_stop_without_eos(void **unused)
 {
     (void)unused;
-    check_refused("name: t\n" MODEL "prompt: {random: 1, tokens: 4}\ndecode: {follow: self, stop: eos}\n", "the model has no end-of-text token");
+    check_refused("name: t\n" MODEL "prompt: {random: 1, tokens: 4}\ndecode: {follow: self, stop: eos}\n",
+                  "the model has no end-of-text token");
 }
 
 static int close_all(void **state)
@@ -544,12 +600,24 @@ static int close_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_four_corners), cmocka_unit_test(test_names),         cmocka_unit_test(test_bad_owners),
-        cmocka_unit_test(test_equal_lanes),  cmocka_unit_test(test_limits),        cmocka_unit_test(test_random_prompt),
-        cmocka_unit_test(test_starts),       cmocka_unit_test(test_windows),       cmocka_unit_test(test_bad_prompts),
-        cmocka_unit_test(test_run_ids),      cmocka_unit_test(test_prompt_digest), cmocka_unit_test(test_price),
-        cmocka_unit_test(test_yaml),         cmocka_unit_test(test_print),         cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_smoke),        cmocka_unit_test(test_shipped),       cmocka_unit_test(test_files),
+        cmocka_unit_test(test_four_corners),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_bad_owners),
+        cmocka_unit_test(test_equal_lanes),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_random_prompt),
+        cmocka_unit_test(test_starts),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_bad_prompts),
+        cmocka_unit_test(test_run_ids),
+        cmocka_unit_test(test_prompt_digest),
+        cmocka_unit_test(test_price),
+        cmocka_unit_test(test_yaml),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_smoke),
+        cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_files),
         cmocka_unit_test(test_stop_without_eos),
     };
     return cmocka_run_group_tests(tests, scratch_make, close_all);

@@ -87,11 +87,12 @@ static void test_numbers(void **unused)
 {
     (void)unused;
     check_good("{name: x, whole: -5, interval: 1000, seed: 9007199254740992, share: 1e-3}");
-    assert_true(record.whole == -5 && record.interval == 1000 && record.seed == (uint64_t)1 << 53 && record.share == 1e-3);
+    assert_true(record.whole == -5 && record.interval == 1000 && record.seed == (uint64_t)1 << 53 &&
+                record.share == 1e-3);
     static const struct {
         const char *text;
         double share;
-    } shares[] = { { "1", 1 },       { ".5", 0.5 },  { "0.", 0 },       { "+1e-2", 0.01 },
+    } shares[] = { { "1", 1 },      { ".5", 0.5 }, { "0.", 0 },    { "+1e-2", 0.01 },
                    { "1E-1", 0.1 }, { "-0.0", 0 }, { "1.e-0", 1 }, { "0.30000000000000004", 0.30000000000000004 } };
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
         char text[64];
@@ -188,9 +189,17 @@ static void test_nearest(void **unused)
     static const char *const keys[] = { "block_size", "sparsity", "interval", "phase", "name" };
     static const struct {
         const char *word, *want;
-    } cases[] = { { "Block-Size", "block_size" }, { "sparisty", "sparsity" }, { "spartsiy", "sparsity" }, { "fase", NULL },
-                  { "phaes", "phase" },          { "nam", "name" },          { "n", NULL },             { "", NULL },
-                  { "blocksize", "block_size" }, { "intervall", "interval" }, { "blk_sz", NULL } };
+    } cases[] = { { "Block-Size", "block_size" },
+                  { "sparisty", "sparsity" },
+                  { "spartsiy", "sparsity" },
+                  { "fase", NULL },
+                  { "phaes", "phase" },
+                  { "nam", "name" },
+                  { "n", NULL },
+                  { "", NULL },
+                  { "blocksize", "block_size" },
+                  { "intervall", "interval" },
+                  { "blk_sz", NULL } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *got = diag_nearest(cases[i].word, keys, 5);
         if (!cases[i].want != !got || (got && strcmp(got, cases[i].want) != 0))
@@ -218,16 +227,17 @@ static void test_print(void **unused)
     (void)unused;
     read_text("name: x\nshare: 2\n\xC3\xBC: 1 # \xE2\x82\xAC\nflag: \xC3\xBCyes\n");
     char *text = printed();
-    assert_string_equal(text, "x.yaml:2:8: error: share: 2 is out of range: 0 .. 1\n"
-                              "  share: 2\n"
-                              "         ^\n"
-                              "x.yaml:3:1: error: unknown key '\xC3\xBC' in a thing (keys: whole, interval, fruit, seed, share, flag, "
-                              "set, text, name)\n"
-                              "  \xC3\xBC: 1 # \xE2\x82\xAC\n"
-                              "  ^\n"
-                              "x.yaml:4:7: error: flag: '\xC3\xBCyes' is neither true nor false\n"
-                              "  flag: \xC3\xBCyes\n"
-                              "        ^\n");
+    assert_string_equal(
+        text, "x.yaml:2:8: error: share: 2 is out of range: 0 .. 1\n"
+              "  share: 2\n"
+              "         ^\n"
+              "x.yaml:3:1: error: unknown key '\xC3\xBC' in a thing (keys: whole, interval, fruit, seed, share, flag, "
+              "set, text, name)\n"
+              "  \xC3\xBC: 1 # \xE2\x82\xAC\n"
+              "  ^\n"
+              "x.yaml:4:7: error: flag: '\xC3\xBCyes' is neither true nor false\n"
+              "  flag: \xC3\xBCyes\n"
+              "        ^\n");
     free(text);
     read_text("{name: x, \"\xC3\xBC\xC3\xBC\": 1}"); /* columns count characters */
     text = printed();
@@ -279,16 +289,26 @@ static void test_format(void **unused)
     static const struct {
         double x;
         const char *want;
-    } reals[] = { { 0, "0.0" }, { 1, "1.0" }, { 0.9, "0.9" }, { 1e-5, "1.0e-05" }, { 1.5e300, "1.5e+300" }, { 0.1 + 0.2, "0.30000000000000004" } };
+    } reals[] = { { 0, "0.0" },
+                  { 1, "1.0" },
+                  { 0.9, "0.9" },
+                  { 1e-5, "1.0e-05" },
+                  { 1.5e300, "1.5e+300" },
+                  { 0.1 + 0.2, "0.30000000000000004" } };
     char text[100];
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
         schema_format_real(reals[i].x, text, sizeof text);
         assert_string_equal(text, reals[i].want);
         assert_true(strtod(text, NULL) == reals[i].x);
     }
-    static const char *const texts[][2] = { { "abc", "abc" },        { "no", "\"no\"" },     { "1e3", "\"1e3\"" },
-                                            { "a: b", "\"a: b\"" },  { "a\"\\\n", "\"a\\\"\\\\\\x0A\"" }, { "", "\"\"" },
-                                            { "resa/s0.9-b16", "resa/s0.9-b16" }, { "Null", "\"Null\"" } };
+    static const char *const texts[][2] = { { "abc", "abc" },
+                                            { "no", "\"no\"" },
+                                            { "1e3", "\"1e3\"" },
+                                            { "a: b", "\"a: b\"" },
+                                            { "a\"\\\n", "\"a\\\"\\\\\\x0A\"" },
+                                            { "", "\"\"" },
+                                            { "resa/s0.9-b16", "resa/s0.9-b16" },
+                                            { "Null", "\"Null\"" } };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         schema_format_text(texts[i][0], text, sizeof text);
         assert_string_equal(text, texts[i][1]);
@@ -299,7 +319,8 @@ static void test_format(void **unused)
 static void test_echo(void **unused)
 {
     (void)unused;
-    check_good("{name: x, whole: 3, interval: 9, fruit: plum, seed: 5, share: 1e-3, flag: true, set: [pear], text: 'a: b'}");
+    check_good(
+        "{name: x, whole: 3, interval: 9, fruit: plum, seed: 5, share: 1e-3, flag: true, set: [pear], text: 'a: b'}");
     const struct record before = record;
     char text[600] = "{", part[100];
     for (int i = 0; i < N_ROWS; i++) {
@@ -307,7 +328,8 @@ static void test_echo(void **unused)
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s: %s", i ? ", " : "", rows[i].key, part);
     }
     strcat(text, "}");
-    assert_string_equal(text, "{whole: 3, interval: 9, fruit: plum, seed: 5, share: 0.001, flag: true, set: [pear], text: \"a: b\", name: x}");
+    assert_string_equal(text, "{whole: 3, interval: 9, fruit: plum, seed: 5, share: 0.001, flag: true, set: [pear], "
+                              "text: \"a: b\", name: x}");
     char *copy = strdup(text);
     check_good(copy);
     assert_true(record.whole == before.whole && record.interval == before.interval && record.fruit == before.fruit &&
@@ -321,8 +343,8 @@ static void test_echo(void **unused)
 static void test_tables(void **unused)
 {
     (void)unused;
-    const struct schema *const all[] = { &schema_root, &schema_prompt, &schema_decode, &schema_lane, &schema_trace,
-                                         &schema_synthetic, &schema_chat, &schema_message };
+    const struct schema *const all[] = { &schema_root,  &schema_prompt,    &schema_decode, &schema_lane,
+                                         &schema_trace, &schema_synthetic, &schema_chat,   &schema_message };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct schema_setting s[32] = { { 0 } };
         diag = (struct diag){ 0 };
@@ -351,10 +373,10 @@ static int close_all(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_numbers),    cmocka_unit_test(test_bad_numbers),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_numbers), cmocka_unit_test(test_bad_numbers),
         cmocka_unit_test(test_bools_and_texts), cmocka_unit_test(test_lists),   cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_nearest),      cmocka_unit_test(test_print),      cmocka_unit_test(test_print_many),
-        cmocka_unit_test(test_print_hostile), cmocka_unit_test(test_format),    cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_nearest),         cmocka_unit_test(test_print),   cmocka_unit_test(test_print_many),
+        cmocka_unit_test(test_print_hostile),   cmocka_unit_test(test_format),  cmocka_unit_test(test_echo),
         cmocka_unit_test(test_tables),
     };
     return cmocka_run_group_tests(tests, NULL, close_all);

@@ -1,6 +1,6 @@
 /* The tree of a YAML document, and everything that it refuses; the caps must stop early, so they are timed. */
 #include "core/mem.h"
-#include "core/yaml_tree.h"
+#include "core/yaml_node.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -208,7 +208,7 @@ static void test_put(void **unused)
     const struct diag_mark at = { 1, 1, 3 };
     assert_int_equal(yaml_put(&tree, tree.root, "a=..", 1, b, at), 0);
     assert_ptr_equal(yaml_get(tree.root, "a"), b);
-    assert_int_equal(yaml_put(&tree, b, "new", 3, yaml_new_map(&tree, at), at), 0);
+    assert_int_equal(yaml_put(&tree, b, "new", 3, yaml_node_new(&tree, YAML_MAP, at), at), 0);
     assert_int_equal(yaml_get(b, "new")->kind, YAML_MAP);
     assert_int_equal(yaml_key(b, "new")->at.source, 1);
 }
@@ -240,11 +240,11 @@ static int close_tree(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_structure),  cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_several_duplicates_at_once),
-        cmocka_unit_test(test_caps),       cmocka_unit_test(test_alias_bomb),
+        cmocka_unit_test(test_structure),   cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_several_duplicates_at_once),
+        cmocka_unit_test(test_caps),        cmocka_unit_test(test_alias_bomb),
         cmocka_unit_test(test_alias_depth), cmocka_unit_test(test_caps_are_reached),
-        cmocka_unit_test(test_many_keys),  cmocka_unit_test(test_put),
+        cmocka_unit_test(test_many_keys),   cmocka_unit_test(test_put),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, close_tree);
