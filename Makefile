@@ -130,9 +130,16 @@ $(RESA): $(BUILD)/experiments/main.o $(LIB)
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# tests/tiny.c is what tests and benchmarks of the engine share.
+$(BUILD)/tests/test_engine $(BUILD)/tests/test_logits $(BUILD)/tests/bench_step: $(BUILD)/tests/tiny.o
+
+$(BUILD)/tests/bench_%: $(BUILD)/tests/bench_%.o $(LIB)
+	$(SAY) "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(LIB)
 	$(SAY) "LD $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS) -lcmocka
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -3,6 +3,7 @@
 #include "core/err.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int complain(int status)
@@ -68,6 +69,11 @@ static int open_device(struct session *s, int argc, char *const *argv)
     TRY(provenance_open(&s->provenance, argc, argv), "provenance");
     snprintf(s->provenance.device, sizeof s->provenance.device, "%s", s->be->name);
     TRY(s->be->describe(s->dev, s->provenance.isa, sizeof s->provenance.isa), "device");
+    size_t n_bytes;
+    FILE *f = open_memstream(&s->config_text, &n_bytes);
+    if (!f) return fail("out of memory for the config's text");
+    const int rc = plan_write_yaml(&s->plan, f);
+    if (fclose(f) != 0 || rc != 0) return fail_in("the config's text");
     return weights_open(&s->weights, s->be, s->dev, &s->model);
 }
 
@@ -81,6 +87,7 @@ void session_close(struct session *s)
     weights_close(&s->weights);
     if (s->be) s->be->close(s->dev);
     provenance_close(&s->provenance);
+    free(s->config_text);
     plan_close(&s->plan);
     model_close(&s->model);
 }

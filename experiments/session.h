@@ -14,6 +14,7 @@ struct session {
     struct device *dev;
     struct weights weights;
     struct provenance provenance;
+    char *config_text;             /* owned by the C library: the plan as YAML, every default written out */
 };
 
 /* Exit status: EXIT_OK, or the message is printed and the status returned (EXIT_USAGE for what the config says wrong). */

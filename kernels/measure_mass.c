@@ -78,6 +78,12 @@ static void choose_best(const double *mass, size_t stride, int n_group, int n_bl
     }
 }
 
+/* The lesser; NaN where one of them is. */
+static double least_of(double a, double b)
+{
+    return a <= b || isnan(a) ? a : b;
+}
+
 /* Sums over the query heads so far. */
 struct mass_sums {
     double kept, best, stale, least_kept;
@@ -102,7 +108,7 @@ static struct mass_sums measure_group(const struct measure_layer_args *a, int la
         s.kept += kept;
         s.best += mass_in(mass + (size_t)h * stride, &best);
         s.stale += a->stale[first + (size_t)h];
-        if (!(kept >= s.least_kept)) s.least_kept = kept; /* NaN stays */
+        s.least_kept = least_of(s.least_kept, kept);
     }
     return s;
 }
@@ -123,7 +129,7 @@ void measure_mass(const struct measure_layer_args *a, int lane, const struct mea
         all.kept += s.kept;
         all.best += s.best;
         all.stale += s.stale;
-        if (!isnan(all.least_kept) && !(s.least_kept >= all.least_kept)) all.least_kept = s.least_kept;
+        all.least_kept = least_of(all.least_kept, s.least_kept);
     }
     measure_put(&a->m, VAR_KEPT_MASS, at, all.kept / a->n_heads);
     measure_put(&a->m, VAR_KEPT_MASS_MIN, at, all.least_kept);

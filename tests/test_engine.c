@@ -104,8 +104,10 @@ static void interval_1_is_the_clean_probe(void **state)
             assert_true(tiny_f32(&r, s, VAR_ATTN_ACCUM, c.f1, layer) == 0);
             assert_true(tiny_f32(&r, s, VAR_K_CACHE_DRIFT, c.f1, layer) == 0);
         }
-        /* A ReSA lane at the step after all of its suffix was rectified; between, it is not. */
-        assert_int_equal(same_logits(&r, c.resa, &r, c.clean, s), s % 8 == 0);
+        /* A ReSA lane at the step after all of its suffix was rectified.  At s % 8 = 7 two of its stale tokens are in the
+         * current block, which is always read (at others the selection may pass every stale token by). */
+        if (s % 8 == 0) assert_true(same_logits(&r, c.resa, &r, c.clean, s));
+        if (s % 8 == 7) assert_false(same_logits(&r, c.resa, &r, c.clean, s));
     }
     tiny_result_close(&r);
     tiny_close(&t);

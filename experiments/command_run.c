@@ -1,0 +1,173 @@
+/* experiments/command_run.c: `resa run`: every run of the plan that is not complete, into results/NAME. */
+#include "experiments/commands.h"
+#include "experiments/experiment.h"
+#include "experiments/interrupt.h"
+
+#include "core/err.h"
+#include "core/mem.h"
+#include "core/results.h"
+#include "core/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct failure {
+    const char *id; /* borrowed */
+    char text[512];
+};
+
+/* What a command_run works with, and how it went. */
+struct job {
+    struct session s;
+    struct results results;
+    const struct experiment *experiment;
+    struct progress progress;
+    bool fresh;
+    int n_skipped, n_done, n_failed;
+    struct failure *failures; /* owned [n_runs] */
+};
+
+static int write_plan(struct job *j)
+{
+    char path[4096], part[4200];
+    TRY(results_path(&j->results, "plan.yaml", path, sizeof path), "plan.yaml");
+    snprintf(part, sizeof part, "%s.part", path);
+    FILE *f = fopen(part, "w");
+    if (!f) return fail("%s: cannot be written: %m", part);
+    int rc = plan_write_yaml(&j->s.plan, f);
+    if (rc == 0 && (fflush(f) != 0 || ferror(f))) rc = fail("%s: cannot be written: %m", part);
+    if (fclose(f) != 0 && rc == 0) rc = fail("%s: cannot be written: %m", part);
+    if (rc == 0 && rename(part, path) != 0) rc = fail("%s: cannot be renamed: %m", part);
+    if (rc != 0) remove(part);
+    return rc;
+}
+
+/* Whether the run is complete already; a broken trace is removed, with a word. */
+static bool is_done(struct job *j, const struct run_plan *run, const char *path)
+{
+    struct run_status status;
+    if (j->fresh) return false;
+    results_run_status(&j->results, run, &status);
+    if (status.state == RUN_BROKEN) {
+        fprintf(stderr, "resa: %s: %s; it is done again\n", path, status.why);
+        results_log(&j->results, "%s: broken: %s", run->id, status.why);
+        remove(path);
+    }
+    if (status.state != RUN_COMPLETE) return false;
+    if (strncmp(status.commit, j->s.provenance.commit, strlen(j->s.provenance.commit)) != 0)
+        results_log(&j->results, "%s: kept, made by commit %s", run->id, status.commit);
+    return true;
+}
+
+static int check_memory(const struct job *j, const struct run_plan *run)
+{
+    uint64_t bytes[N_MEMORY_PARTS], need = 0;
+    const uint64_t free_bytes = j->s.be->free_bytes(j->s.dev);
+    TRY(run_memory(run, j->s.be, &j->s.model, bytes), "memory");
+    for (int i = 0; i < N_MEMORY_PARTS; i++)
+        if (i != MEMORY_WEIGHTS) need += bytes[i]; /* the weights are packed by now */
+    if (free_bytes > 0 && need > free_bytes)
+        return fail("run %s needs %.0f MiB beside the weights, %.0f MiB are free; fewer lanes, decode.tokens or prompt.tokens need less",
+                    run->id, (double)need / 1048576, (double)free_bytes / 1048576);
+    return 0;
+}
+
+static int do_run(struct job *j, int index)
+{
+    const struct run_plan *run = &j->s.plan.runs[index];
+    char path[4096];
+    if (results_run_path(&j->results, run->id, path, sizeof path) != 0) return EXIT_FAILED;
+    if (is_done(j, run, path)) {
+        j->n_skipped++;
+        j->progress.total -= run->flop;
+        return EXIT_OK;
+    }
+    progress_run(&j->progress, index, run->id);
+    const double from = progress_seconds();
+    int status = check_memory(j, run) == 0 ? EXIT_OK : EXIT_FAILED;
+    if (status == EXIT_OK) status = j->experiment->run(&j->s, run, path, &j->progress);
+    if (status != EXIT_OK) return status;
+    j->n_done++;
+    results_log(&j->results, "%s: complete, %.1f s", run->id, progress_seconds() - from);
+    if (results_write_index(&j->results) != 0) fprintf(stderr, "resa: index.csv: %s\n", fail_text());
+    return EXIT_OK;
+}
+
+static void note_failure(struct job *j, int index)
+{
+    struct failure *f = &j->failures[j->n_failed++];
+    f->id = j->s.plan.runs[index].id;
+    snprintf(f->text, sizeof f->text, "%s", fail_text());
+    progress_clear(&j->progress);
+    fprintf(stderr, "resa: error: run %s: %s\n", f->id, f->text);
+    results_log(&j->results, "%s: failed: %s", f->id, f->text);
+}
+
+static int do_all(struct job *j)
+{
+    double total = 0;
+    for (int i = 0; i < j->s.plan.n_runs; i++) total += j->s.plan.runs[i].flop;
+    progress_open(&j->progress, total, j->s.plan.n_runs);
+    for (int i = 0; i < j->s.plan.n_runs; i++) {
+        const int status = interrupt_asked() ? EXIT_INTERRUPTED : do_run(j, i);
+        if (status == EXIT_INTERRUPTED) return status;
+        if (status == EXIT_FAILED) note_failure(j, i);
+    }
+    return j->n_failed ? EXIT_FAILED : EXIT_OK;
+}
+
+static void say_end(struct job *j, int status, int argc, char **argv)
+{
+    progress_clear(&j->progress);
+    for (int i = 0; i < j->n_failed; i++) fprintf(stderr, "resa: failed: %s: %s\n", j->failures[i].id, j->failures[i].text);
+    fprintf(stderr, "%d of %d runs done, %d were complete already, %d failed\n", j->n_done, j->s.plan.n_runs, j->n_skipped, j->n_failed);
+    if (status == EXIT_INTERRUPTED) {
+        fprintf(stderr, "interrupted; to go on:");
+        for (int i = 0; i < argc; i++) fprintf(stderr, " %s", i == 0 ? "resa run" : argv[i]);
+        fprintf(stderr, "   (complete runs are skipped)\n");
+        results_log(&j->results, "interrupted");
+    }
+    printf("results: %s\n", j->results.folder);
+}
+
+static int open_job(struct job *j, const char *config, int n, char **overrides, int argc, char **argv)
+{
+    char folder[256]; /* a name has at most 64 characters */
+    int status = session_open(&j->s, config, n, overrides);
+    if (status != EXIT_OK) return status;
+    j->experiment = experiment_find(experiment_names[j->s.plan.config.experiment]);
+    if (!j->experiment) {
+        fail("%s: experiment: %s is not in this build", config, experiment_names[j->s.plan.config.experiment]);
+        return complain(EXIT_USAGE);
+    }
+    snprintf(folder, sizeof folder, "results/%s", j->s.plan.config.name);
+    if (results_open(&j->results, folder) != 0) return complain(EXIT_FAILED);
+    if (j->results.n_removed) fprintf(stderr, "resa: removed %d unfinished traces of an earlier run\n", j->results.n_removed);
+    if (write_plan(j) != 0) return complain(EXIT_FAILED);
+    if (MEM_NEW(&j->failures, j->s.plan.n_runs, "runs") != 0) return complain(EXIT_FAILED);
+    return session_open_device(&j->s, argc, argv);
+}
+
+int command_run(int argc, char **argv)
+{
+    struct job j = { .results = { .lock_fd = -1 } };
+    int at = 1;
+    if (at < argc && strcmp(argv[at], "--fresh") == 0) {
+        j.fresh = true;
+        at++;
+    }
+    if (at >= argc || argv[at][0] == '-') {
+        fprintf(stderr, "usage: resa run [--fresh] CONFIG [key=value ..]\n");
+        return EXIT_USAGE;
+    }
+    interrupt_catch();
+    int status = open_job(&j, argv[at], argc - at - 1, argv + at + 1, argc, argv);
+    if (status == EXIT_OK) {
+        status = do_all(&j);
+        say_end(&j, status, argc, argv);
+    }
+    mem_free(j.failures);
+    results_close(&j.results);
+    session_close(&j.s);
+    return status;
+}

@@ -1,0 +1,12 @@
+#include "experiments/experiment.h"
+
+#include <string.h>
+
+const struct experiment *const experiments[] = { &experiment_drift, NULL };
+
+const struct experiment *experiment_find(const char *name)
+{
+    for (int i = 0; experiments[i]; i++)
+        if (strcmp(experiments[i]->name, name) == 0) return experiments[i];
+    return NULL;
+}

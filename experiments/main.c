@@ -1,0 +1,56 @@
+/* experiments/main.c: the command line. */
+#include "experiments/commands.h"
+
+#include "core/err.h"
+#include "core/version.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+    const char *name, *arguments, *help;
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
+} commands[] = {
+    { "plan", "CONFIG [key=value ..]", "what would run: runs, lanes, budgets, memory, time; nothing is run", command_plan },
+    { "run", "[--fresh] CONFIG [key=value ..]", "run it; runs that are complete are skipped, --fresh redoes them", command_run },
+    { "report", "RESULTS ..", "analyse: tables, plots, report.html", command_report },
+    { "info", "FILE ..", "what a model, a trace or a results folder holds", command_info },
+    { "fetch", "MODEL | CONFIG [key=value ..]", "fetch a known model into the cache; nothing to do for a path or a synthetic one", command_fetch },
+    { "help", "[config]", "this page; every key of a config", NULL },
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "usage: " PROGRAM " COMMAND ..\n\n");
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-7s %-32s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+    fprintf(out, "\nkey=value overrides a key of the config, as in decode.tokens=128 or lanes.resa.interval=[16,32].\n"
+                 "Exit status: 0 all done; 1 something failed; 2 the command line or the config is wrong; 130 interrupted.\n");
+}
+
+static int command_help(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "config") == 0) return config_print_reference(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+    print_usage(stdout);
+    return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf(PROGRAM " " VERSION "\n");
+        return EXIT_OK;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return command_help(argc - 1, argv + 1);
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (commands[i].run && strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, PROGRAM ": no such command: %s; the commands are:", argv[1]);
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, "%s %s", i ? "," : "", commands[i].name);
+    fputc('\n', stderr);
+    return EXIT_USAGE;
+}
