@@ -3,33 +3,9 @@
 #include "core/err.h"
 #include "core/mem.h"
 
-#include <stdarg.h>
 #include <string.h>
 
-enum { MAX_AXES = 24, MAX_NOTES = 1000 };
-
-int notes_add(struct notes *n, const char *fmt, ...)
-{
-    if (n->n == MAX_NOTES) return 0;
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    if (n->n == MAX_NOTES - 1) snprintf(text, sizeof text, "more was left out than is listed here");
-    if (n->n % 16 == 0 && mem_grow((void **)&n->text, (size_t)n->n, (size_t)n->n + 16, sizeof *n->text, "notes") != 0)
-        return -1;
-    if (mem_strdup(&n->text[n->n], text) != 0) return -1;
-    n->n++;
-    return 0;
-}
-
-void notes_close(struct notes *n)
-{
-    for (int i = 0; i < n->n; i++) mem_free(n->text[i]);
-    mem_free(n->text);
-    *n = (struct notes){ 0 };
-}
+enum { MAX_AXES = 24 };
 
 void points_close(struct points *p)
 {
@@ -129,12 +105,12 @@ struct product {
     int n_axes;
 };
 
-static int product_count(const struct product *x, double *count)
+static double product_count(const struct product *x)
 {
-    *count = 1;
+    double count = 1;
     for (int i = 0; i < x->n_axes; i++)
-        if (x->lead[i] == i) *count *= x->setting[i]->n;
-    return 0;
+        if (x->lead[i] == i) count *= x->setting[i]->n;
+    return count;
 }
 
 static int product_add(const struct product *x, const struct yaml_node *node, struct points *p)
@@ -157,11 +133,11 @@ static int product_add(const struct product *x, const struct yaml_node *node, st
 static int add_product(const struct axes *a, const struct product *x, const struct yaml_node *node, struct diag_mark at,
                        struct points *p, struct diag *d)
 {
-    double count;
-    product_count(x, &count);
+    const double count = product_count(x);
     if (p->n + count > a->max_points)
         return diag_add(d, at, "%s%sthe lists multiply to %.0f points, at most %d are allowed", a->path,
-                        a->path[0] ? ": " : "", p->n + count, a->max_points), 0;
+                        a->path[0] ? ": " : "", p->n + count, a->max_points),
+               0;
     return product_add(x, node, p);
 }
 
@@ -191,7 +167,8 @@ static int read_map(const struct axes *a, const struct yaml_node *map, const cha
     point_schema_open(&s, a);
     const int n_before = d->n_errors;
     if (schema_read(&s.schema, map, path, settings, d) != 0) return -1;
-    if (d->n_errors == n_before && map->n_items == 0) diag_add(d, map->at, "%s: an empty map: name at least one key", path);
+    if (d->n_errors == n_before && map->n_items == 0)
+        diag_add(d, map->at, "%s: an empty map: name at least one key", path);
     *good = d->n_errors == n_before;
     return 0;
 }
@@ -207,7 +184,8 @@ static int include_one(const struct axes *a, const struct yaml_node *map, const 
         x.lead[i] = i;
         x.setting[i] = settings[i].n > 0 ? &settings[i] : a->axis[i].setting;
         if (settings[i].n == 0 && a->axis[i].setting->n > 1) {
-            diag_add(d, map->at, "%s: must name '%s', which has %d values here", path, a->axis[i].key, a->axis[i].setting->n);
+            diag_add(d, map->at, "%s: must name '%s', which has %d values here", path, a->axis[i].key,
+                     a->axis[i].setting->n);
             good = false;
         }
     }
@@ -251,6 +229,8 @@ static int drop_matches(const struct axes *a, const struct yaml_node *map, const
                         struct points *p, struct notes *notes)
 {
     int n_left = 0;
+    char place[32] = "on the command line";
+    if (map->at.source == 0) snprintf(place, sizeof place, "on line %d", map->at.line);
     for (int i = 0; i < p->n; i++) {
         struct schema_value *values = p->values + (size_t)i * (size_t)a->n;
         if (!is_match(settings, values, a->n)) {
@@ -260,11 +240,11 @@ static int drop_matches(const struct axes *a, const struct yaml_node *map, const
         }
         char text[300];
         point_text(a, values, text, sizeof text);
-        if (notes_add(notes, "%s: %s: excluded on line %d", a->title, text, map->at.line) != 0) return -1;
+        if (notes_add(notes, "%s: %s: excluded %s", a->title, text, place) != 0) return -1;
     }
     const bool none = n_left == p->n;
     p->n = n_left;
-    return none ? notes_add(notes, "%s: the exclude on line %d matches no point", a->title, map->at.line) : 0;
+    return none ? notes_add(notes, "%s: an exclude %s matches no point", a->title, place) : 0;
 }
 
 static int exclude_one(const struct axes *a, const struct yaml_node *map, const char *path, struct points *p,
@@ -315,7 +295,9 @@ static void refuse_twice(const struct axes *a, const struct points *p, struct di
 int axes_expand(const struct axes *a, struct points *p, struct notes *notes, struct diag *d)
 {
     const int n_before = d->n_errors;
-    const struct diag_mark at = a->axis[0].setting->node ? a->axis[0].setting->node->at : (struct diag_mark){ 0 };
+    struct diag_mark at = { 0 }; /* of the first list: where too many points are reported */
+    for (int i = a->n - 1; i >= 0; i--)
+        if (a->axis[i].setting->is_list) at = a->axis[i].setting->node->at;
     int group[MAX_AXES];
     struct product x = { .n_axes = a->n };
     p->n_axes = a->n;

@@ -8,6 +8,7 @@
 #ifndef CORE_AXES_H
 #define CORE_AXES_H
 
+#include "core/notes.h"
 #include "core/schema.h"
 
 struct axis {
@@ -25,12 +26,6 @@ struct axes {
     int max_points;
 };
 
-/* Texts for the reader of a plan: what was left out and why. */
-struct notes {
-    char **text;                          /* owned [n] */
-    int n;
-};
-
 struct points {
     struct schema_value *values;          /* owned [n][n_axes] */
     const struct yaml_node **nodes;       /* owned [n]: the include map that added the point, or NULL */
@@ -40,8 +35,5 @@ struct points {
 /* Errors go to d; -1 for no memory alone.  No point is left after an error. */
 int  axes_expand(const struct axes *a, struct points *p, struct notes *notes, struct diag *d);
 void points_close(struct points *p);
-
-int  notes_add(struct notes *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void notes_close(struct notes *n);
 
 #endif

@@ -27,7 +27,8 @@ static int copy_arguments(struct config *c, const char *path, int n_overrides, c
 {
     if (mem_strdup(&c->path, path) != 0) return -1;
     const char *slash = strrchr(path, '/');
-    if (mem_strndup(&c->folder, slash ? path : ".", slash ? (size_t)(slash - path) + (slash == path) : 1) != 0) return -1;
+    if (mem_strndup(&c->folder, slash ? path : ".", slash ? (size_t)(slash - path) + (slash == path) : 1) != 0)
+        return -1;
     if (n_overrides == 0) return 0;
     if (MEM_NEW(&c->overrides, n_overrides, "overrides") != 0) return -1;
     for (int i = 0; i < n_overrides; i++, c->n_overrides++)
@@ -46,7 +47,8 @@ static int open_store(struct config *c)
     for (int i = 0; i < c->n_overrides; i++) {
         const char *arg = c->overrides[i];
         char name[160];
-        snprintf(name, sizeof name, "command line: %.*s", (int)(strcspn(arg, "=") < 120 ? strcspn(arg, "=") : 120), arg);
+        snprintf(name, sizeof name, "command line: %.*s", (int)(strcspn(arg, "=") < 120 ? strcspn(arg, "=") : 120),
+                 arg);
         char *owned = NULL;
         if (mem_strdup(&owned, name) != 0) return -1;
         s->sources[i + 1] = (struct diag_source){ owned, arg, strlen(arg) };

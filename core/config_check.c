@@ -20,13 +20,15 @@ static int check_lane(struct config *c, const struct config_lane *l)
     if (is_probe(l)) {
         if (l->interval > 0) return refuse(c, l, "interval", "a probe (cache_of) has no cache of its own to rectify");
         if (l->phase > 0) return refuse(c, l, "phase", "a probe (cache_of) is never rectified");
-        if (l->dense_until > 0) return refuse(c, l, "dense_until", "a probe (cache_of) has no cache of its own to copy to");
+        if (l->dense_until > 0)
+            return refuse(c, l, "dense_until", "a probe (cache_of) has no cache of its own to copy to");
         if (l->perturb > 0) return refuse(c, l, "perturb", "a probe (cache_of) keeps no K and V to put noise on");
     }
     if (l->equal_bytes > 0 && l->interval > 0)
         return refuse(c, l, "equal_bytes", "stands for an interval and cannot be given with one");
     if (l->phase > 0 && l->phase >= l->interval)
-        return refuse(c, l, "phase", l->interval > 0 ? "must be less than interval" : "means nothing without an interval");
+        return refuse(c, l, "phase",
+                      l->interval > 0 ? "must be less than interval" : "means nothing without an interval");
     return 0;
 }
 
@@ -57,9 +59,11 @@ static void check_seeds(struct config *c, struct diag_mark at)
     for (int i = 0; i < c->n_points; i++)
         for (int k = 0; k < i && !seeds_matter(c, &c->points[i]); k++) {
             if (!same_but_seed(&c->points[i], &c->points[k])) continue;
-            diag_add(&c->diag, at, "seeds: with follow: %s%s nothing is random, so more than one seed repeats the same run "
-                                   "(unless a lane has selector: random or perturb)",
-                     follow_names[c->points[i].follow], c->points[i].follow == FOLLOW_TEXT ? "" : " and temperature: 0");
+            diag_add(&c->diag, at,
+                     "seeds: with follow: %s%s nothing is random, so more than one seed repeats the same run "
+                     "(unless a lane has selector: random or perturb)",
+                     follow_names[c->points[i].follow],
+                     c->points[i].follow == FOLLOW_TEXT ? "" : " and temperature: 0");
             return;
         }
 }
@@ -68,7 +72,8 @@ void config_check_runs(struct config *c, const struct schema_setting *seeds)
 {
     for (int i = 0; i < c->n_points; i++) {
         if (c->points[i].follow == FOLLOW_TEXT && c->points[i].stop_eos) {
-            diag_add(&c->diag, c->decode_at, "decode.stop: eos has no meaning with follow: text, which ends with the text");
+            diag_add(&c->diag, c->decode_at,
+                     "decode.stop: eos has no meaning with follow: text, which ends with the text");
             break;
         }
     }

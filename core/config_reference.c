@@ -5,29 +5,41 @@
 static const char intro[] =
     "# Configs\n"
     "\n"
-    "A file here is an experiment: `build/resa plan FILE` says what it would do, `./run.sh FILE` does it. This page is\n"
+    "A file here is an experiment: `build/resa plan FILE` says what it would do, `./run.sh FILE` does it. This page "
+    "is\n"
     "printed by `build/resa help config` from the tables that the program checks configs with.\n"
     "\n"
     "A key is changed on the command line by its dotted name, a family of lanes by its own:\n"
-    "`./run.sh configs/quickstart.yaml decode.tokens=128 'lanes.resa.interval=[8,64]'`. Paths are relative to the config file.\n"
+    "`./run.sh configs/quickstart.yaml decode.tokens=128 'lanes.resa.interval=[8,64]'`. Paths are relative to the "
+    "config file.\n"
     "\n"
-    "A *list* under a key marked `axis` is an axis: lists multiply. In a family of lanes, and at the top level for runs\n"
-    "(with dotted keys), `zip` then pairs lists of equal length, `include` adds points and `exclude` drops points, in this\n"
+    "A *list* under a key marked `axis` is an axis: lists multiply. In a family of lanes, and at the top level for "
+    "runs\n"
+    "(with dotted keys), `zip` then pairs lists of equal length, `include` adds points and `exclude` drops points, in "
+    "this\n"
     "order. A point of `include` takes what it does not name from the family, where that has a single value for it.\n"
     "Runs = prompt source x window or start x tokens x the axes of `decode` x seed. Lanes = each family's product.\n"
     "\n"
-    "Lanes that would do the same at every step of a run are refused (`allow_equal: true`: a warning), and so is a lane of\n"
-    "sparsity above 0 that would read everything. Numbers are YAML 1.2's: `1e-3` is a number, `012`, `yes` and `no` are refused.\n";
+    "A lane is named `family/s0.9-b16-f32`: sparsity, block size, interval (`fnever`, `f1` ..), then what is not at "
+    "its default:\n"
+    "`l` local_blocks, `m` min_blocks, `d` dense_layers, `p` phase, `u` dense_until, `e` equal_bytes, `n` perturb, the "
+    "selector. A\n"
+    "probe's name ends in `@` and its owner's. A run is named `SOURCE-pTOKENS-oSTART[-sSEED]-HASH`.\n"
+    "\n"
+    "Lanes that would do the same at every step of a run are refused (`allow_equal: true`: a warning), and so is a "
+    "lane of\n"
+    "sparsity above 0 that would read everything. Numbers are YAML 1.2's: `1e-3` is a number, `012`, `yes` and `no` "
+    "are refused.\n";
 
-static const char *const about[] = {
-    "Top level", "Prompt: one of `file`, `text`, `chat`, `ids`, `random`", "Conversation", "Message", "Decoding",
-    "A family of lanes", "Trace", "Synthetic model: random weights of any shape"
-};
+static const char *const about[] = { "Top level",    "Prompt: one of `file`, `text`, `chat`, `ids`, `random`",
+                                     "Conversation", "Message",
+                                     "Decoding",     "A family of lanes",
+                                     "Trace",        "Synthetic model: random weights of any shape" };
 
 int config_print_reference(FILE *out)
 {
-    const struct schema *const sections[] = { &schema_root, &schema_prompt, &schema_chat, &schema_message, &schema_decode,
-                                              &schema_lane, &schema_trace, &schema_synthetic };
+    const struct schema *const sections[] = { &schema_root,   &schema_prompt, &schema_chat,  &schema_message,
+                                              &schema_decode, &schema_lane,   &schema_trace, &schema_synthetic };
     fputs(intro, out);
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
         fprintf(out, "\n## %s\n", about[i]);

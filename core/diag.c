@@ -154,3 +154,11 @@ const char *diag_nearest(const char *word, const char *const *candidates, int n)
     }
     return best;
 }
+
+void diag_join(const char *const *words, int n, char *text, size_t n_bytes)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (int i = 0; i < n && at + 1 < n_bytes; i++)
+        at += (size_t)snprintf(text + at, n_bytes - at, "%s%s", i ? ", " : "", words[i]);
+}

@@ -48,4 +48,7 @@ void diag_print(const struct diag *d, FILE *out);
  * the least Damerau-Levenshtein distance (adjacent transpositions) of at most max(1, length / 3). */
 const char *diag_nearest(const char *word, const char *const *candidates, int n);
 
+/* "a, b, c", as much of it as fits. */
+void diag_join(const char *const *words, int n, char *text, size_t n_bytes);
+
 #endif

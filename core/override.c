@@ -2,6 +2,7 @@
 
 #include "core/err.h"
 #include "core/mem.h"
+#include "core/yaml_node.h"
 
 #include <string.h>
 
@@ -14,8 +15,7 @@ static int read_value(const char *arg, size_t n_key, int source, struct yaml_tre
     size_t n_blank = 0;
     for (size_t i = 0; i <= n_key; i++) n_blank += ((unsigned char)arg[i] & 0xC0) != 0x80;
     const size_t n_value = strlen(arg + n_key + 1);
-    if (n_value == 0)
-        return diag_add(d, (struct diag_mark){ source, 1, (int)n_blank + 1 }, "no value after '='");
+    if (n_value == 0) return diag_add(d, (struct diag_mark){ source, 1, (int)n_blank + 1 }, "no value after '='");
     if (mem_alloc((void **)&text, n_blank + n_value + 1, 1, "override") != 0) return -1;
     memset(text, ' ', n_blank);
     memcpy(text + n_blank, arg + n_key + 1, n_value);
@@ -56,11 +56,12 @@ static int refuse_family(const struct yaml_node *lanes, const char *key, size_t 
     char *dot = strchr(word, '.');
     if (dot) *dot = 0;
     const char *near = diag_nearest(word, names, n);
-    return diag_add(d, at, "no family of lanes is called '%s'%s%s%s (families: %s)", word, near ? "; did you mean '" : "",
-                    near ? near : "", near ? "'?" : "", all);
+    return diag_add(d, at, "no family of lanes is called '%s'%s%s%s (families: %s)", word,
+                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", all);
 }
 
-static int put(struct yaml_tree *tree, const char *arg, size_t n_key, int source, struct yaml_node *value, struct diag *d)
+static int put(struct yaml_tree *tree, const char *arg, size_t n_key, int source, struct yaml_node *value,
+               struct diag *d)
 {
     struct yaml_node *map = tree->root;
     const char *at = arg, *end = arg + n_key;
@@ -75,7 +76,7 @@ static int put(struct yaml_tree *tree, const char *arg, size_t n_key, int source
         struct yaml_node *child = yaml_get(map, word);
         at = dot + 1;
         if (!child) {
-            child = yaml_new_map(tree, mark);
+            child = yaml_node_new(tree, YAML_MAP, mark);
             if (!child || yaml_put(tree, map, word, n < 63 ? n : 63, child, mark) != 0) return -1;
         } else if (child->kind == YAML_LIST && map == tree->root && strcmp(word, "lanes") == 0) {
             size_t n_name;

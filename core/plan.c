@@ -61,7 +61,8 @@ static int check_prompt(struct config *c, const struct extent *e)
 
 /* ---- runs ---- */
 
-static int find_start(const struct config *c, const struct extent *e, const struct config_point *t, int n_stream, int window)
+static int find_start(const struct config *c, const struct extent *e, const struct config_point *t, int n_stream,
+                      int window)
 {
     if (c->prompt.windows > 0) {
         const int64_t room = n_stream - e->window_tokens;
@@ -73,20 +74,23 @@ static int find_start(const struct config *c, const struct extent *e, const stru
 }
 
 /* Whether the source holds what the run needs; an error in the config's diagnostics if not. */
-static int check_lengths(struct config *c, const struct run_plan *run, const struct config_point *t, const struct model *m)
+static int check_lengths(struct config *c, const struct run_plan *run, const struct config_point *t,
+                         const struct model *m)
 {
     const int need = run->start + tokens_followed(t);
     struct diag *d = &c->diag;
     if (need > run->n_stream)
-        return diag_add(d, c->prompt.at, "prompt: source '%s' has %d tokens, %d are needed: %d before the start%s", run->source,
-                        run->n_stream, need, run->start, t->follow == FOLLOW_TEXT ? ", decode.tokens and one more" : "");
+        return diag_add(d, c->prompt.at, "prompt: source '%s' has %d tokens, %d are needed: %d before the start%s",
+                        run->source, run->n_stream, need, run->start,
+                        t->follow == FOLLOW_TEXT ? ", decode.tokens and one more" : "");
     if (run->start < 1 || run->prefill_tokens > run->start)
-        return diag_add(d, c->prompt.at, "prompt: source '%s' (%d tokens): %d tokens cannot be prefilled before start %d",
-                        run->source, run->n_stream, run->prefill_tokens, run->start);
+        return diag_add(d, c->prompt.at,
+                        "prompt: source '%s' (%d tokens): %d tokens cannot be prefilled before start %d", run->source,
+                        run->n_stream, run->prefill_tokens, run->start);
     if (run->prefill_tokens + run->n_steps > m->shape.context)
         return diag_add(d, c->decode_at.line ? c->decode_at : c->prompt.at,
-                        "decode: %d prefilled and %d decoded tokens are more than the model's context of %d", run->prefill_tokens,
-                        run->n_steps, m->shape.context);
+                        "decode: %d prefilled and %d decoded tokens are more than the model's context of %d",
+                        run->prefill_tokens, run->n_steps, m->shape.context);
     return 0;
 }
 
@@ -152,8 +156,9 @@ static int add_run(struct plan *p, const struct model *m, const struct prompt_so
 static int check_windows(struct config *c, const struct prompt_source *source, const struct extent *e)
 {
     if ((int64_t)c->prompt.windows * e->window_tokens <= source->n) return 0;
-    return diag_add(&c->diag, c->prompt.at, "prompt: source '%s' has %d tokens; %d disjoint windows of %d need %lld", source->name,
-                    source->n, c->prompt.windows, e->window_tokens, (long long)c->prompt.windows * e->window_tokens);
+    return diag_add(&c->diag, c->prompt.at, "prompt: source '%s' has %d tokens; %d disjoint windows of %d need %lld",
+                    source->name, source->n, c->prompt.windows, e->window_tokens,
+                    (long long)c->prompt.windows * e->window_tokens);
 }
 
 static int add_runs(struct plan *p, const struct model *m, const struct extent *e)
@@ -162,7 +167,8 @@ static int add_runs(struct plan *p, const struct model *m, const struct extent *
     const struct prompt_set *prompts = &p->store->prompts;
     const int n_windows = c->prompt.windows > 0 ? c->prompt.windows : 1;
     const double n = (double)prompts->n * c->n_points * n_windows;
-    if (n > MAX_RUNS) return diag_add(&c->diag, c->prompt.at, "the plan has %.0f runs, at most %d are possible", n, MAX_RUNS);
+    if (n > MAX_RUNS)
+        return diag_add(&c->diag, c->prompt.at, "the plan has %.0f runs, at most %d are possible", n, MAX_RUNS);
     if (MEM_NEW(&p->runs, n, "runs") != 0 || MEM_NEW(&p->store->set_of_run, n, "runs") != 0) return -1;
     for (int i = 0; i < prompts->n; i++) {
         if (check_windows(c, &prompts->sources[i], e) != 0) continue;
@@ -182,8 +188,9 @@ static int name_runs(struct plan *p, const struct model *m, bool several_seeds)
         if (plan_name_run(p, m, run, several_seeds) != 0) return -1;
         for (int k = 0; k < i; k++)
             if (strcmp(p->runs[k].id, run->id) == 0)
-                return diag_add(&p->config.diag, p->config.prompt.at, "two runs of source '%s' are the same: %d tokens before %d",
-                                run->source, run->prefill_tokens, run->start);
+                return diag_add(&p->config.diag, p->config.prompt.at,
+                                "two runs of source '%s' are the same: %d tokens before %d", run->source,
+                                run->prefill_tokens, run->start);
     }
     return 0;
 }
@@ -200,7 +207,8 @@ int plan_price(struct plan *p, const struct model *model, const struct cost_inpu
     for (int i = 0; i < p->n_runs; i++) {
         const struct run_cost *cost = &s->sets[s->set_of_run[i]].cost;
         p->runs[i].flop = cost->prefill_flop + cost->step_flop + cost->rectify_flop;
-        p->runs[i].peak_bytes = cost->weight_bytes + cost->prefix_bytes + cost->suffix_bytes + cost->key_bytes + cost->buffer_bytes;
+        p->runs[i].peak_bytes =
+            cost->weight_bytes + cost->prefix_bytes + cost->suffix_bytes + cost->key_bytes + cost->buffer_bytes;
         p->runs[i].trace_bytes = cost->trace_bytes;
     }
     return 0;

@@ -26,8 +26,11 @@ void cost_inputs_default(struct cost_inputs *in, const struct model *model)
         const struct tensor *const all[] = { &l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down };
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) bytes += tensor_packed_bytes(all[k]);
     }
-    *in = (struct cost_inputs){ .weight_bytes = (uint64_t)bytes, .fixed_bytes = 100u << 20, .chunk_rows = 256,
-                                .cache_element_bytes = 4, .flop_per_second = 40e9 * omp_get_max_threads() };
+    *in = (struct cost_inputs){ .weight_bytes = (uint64_t)bytes,
+                                .fixed_bytes = 100u << 20,
+                                .chunk_rows = 256,
+                                .cache_element_bytes = 4,
+                                .flop_per_second = 40e9 * omp_get_max_threads() };
 }
 
 /* ---- arithmetic ---- */
@@ -109,7 +112,8 @@ static void add_flop(struct run_cost *cost, const struct model_shape *m, const s
 
 /* ---- bytes ---- */
 
-double cost_lane_read_bytes(const struct model_shape *m, const struct cost_inputs *in, const struct lane_spec *l, int n_tokens)
+double cost_lane_read_bytes(const struct model_shape *m, const struct cost_inputs *in, const struct lane_spec *l,
+                            int n_tokens)
 {
     const int sparse = sparse_layers(m, l);
     const double tokens = (double)(m->n_layers - sparse) * n_tokens + sparse * tokens_read(l, n_tokens);
@@ -146,9 +150,14 @@ static int add_memory(struct run_cost *cost, const struct model_shape *m, const 
     int rc = lane_table_open(&t, r->lanes, r->n_lanes, r->prefill_tokens, r->n_steps);
     if (rc == 0) {
         const int end = r->prefill_tokens + r->n_steps;
-        struct kv_cache c = { .n_layers = m->n_layers, .n_kv_heads = m->n_kv_heads, .head_dim = m->head_dim,
-                              .prefix_tokens = r->prefill_tokens, .prefix_tiles = (r->prefill_tokens + KV_TILE - 1) / KV_TILE,
-                              .first_own_tile = r->prefill_tokens / KV_TILE, .n_stores = t.n_stores, .n_tails = t.n_tails };
+        struct kv_cache c = { .n_layers = m->n_layers,
+                              .n_kv_heads = m->n_kv_heads,
+                              .head_dim = m->head_dim,
+                              .prefix_tokens = r->prefill_tokens,
+                              .prefix_tiles = (r->prefill_tokens + KV_TILE - 1) / KV_TILE,
+                              .first_own_tile = r->prefill_tokens / KV_TILE,
+                              .n_stores = t.n_stores,
+                              .n_tails = t.n_tails };
         c.own_tiles = (end + KV_TILE - 1) / KV_TILE - c.first_own_tile;
         const uint64_t element = 2 * (uint64_t)in->cache_element_bytes; /* K and V */
         cost->prefix_bytes = element * kv_prefix_elems(&c);

@@ -15,11 +15,11 @@ static void write_lane(FILE *f, const struct lane_spec *l)
     char sparsity[40], perturb[40];
     schema_format_real(l->sparsity, sparsity, sizeof sparsity);
     schema_format_real(l->perturb, perturb, sizeof perturb);
-    fprintf(f, "lane %s selector=%s sparsity=%s active=%d block_size=%d local_blocks=%d min_blocks=%d dense_layers=%d ", l->name,
-            selector_names[l->selector], sparsity, l->active_millionths, l->block_size, l->local_blocks, l->min_blocks,
-            l->dense_layers);
-    fprintf(f, "interval=%d phase=%d dense_until=%d equal_bytes=%d perturb=%s cache_of=%d clean=%d\n", l->interval, l->phase,
-            l->dense_until, l->equal_bytes, perturb, l->cache_of, l->clean);
+    fprintf(f, "lane %s selector=%s sparsity=%s active=%d block_size=%d local_blocks=%d min_blocks=%d dense_layers=%d ",
+            l->name, selector_names[l->selector], sparsity, l->active_millionths, l->block_size, l->local_blocks,
+            l->min_blocks, l->dense_layers);
+    fprintf(f, "interval=%d phase=%d dense_until=%d equal_bytes=%d perturb=%s cache_of=%d clean=%d\n", l->interval,
+            l->phase, l->dense_until, l->equal_bytes, perturb, l->cache_of, l->clean);
 }
 
 static void write_run(FILE *f, const struct plan *p, const struct model *model, const struct run_plan *run)
@@ -30,8 +30,8 @@ static void write_run(FILE *f, const struct plan *p, const struct model *model, 
     fprintf(f, "trace %d\nengine %d\nexperiment %s\nmodel %s\nprompt %s\n", TRACE_SCHEMA, ENGINE_NUMERICS,
             experiment_names[p->config.experiment], model->digest, run->prompt_digest);
     fprintf(f, "prefill=%d start=%d steps=%d seed=%llu follow=%s temperature=%s top_p=%s stop=%d metrics=%u every=%d\n",
-            run->prefill_tokens, run->start, run->n_steps, (unsigned long long)run->seed, follow_names[run->follow], temperature,
-            top_p, run->stop_eos, run->metrics, run->every);
+            run->prefill_tokens, run->start, run->n_steps, (unsigned long long)run->seed, follow_names[run->follow],
+            temperature, top_p, run->stop_eos, run->metrics, run->every);
     for (int i = 0; i < run->n_lanes; i++) write_lane(f, &run->lanes[i]);
 }
 
@@ -60,6 +60,7 @@ int plan_name_run(const struct plan *p, const struct model *model, struct run_pl
     free(text);
     memcpy(run->hash8, digest, 8);
     if (with_seed) snprintf(seed, sizeof seed, "-s%llu", (unsigned long long)run->seed);
-    snprintf(run->id, sizeof run->id, "%s-p%d-o%d%s-%s", run->source, run->prefill_tokens, run->start, seed, run->hash8);
+    snprintf(run->id, sizeof run->id, "%s-p%d-o%d%s-%s", run->source, run->prefill_tokens, run->start, seed,
+             run->hash8);
     return 0;
 }

@@ -52,8 +52,10 @@ static int name_lane(struct config *c, struct lane_spec *lane, const struct conf
     const size_t at = strlen(text);
     snprintf(text + at, sizeof text - at, "%s%s", owner ? "@" : "", owner ? owner : "");
     if (strlen(text) >= sizeof lane->name)
-        return diag_add(&c->diag, config_lane_at(l, "name"), "the lane's name %s is longer than %d bytes: use shorter names of "
-                        "families", text, LANE_NAME_MAX - 1);
+        return diag_add(&c->diag, config_lane_at(l, "name"),
+                        "the lane's name %s is longer than %d bytes: use shorter names of "
+                        "families",
+                        text, LANE_NAME_MAX - 1);
     memcpy(lane->name, text, strlen(text) + 1);
     return 0;
 }
@@ -124,14 +126,18 @@ static int refuse_owner(struct config *c, const struct config_lane *l)
     int n = 2;
     for (int i = 0; i < c->n_families && n < MAX_LANES; i++) {
         if (strcmp(c->family_names[i], l->cache_of) == 0)
-            return diag_add(&c->diag, config_lane_at(l, "cache_of"), "lanes.%s.cache_of: the lanes of '%s' are probes and have no "
-                            "cache of their own", c->family_names[l->family], l->cache_of);
+            return diag_add(&c->diag, config_lane_at(l, "cache_of"),
+                            "lanes.%s.cache_of: the lanes of '%s' are probes and have no "
+                            "cache of their own",
+                            c->family_names[l->family], l->cache_of);
         candidates[n++] = c->family_names[i];
     }
     const char *near = diag_nearest(l->cache_of, candidates, n);
-    return diag_add(&c->diag, config_lane_at(l, "cache_of"), "lanes.%s.cache_of: '%s' is neither dense nor a family nor the full "
-                    "name of a lane%s%s%s", c->family_names[l->family], l->cache_of, near ? "; did you mean '" : "",
-                    near ? near : "", near ? "'?" : "");
+    return diag_add(&c->diag, config_lane_at(l, "cache_of"),
+                    "lanes.%s.cache_of: '%s' is neither dense nor a family nor the full "
+                    "name of a lane%s%s%s",
+                    c->family_names[l->family], l->cache_of, near ? "; did you mean '" : "", near ? near : "",
+                    near ? "'?" : "");
 }
 
 /* first [n_lanes]: the index of the first lane that each config lane stands for. */
@@ -150,7 +156,8 @@ static int place_lanes(struct config *c, int *first, int *n_all)
     return c->diag.n_errors > 0 ? -1 : 0;
 }
 
-static int add_lane(struct plan_lanes *p, struct config *c, const struct config_lane *l, int cache_of, const char *owner)
+static int add_lane(struct plan_lanes *p, struct config *c, const struct config_lane *l, int cache_of,
+                    const char *owner)
 {
     struct lane_spec *lane = &p->lanes[p->n];
     *lane = make_lane(c, l, cache_of);
@@ -180,9 +187,15 @@ int plan_lanes_open(struct plan_lanes *p, struct config *c)
     if (rc == 0) rc = MEM_NEW(&p->lanes, n, "lanes");
     if (rc == 0) rc = mem_alloc((void **)&p->from, (size_t)n, sizeof *p->from, "lanes");
     if (rc == 0) {
-        p->lanes[0] = (struct lane_spec){ .name = "dense", .family = "dense", .selector = SELECT_DENSE,
-                                          .active_millionths = 1000000, .block_size = 16, .local_blocks = 1,
-                                          .min_blocks = 16, .cache_of = LANE_OWN, .clean = 0 };
+        p->lanes[0] = (struct lane_spec){ .name = "dense",
+                                          .family = "dense",
+                                          .selector = SELECT_DENSE,
+                                          .active_millionths = 1000000,
+                                          .block_size = 16,
+                                          .local_blocks = 1,
+                                          .min_blocks = 16,
+                                          .cache_of = LANE_OWN,
+                                          .clean = 0 };
         p->n = 1;
     }
     for (int i = 0; rc == 0 && i < c->n_lanes; i++) rc = add_lanes(p, c, first, i);
@@ -195,107 +208,4 @@ void plan_lanes_close(struct plan_lanes *p)
     mem_free(p->lanes);
     mem_free((void *)p->from);
     *p = (struct plan_lanes){ 0 };
-}
-
-/* ---- budgets, equality, twins ---- */
-
-/* n_sel depends on the number of blocks alone, so each number that the run has is looked at once. */
-bool plan_lanes_same_budget(const struct lane_spec *a, const struct lane_spec *b, const struct plan_lengths *n)
-{
-    const int last = lane_n_blocks(a, n->prefill_tokens + n->n_steps);
-    for (int blocks = lane_n_blocks(a, n->prefill_tokens + 1); blocks <= last; blocks++)
-        if (lane_n_selected(a, blocks * a->block_size) != lane_n_selected(b, blocks * a->block_size)) return false;
-    return true;
-}
-
-bool plan_lane_reads_all(const struct lane_spec *l, const struct plan_lengths *n)
-{
-    struct lane_spec all = *l;
-    all.active_millionths = 1000000;
-    return l->selector == SELECT_DENSE || l->dense_layers >= n->n_layers || plan_lanes_same_budget(l, &all, n);
-}
-
-static bool same_policy(const struct lane_spec *a, const struct lane_spec *b)
-{
-    return a->selector == b->selector && a->block_size == b->block_size && a->local_blocks == b->local_blocks &&
-           a->dense_layers == b->dense_layers;
-}
-
-static bool is_equal(const struct lane_spec *a, const struct lane_spec *b, const struct plan_lengths *n)
-{
-    return same_policy(a, b) && a->interval == b->interval && a->phase == b->phase && a->dense_until == b->dense_until &&
-           a->cache_of == b->cache_of && a->perturb == b->perturb && plan_lanes_same_budget(a, b, n);
-}
-
-/* An error, or with allow_equal a warning. */
-static int object(struct config *c, struct diag_mark at, const char *text, struct notes *warnings)
-{
-    if (c->allow_equal) return notes_add(warnings, "%s", text);
-    diag_add(&c->diag, at, "%s (allow_equal: true lets it through)", text);
-    return 0;
-}
-
-static int check_equal(const struct plan_lanes *p, struct config *c, const struct plan_lengths *n, int i,
-                       struct notes *warnings)
-{
-    const struct lane_spec *l = &p->lanes[i];
-    char text[500];
-    const int first = n->prefill_tokens + 1, last = n->prefill_tokens + n->n_steps;
-    for (int k = 1; k < i; k++) {
-        if (!is_equal(&p->lanes[k], l, n)) continue;
-        snprintf(text, sizeof text, "lanes %s and %s do the same in a run of %d + %d tokens: both read %d of %d blocks at its "
-                 "first step and %d of %d at its last", p->lanes[k].name, l->name, n->prefill_tokens, n->n_steps,
-                 lane_n_selected(l, first), lane_n_blocks(l, first), lane_n_selected(l, last), lane_n_blocks(l, last));
-        return object(c, config_lane_at(p->from[i], "name"), text, warnings);
-    }
-    return 0;
-}
-
-static int check_control(const struct plan_lanes *p, struct config *c, const struct plan_lengths *n, int i,
-                         struct notes *warnings)
-{
-    const struct lane_spec *l = &p->lanes[i];
-    char text[500];
-    if (l->sparsity <= 0 || !plan_lane_reads_all(l, n)) return 0;
-    const int last = n->prefill_tokens + n->n_steps;
-    snprintf(text, sizeof text, "lane %s reads everything in a run of %d + %d tokens, it is the control: %s (at the last step "
-             "%d blocks are there; sparsity %g keeps %d, min_blocks is %d)", l->name, n->prefill_tokens, n->n_steps,
-             l->dense_layers >= n->n_layers ? "no layer is sparse" : "sparsity changes nothing", lane_n_blocks(l, last),
-             l->sparsity, (int)ceil(lane_n_blocks(l, last) * (l->active_millionths / 1e6)), l->min_blocks);
-    return object(c, config_lane_at(p->from[i], "min_blocks"), text, warnings);
-}
-
-static void check_limits(const struct plan_lanes *p, struct config *c, const struct plan_lengths *n, int i)
-{
-    const struct lane_spec *l = &p->lanes[i];
-    if (l->dense_until >= n->n_steps)
-        diag_add(&c->diag, config_lane_at(p->from[i], "dense_until"), "lanes.%s.dense_until: %d: a run of %d steps leaves the lane "
-                 "no step", l->family, l->dense_until, n->n_steps);
-    if (l->dense_layers > n->n_layers)
-        diag_add(&c->diag, config_lane_at(p->from[i], "dense_layers"), "lanes.%s.dense_layers: %d: the model has %d layers",
-                 l->family, l->dense_layers, n->n_layers);
-}
-
-int plan_lanes_check(const struct plan_lanes *p, struct config *c, const struct plan_lengths *n, struct notes *warnings)
-{
-    for (int i = 1; i < p->n; i++) {
-        check_limits(p, c, n, i);
-        if (check_equal(p, c, n, i, warnings) != 0 || check_control(p, c, n, i, warnings) != 0) return -1;
-    }
-    return 0;
-}
-
-static int find_twin(const struct lane_spec *lanes, int n_lanes, int i, const struct plan_lengths *n)
-{
-    const struct lane_spec *l = &lanes[i];
-    if (plan_lane_reads_all(l, n)) return 0;
-    if (l->cache_of == 0) return i;
-    for (int k = 1; k < n_lanes; k++)
-        if (lanes[k].cache_of == 0 && same_policy(&lanes[k], l) && plan_lanes_same_budget(&lanes[k], l, n)) return k;
-    return LANE_NONE;
-}
-
-void plan_lanes_twins(struct lane_spec *lanes, int n_lanes, const struct plan_lengths *n)
-{
-    for (int i = 0; i < n_lanes; i++) lanes[i].clean = find_twin(lanes, n_lanes, i, n);
 }

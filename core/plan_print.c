@@ -29,13 +29,15 @@ static const char *time_text(double seconds, char text[24])
 
 static void print_runs(const struct plan *p, FILE *out)
 {
-    fprintf(out, "\n%d run%s\n  %-44s %8s %8s %8s  %s\n", p->n_runs, p->n_runs == 1 ? "" : "s", "run", "prefill", "start", "steps",
-            "follow");
+    fprintf(out, "\n%d run%s\n  %-44s %8s %8s %8s  %s\n", p->n_runs, p->n_runs == 1 ? "" : "s", "run", "prefill",
+            "start", "steps", "follow");
     for (int i = 0; i < p->n_runs && i < MAX_RUNS_SHOWN; i++) {
         const struct run_plan *r = &p->runs[i];
-        fprintf(out, "  %-44s %8d %8d %8d  %s", r->id, r->prefill_tokens, r->start, r->n_steps, follow_names[r->follow]);
+        fprintf(out, "  %-44s %8d %8d %8d  %s", r->id, r->prefill_tokens, r->start, r->n_steps,
+                follow_names[r->follow]);
         if (r->follow != FOLLOW_TEXT && r->temperature > 0)
-            fprintf(out, ", temperature %g, top_p %g, seed %llu", r->temperature, r->top_p, (unsigned long long)r->seed);
+            fprintf(out, ", temperature %g, top_p %g, seed %llu", r->temperature, r->top_p,
+                    (unsigned long long)r->seed);
         fprintf(out, "%s\n", r->stop_eos ? ", stop at eos" : "");
     }
     if (p->n_runs > MAX_RUNS_SHOWN) fprintf(out, "  and %d more\n", p->n_runs - MAX_RUNS_SHOWN);
@@ -47,7 +49,8 @@ static int read_tokens(const struct lane_spec *l, int n_tokens)
     return read < n_tokens ? read : n_tokens;
 }
 
-static void print_lane(const struct plan *p, const struct plan_set *set, const struct model *m, int width, int i, FILE *out)
+static void print_lane(const struct plan *p, const struct plan_set *set, const struct model *m, int width, int i,
+                       FILE *out)
 {
     const struct lane_spec *l = &set->lanes[i];
     const int first = set->lengths.prefill_tokens + 1, last = set->lengths.prefill_tokens + set->lengths.n_steps;
@@ -56,10 +59,11 @@ static void print_lane(const struct plan *p, const struct plan_set *set, const s
     if (l->selector == SELECT_DENSE)
         fprintf(out, "%13s %13s ", "all", "all");
     else
-        fprintf(out, "%5d of %-5d %5d of %-5d", lane_n_selected(l, first), lane_n_blocks(l, first), lane_n_selected(l, last),
-                lane_n_blocks(l, last));
-    fprintf(out, " %6d %6d %6.1f %6.1f  %10s", read_tokens(l, first), read_tokens(l, last), 100.0 * read_tokens(l, first) / first,
-            100.0 * read_tokens(l, last) / last, bytes_text(cost_lane_read_bytes(&m->shape, &p->store->inputs, l, last), kv));
+        fprintf(out, "%5d of %-5d %5d of %-5d", lane_n_selected(l, first), lane_n_blocks(l, first),
+                lane_n_selected(l, last), lane_n_blocks(l, last));
+    fprintf(out, " %6d %6d %6.1f %6.1f  %10s", read_tokens(l, first), read_tokens(l, last),
+            100.0 * read_tokens(l, first) / first, 100.0 * read_tokens(l, last) / last,
+            bytes_text(cost_lane_read_bytes(&m->shape, &p->store->inputs, l, last), kv));
     if (i > 0 && l->clean >= 0)
         fprintf(out, "  %s\n", l->clean == i ? "itself" : set->lanes[l->clean].name);
     else
@@ -72,10 +76,12 @@ static void print_lanes(const struct plan *p, const struct plan_set *set, const 
     int width = 4;
     for (int i = 0; i < n; i++)
         if ((int)strlen(set->lanes[i].name) > width) width = (int)strlen(set->lanes[i].name);
-    fprintf(out, "\n%d lane%s, %d tokens prefilled and %d steps; what one KV head reads in a sparse layer at the first and the last step\n",
+    fprintf(out,
+            "\n%d lane%s, %d tokens prefilled and %d steps; what one KV head reads in a sparse layer at the first and "
+            "the last step\n",
             n, n == 1 ? "" : "s", set->lengths.prefill_tokens, set->lengths.n_steps);
-    fprintf(out, "  %3s %-*s %-13s  %-13s %6s %6s %6s %6s  %10s  %s\n", "", width, "lane", "blocks, first", "last", "tokens",
-            "last", "share%", "last", "K, V read", "clean twin");
+    fprintf(out, "  %3s %-*s %-13s  %-13s %6s %6s %6s %6s  %10s  %s\n", "", width, "lane", "blocks, first", "last",
+            "tokens", "last", "share%", "last", "K, V read", "clean twin");
     for (int i = 0; i < n; i++) print_lane(p, set, m, width, i, out);
 }
 
@@ -96,9 +102,11 @@ static void print_memory(const struct plan_store *s, FILE *out)
     const struct run_cost *c = &largest_set(s)->cost;
     char a[24], b[24], d[24], e[24], f[24], all[24];
     const uint64_t sum = c->weight_bytes + c->prefix_bytes + c->suffix_bytes + c->key_bytes + c->buffer_bytes;
-    fprintf(out, "\nmemory  %s: weights %s, prefix %s, lanes' own K and V %s, block keys %s, buffers %s (the largest run)\n",
-            bytes_text((double)sum, all), bytes_text((double)c->weight_bytes, a), bytes_text((double)c->prefix_bytes, b),
-            bytes_text((double)c->suffix_bytes, d), bytes_text((double)c->key_bytes, e), bytes_text((double)c->buffer_bytes, f));
+    fprintf(out,
+            "\nmemory  %s: weights %s, prefix %s, lanes' own K and V %s, block keys %s, buffers %s (the largest run)\n",
+            bytes_text((double)sum, all), bytes_text((double)c->weight_bytes, a),
+            bytes_text((double)c->prefix_bytes, b), bytes_text((double)c->suffix_bytes, d),
+            bytes_text((double)c->key_bytes, e), bytes_text((double)c->buffer_bytes, f));
 }
 
 static void print_cost(const struct plan *p, FILE *out)
@@ -117,12 +125,14 @@ static void print_cost(const struct plan *p, FILE *out)
         if ((double)c->step_read_bytes > read) read = (double)c->step_read_bytes;
     }
     char bytes[24], time[24], each[24], largest[24];
-    fprintf(out, "steps   %.0f in all, %.1f rows each (lanes and the rectified tokens), %.2f GFLOP a step\n", steps, rows / steps,
-            (flop - prefill) / steps / 1e9);
+    fprintf(out, "steps   %.0f in all, %.1f rows each (lanes and the rectified tokens), %.2f GFLOP a step\n", steps,
+            rows / steps, (flop - prefill) / steps / 1e9);
     fprintf(out, "bytes   up to %s read in a step: the weights once, K and V of every lane\n", bytes_text(read, bytes));
-    fprintf(out, "time    about %s: %.3g TFLOP (prefill %.0f%%, rectification %.0f%%) at an assumed %.0f GFLOP/s; an estimate\n",
-            time_text(flop / s->inputs.flop_per_second, time), flop / 1e12, 100 * prefill / flop, 100 * rectify / flop,
-            s->inputs.flop_per_second / 1e9);
+    fprintf(
+        out,
+        "time    about %s: %.3g TFLOP (prefill %.0f%%, rectification %.0f%%) at an assumed %.0f GFLOP/s; an estimate\n",
+        time_text(flop / s->inputs.flop_per_second, time), flop / 1e12, 100 * prefill / flop, 100 * rectify / flop,
+        s->inputs.flop_per_second / 1e9);
     fprintf(out, "traces  %s before compression, %s the largest\n", bytes_text(trace, each),
             bytes_text((double)largest_set(s)->cost.trace_bytes, largest));
 }
@@ -140,13 +150,14 @@ int plan_print(const struct plan *p, const struct model *model, FILE *out)
     const struct plan_store *s = p->store;
     char line[256], metrics[160];
     model_describe(model, line, sizeof line);
-    fprintf(out, "%s: experiment %s, device %s\nmodel   %s: %s\n", p->config.name, experiment_names[p->config.experiment],
-            p->config.device_text, model->name, line);
+    fprintf(out, "%s: experiment %s, device %s\nmodel   %s: %s\n", p->config.name,
+            experiment_names[p->config.experiment], p->config.device_text, model->name, line);
     schema_format(&schema_trace.fields[0], &p->config, metrics, sizeof metrics);
     fprintf(out, "trace   %s, by layer every %d step%s\n", metrics, p->config.every, p->config.every == 1 ? "" : "s");
     print_runs(p, out);
     for (int i = 0; i < s->n_sets && i < MAX_SETS_SHOWN; i++) print_lanes(p, &s->sets[i], model, out);
-    if (s->n_sets > MAX_SETS_SHOWN) fprintf(out, "\nand the same lanes at %d more lengths\n", s->n_sets - MAX_SETS_SHOWN);
+    if (s->n_sets > MAX_SETS_SHOWN)
+        fprintf(out, "\nand the same lanes at %d more lengths\n", s->n_sets - MAX_SETS_SHOWN);
     print_memory(s, out);
     print_cost(p, out);
     print_notes("left out", p->config.notes, p->config.n_notes, out);

@@ -74,8 +74,8 @@ static void write_run(const struct run_plan *r, FILE *out)
     write_text(out, "id", r->id);
     write_text(out, ", source", r->source);
     fprintf(out, ", tokens: %d, start: %d, decode: %d, follow: %s, temperature: %s, top_p: %s, stop: %s, seed: %llu, ",
-            r->prefill_tokens, r->start, r->n_steps, follow_names[r->follow], temperature, top_p, r->stop_eos ? "eos" : "never",
-            (unsigned long long)r->seed);
+            r->prefill_tokens, r->start, r->n_steps, follow_names[r->follow], temperature, top_p,
+            r->stop_eos ? "eos" : "never", (unsigned long long)r->seed);
     fprintf(out, "prompt_sha256: \"%s\"}\n", r->prompt_digest);
 }
 
@@ -83,7 +83,8 @@ int plan_write_yaml(const struct plan *p, FILE *out)
 {
     const struct config *c = &p->config;
     char text[200];
-    fprintf(out, "# The config as " PROGRAM " " VERSION " understood it, every default written out, and the runs it means.\n");
+    fprintf(out, "# The config as " PROGRAM " " VERSION
+                 " understood it, every default written out, and the runs it means.\n");
     write_text(out, "name", c->name);
     fprintf(out, "\nexperiment: %s\n", experiment_names[c->experiment]);
     if (c->is_synthetic) write_synthetic(p, out);

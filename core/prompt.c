@@ -54,7 +54,8 @@ static int add_source(struct prompt_reader *r, const char *name, const char *pat
     int rc = 0;
     if (n == 0 || n > PROMPT_MAX_TOKENS) {
         char text[300];
-        snprintf(text, sizeof text, "%.200s: %zu tokens: 1 .. %d are possible", path ? path : name, n, PROMPT_MAX_TOKENS);
+        snprintf(text, sizeof text, "%.200s: %zu tokens: 1 .. %d are possible", path ? path : name, n,
+                 PROMPT_MAX_TOKENS);
         rc = refuse(r, text);
     }
     for (size_t i = 0; rc == 0 && i < n; i++)
@@ -180,7 +181,8 @@ static int add_pattern(struct prompt_reader *r, const char *pattern)
 
 /* ---- ids ---- */
 
-static int parse_ids(struct prompt_reader *r, const char *path, const char *text, size_t n, int32_t **ids, size_t *n_ids)
+static int parse_ids(struct prompt_reader *r, const char *path, const char *text, size_t n, int32_t **ids,
+                     size_t *n_ids)
 {
     const char *p = text, *end = text + n;
     size_t max = 0, line = 1;
@@ -191,9 +193,9 @@ static int parse_ids(struct prompt_reader *r, const char *path, const char *text
         const char *word = p;
         for (; p < end && isdigit((unsigned char)*p) && value < INT32_MAX; p++) value = 10 * value + (*p - '0');
         if (p == word || value > INT32_MAX || (p < end && !isspace((unsigned char)*p)))
-            return diag_add(&r->config->diag, r->config->prompt.source_at,
-                            "prompt: %.200s:%zu: '%.*s' is no token id", path, line,
-                            (int)(end - word < 20 ? strcspn(word, " \t\r\n") < 20 ? strcspn(word, " \t\r\n") : 20 : 20), word);
+            return diag_add(
+                &r->config->diag, r->config->prompt.source_at, "prompt: %.200s:%zu: '%.*s' is no token id", path, line,
+                (int)(end - word < 20 ? strcspn(word, " \t\r\n") < 20 ? strcspn(word, " \t\r\n") : 20 : 20), word);
         if (*n_ids == max) {
             const size_t more = max ? 2 * max : 1024;
             if (mem_grow((void **)ids, max, more, sizeof **ids, "prompt ids") != 0) return -1;
@@ -246,7 +248,8 @@ static int add_random(struct prompt_reader *r, uint64_t seed)
         if (i % 4 == 0) philox4x32(counter, key, words);
         ids[i] = (int32_t)((uint64_t)words[i % 4] * (uint64_t)r->model->shape.vocab >> 32);
     }
-    snprintf(name, sizeof name, r->config->prompt.n_random_seeds > 1 ? "random%llu" : "random", (unsigned long long)seed);
+    snprintf(name, sizeof name, r->config->prompt.n_random_seeds > 1 ? "random%llu" : "random",
+             (unsigned long long)seed);
     return add_source(r, name, NULL, ids, (size_t)r->n_random);
 }
 
@@ -265,7 +268,8 @@ static int add_chat(struct prompt_reader *r)
     if (!format) return refuse(r, "the model's own chat format is not a known one: give prompt.chat.format");
     if (MEM_NEW(&messages, p->n_messages, "chat messages") != 0) return -1;
     for (int i = 0; i < p->n_messages; i++)
-        messages[i] = (struct chat_message){ p->messages[i].role, { p->messages[i].content, strlen(p->messages[i].content) } };
+        messages[i] =
+            (struct chat_message){ p->messages[i].role, { p->messages[i].content, strlen(p->messages[i].content) } };
     int rc = chat_render(t, format, messages, (size_t)p->n_messages, true, &ids, &n_ids);
     mem_free(messages);
     if (rc != 0) {
@@ -287,10 +291,13 @@ int prompt_open(struct prompt_set *s, struct config *c, const struct model *m, i
         for (int i = 0; rc == 0 && i < p->n_texts; i++) rc = add_pattern(&r, p->texts[i]);
         return rc;
     case PROMPT_TEXT:
-        for (int i = 0; rc == 0 && i < p->n_texts; i++) rc = add_text(&r, "text", NULL, p->texts[i], strlen(p->texts[i]));
+        for (int i = 0; rc == 0 && i < p->n_texts; i++)
+            rc = add_text(&r, "text", NULL, p->texts[i], strlen(p->texts[i]));
         return rc;
-    case PROMPT_CHAT: return add_chat(&r);
-    case PROMPT_IDS: return add_ids(&r);
+    case PROMPT_CHAT:
+        return add_chat(&r);
+    case PROMPT_IDS:
+        return add_ids(&r);
     case PROMPT_RANDOM:
         for (int i = 0; rc == 0 && i < p->n_random_seeds; i++) rc = add_random(&r, p->random_seeds[i]);
         return rc;

@@ -54,61 +54,39 @@ void schema_format_text(const char *value, char *text, size_t n)
     out[at] = 0;
 }
 
+static void format_flags(const struct schema_field *f, unsigned value, char *text, size_t n)
+{
+    size_t used = (size_t)snprintf(text, n, "[");
+    for (int i = 0, n_shown = 0; f->names[i] && used + 1 < n; i++)
+        if (value & 1u << i) used += (size_t)snprintf(text + used, n - used, "%s%s", n_shown++ ? ", " : "", f->names[i]);
+    if (used + 1 < n) snprintf(text + used, n - used, "]");
+}
+
+/* The value at p of the record, whose C type follows from the kind. */
+#define VALUE(type) (*(const type *)(const void *)p)
+
 void schema_format(const struct schema_field *f, const void *record, char *text, size_t n)
 {
-    const char *at = (const char *)record + f->at;
-    double number = 0;
+    const char *p = (const char *)record + f->at;
     switch (f->kind) {
     case SCHEMA_TEXT:
-    case SCHEMA_NAME: {
-        const char *value;
-        memcpy(&value, at, sizeof value);
-        schema_format_text(value ? value : "", text, n);
-        return;
-    }
-    case SCHEMA_INT: {
-        int value;
-        memcpy(&value, at, sizeof value);
-        if (f->word && value == (int)f->word_value)
+    case SCHEMA_NAME: schema_format_text(VALUE(char *const) ? VALUE(char *const) : "", text, n); return;
+    case SCHEMA_INT:
+        if (f->word && VALUE(int) == (int)f->word_value)
             snprintf(text, n, "%s", f->word);
         else
-            snprintf(text, n, "%d", value);
+            snprintf(text, n, "%d", VALUE(int));
         return;
-    }
-    case SCHEMA_SEED: {
-        uint64_t value;
-        memcpy(&value, at, sizeof value);
-        snprintf(text, n, "%llu", (unsigned long long)value);
-        return;
-    }
-    case SCHEMA_REAL:
-        memcpy(&number, at, sizeof number);
-        schema_format_real(number, text, n);
-        return;
-    case SCHEMA_BOOL: {
-        bool value;
-        memcpy(&value, at, sizeof value);
-        snprintf(text, n, "%s", value ? "true" : "false");
-        return;
-    }
-    case SCHEMA_CHOICE: {
-        int value;
-        memcpy(&value, at, sizeof value);
-        snprintf(text, n, "%s", f->names[value]);
-        return;
-    }
-    case SCHEMA_FLAGS: {
-        unsigned value;
-        memcpy(&value, at, sizeof value);
-        size_t used = (size_t)snprintf(text, n, "[");
-        for (int i = 0, n_shown = 0; f->names[i] && used + 1 < n; i++)
-            if (value & 1u << i) used += (size_t)snprintf(text + used, n - used, "%s%s", n_shown++ ? ", " : "", f->names[i]);
-        if (used + 1 < n) snprintf(text + used, n - used, "]");
-        return;
-    }
+    case SCHEMA_SEED: snprintf(text, n, "%llu", (unsigned long long)VALUE(uint64_t)); return;
+    case SCHEMA_REAL: schema_format_real(VALUE(double), text, n); return;
+    case SCHEMA_BOOL: snprintf(text, n, "%s", VALUE(bool) ? "true" : "false"); return;
+    case SCHEMA_CHOICE: snprintf(text, n, "%s", f->names[VALUE(int)]); return;
+    case SCHEMA_FLAGS: format_flags(f, VALUE(unsigned), text, n); return;
     case SCHEMA_NODE: text[0] = 0; return;
     }
 }
+
+#undef VALUE
 
 static void document_values(const struct schema_field *f, FILE *out)
 {
@@ -116,17 +94,29 @@ static void document_values(const struct schema_field *f, FILE *out)
     case SCHEMA_INT:
     case SCHEMA_SEED:
     case SCHEMA_REAL:
-        fprintf(out, "%s, %.15g .. %.15g", f->kind == SCHEMA_REAL ? "number" : "whole number", f->min, f->max);
+        fprintf(out, "%s, %.15g .. ", f->kind == SCHEMA_REAL ? "number" : "whole number", f->min);
+        if (f->max == 0x1p53)
+            fprintf(out, "2^53");
+        else
+            fprintf(out, "%.15g", f->max);
         if (f->word) fprintf(out, ", or `%s`", f->word);
         return;
-    case SCHEMA_BOOL: fprintf(out, "`true`, `false`"); return;
+    case SCHEMA_BOOL:
+        fprintf(out, "`true`, `false`");
+        return;
     case SCHEMA_CHOICE:
     case SCHEMA_FLAGS:
         for (int i = 0; f->names[i]; i++) fprintf(out, "%s`%s`", i ? ", " : "", f->names[i]);
         return;
-    case SCHEMA_NAME: fprintf(out, "name"); return;
-    case SCHEMA_TEXT: fprintf(out, "text"); return;
-    case SCHEMA_NODE: fprintf(out, "see there"); return;
+    case SCHEMA_NAME:
+        fprintf(out, "name");
+        return;
+    case SCHEMA_TEXT:
+        fprintf(out, "text");
+        return;
+    case SCHEMA_NODE:
+        fprintf(out, "see there");
+        return;
     }
 }
 

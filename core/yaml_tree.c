@@ -1,4 +1,4 @@
-#include "core/yaml_tree.h"
+#include "core/yaml_node.h"
 
 #include "core/err.h"
 #include "core/mem.h"
@@ -6,14 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <yaml.h>
-
-enum { CHUNK_BYTES = 16384, CHUNK_ALIGN = 16 };
-
-struct yaml_chunk {
-    struct yaml_chunk *next;
-    size_t n_used, n_bytes;
-    _Alignas(CHUNK_ALIGN) char bytes[];
-};
 
 struct anchor {
     const char *name;
@@ -32,53 +24,6 @@ struct reader {
     int n_anchors;
     bool done; /* the end of the stream was seen */
 };
-
-static void *tree_alloc(struct yaml_tree *t, size_t n_bytes)
-{
-    const size_t n = (n_bytes + CHUNK_ALIGN - 1) / CHUNK_ALIGN * CHUNK_ALIGN;
-    if (!t->chunks || t->chunks->n_bytes - t->chunks->n_used < n) {
-        const size_t size = n > CHUNK_BYTES ? n : CHUNK_BYTES;
-        struct yaml_chunk *c = NULL;
-        if (mem_alloc((void **)&c, 1, sizeof *c + size, "yaml tree") != 0) return NULL;
-        c->n_bytes = size;
-        c->next = t->chunks;
-        t->chunks = c;
-    }
-    void *p = t->chunks->bytes + t->chunks->n_used;
-    t->chunks->n_used += n;
-    return p;
-}
-
-static const char *tree_text(struct yaml_tree *t, const char *text, size_t n)
-{
-    char *p = tree_alloc(t, n + 1);
-    if (p) memcpy(p, text, n);
-    return p;
-}
-
-static struct yaml_node *node_new(struct yaml_tree *t, enum yaml_kind kind, struct diag_mark at)
-{
-    struct yaml_node *n = tree_alloc(t, sizeof *n);
-    if (!n) return NULL;
-    n->kind = kind;
-    n->at = at;
-    t->n_nodes++;
-    return n;
-}
-
-static int node_add(struct yaml_tree *t, struct yaml_node *parent, struct yaml_node *child)
-{
-    if (parent->n_items == parent->max_items) {
-        const int max = parent->max_items ? 2 * parent->max_items : 8;
-        struct yaml_node **items = tree_alloc(t, (size_t)max * sizeof *items);
-        if (!items) return -1;
-        if (parent->n_items) memcpy(items, parent->items, (size_t)parent->n_items * sizeof *items);
-        parent->items = items;
-        parent->max_items = max;
-    }
-    parent->items[parent->n_items++] = child;
-    return 0;
-}
 
 static struct diag_mark mark_at(const struct reader *r, yaml_mark_t m)
 {
@@ -115,7 +60,8 @@ static bool map_has_key(const struct yaml_node *map, const char *key, const stru
 /* A map's next item is a key where their number is even. */
 static int check_key(struct reader *r, const struct yaml_node *map, const struct yaml_node *key)
 {
-    if (key->kind != YAML_SCALAR) return diag_add(r->diag, key->at, "a key must be a word, not %s", yaml_kind_name(key));
+    if (key->kind != YAML_SCALAR)
+        return diag_add(r->diag, key->at, "a key must be a word, not %s", yaml_kind_name(key));
     if (strcmp(key->text, "<<") == 0 && key->plain)
         return diag_add(r->diag, key->at, "merge keys (<<) are not supported: write the keys out");
     if (map->n_items >= 2 * YAML_MAX_KEYS)
@@ -136,7 +82,7 @@ static int place(struct reader *r, struct yaml_node *n)
     }
     struct yaml_node *parent = r->stack[r->depth - 1];
     if (parent->kind == YAML_MAP && parent->n_items % 2 == 0 && check_key(r, parent, n) != 0) return -1;
-    return node_add(r->tree, parent, n);
+    return yaml_node_add(r->tree, parent, n);
 }
 
 static int check_count(struct reader *r, struct diag_mark at)
@@ -149,7 +95,7 @@ static int anchor_add(struct reader *r, const yaml_char_t *name, struct yaml_nod
 {
     if (!name) return 0;
     if (r->n_anchors == YAML_MAX_ANCHORS) return diag_add(r->diag, n->at, "more than %d anchors", YAML_MAX_ANCHORS);
-    const char *text = tree_text(r->tree, (const char *)name, strlen((const char *)name));
+    const char *text = yaml_text_new(r->tree, (const char *)name, strlen((const char *)name));
     if (!text) return -1;
     r->anchors[r->n_anchors++] = (struct anchor){ text, n, open };
     return 0;
@@ -159,10 +105,11 @@ static int read_scalar(struct reader *r, const yaml_event_t *e)
 {
     const struct diag_mark at = mark_at(r, e->start_mark);
     if (check_count(r, at) != 0) return -1;
-    if (memchr(e->data.scalar.value, 0, e->data.scalar.length)) return diag_add(r->diag, at, "a NUL character in a value");
-    struct yaml_node *n = node_new(r->tree, YAML_SCALAR, at);
+    if (memchr(e->data.scalar.value, 0, e->data.scalar.length))
+        return diag_add(r->diag, at, "a NUL character in a value");
+    struct yaml_node *n = yaml_node_new(r->tree, YAML_SCALAR, at);
     if (!n) return -1;
-    n->text = tree_text(r->tree, (const char *)e->data.scalar.value, e->data.scalar.length);
+    n->text = yaml_text_new(r->tree, (const char *)e->data.scalar.value, e->data.scalar.length);
     if (!n->text) return -1;
     n->plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     if (anchor_add(r, e->data.scalar.anchor, n, false) != 0) return -1;
@@ -174,7 +121,7 @@ static int read_open(struct reader *r, const yaml_event_t *e, enum yaml_kind kin
     const struct diag_mark at = mark_at(r, e->start_mark);
     if (r->depth == YAML_MAX_DEPTH) return diag_add(r->diag, at, "nested deeper than %d levels", YAML_MAX_DEPTH);
     if (check_count(r, at) != 0) return -1;
-    struct yaml_node *n = node_new(r->tree, kind, at);
+    struct yaml_node *n = yaml_node_new(r->tree, kind, at);
     if (!n || anchor_add(r, anchor, n, true) != 0 || place(r, n) != 0) return -1;
     r->stack[r->depth++] = n;
     return 0;
@@ -195,13 +142,13 @@ static struct yaml_node *copy(struct reader *r, const struct yaml_node *from, st
         return NULL;
     }
     if (check_count(r, alias_at) != 0) return NULL;
-    struct yaml_node *n = node_new(r->tree, from->kind, from->at);
+    struct yaml_node *n = yaml_node_new(r->tree, from->kind, from->at);
     if (!n) return NULL;
     n->text = from->text;
     n->plain = from->plain;
     for (int i = 0; i < from->n_items; i++) {
         struct yaml_node *item = copy(r, from->items[i], alias_at, depth + 1);
-        if (!item || node_add(r->tree, n, item) != 0) return NULL;
+        if (!item || yaml_node_add(r->tree, n, item) != 0) return NULL;
     }
     return n;
 }
@@ -240,10 +187,16 @@ static int read_event(struct reader *r, const yaml_event_t *e)
         if (refuse_tag(r, e, e->data.mapping_start.tag) != 0) return -1;
         return read_open(r, e, YAML_MAP, e->data.mapping_start.anchor);
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: read_close(r); return 0;
-    case YAML_ALIAS_EVENT: return read_alias(r, e);
-    case YAML_STREAM_END_EVENT: r->done = true; return 0;
-    default: return 0;
+    case YAML_MAPPING_END_EVENT:
+        read_close(r);
+        return 0;
+    case YAML_ALIAS_EVENT:
+        return read_alias(r, e);
+    case YAML_STREAM_END_EVENT:
+        r->done = true;
+        return 0;
+    default:
+        return 0;
     }
 }
 
@@ -282,60 +235,4 @@ int yaml_tree_open(struct yaml_tree *t, const char *text, size_t n, int source, 
     mem_free(r);
     if (rc == 0 && !t->root) return diag_add(d, whole, "empty");
     return rc;
-}
-
-void yaml_tree_close(struct yaml_tree *t)
-{
-    for (struct yaml_chunk *c = t->chunks, *next; c; c = next) {
-        next = c->next;
-        mem_free(c);
-    }
-    *t = (struct yaml_tree){ 0 };
-}
-
-static int key_index(const struct yaml_node *map, const char *key)
-{
-    if (map && map->kind == YAML_MAP)
-        for (int i = 0; i + 1 < map->n_items; i += 2)
-            if (strcmp(map->items[i]->text, key) == 0) return i;
-    return -1;
-}
-
-struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
-{
-    const int i = key_index(map, key);
-    return i < 0 ? NULL : map->items[i + 1];
-}
-
-const struct yaml_node *yaml_key(const struct yaml_node *map, const char *key)
-{
-    const int i = key_index(map, key);
-    return i < 0 ? NULL : map->items[i];
-}
-
-struct yaml_node *yaml_new_map(struct yaml_tree *t, struct diag_mark at)
-{
-    return node_new(t, YAML_MAP, at);
-}
-
-int yaml_put(struct yaml_tree *t, struct yaml_node *map, const char *key, size_t n_key, struct yaml_node *value,
-             struct diag_mark at)
-{
-    for (int i = 0; i + 1 < map->n_items; i += 2)
-        if (strlen(map->items[i]->text) == n_key && memcmp(map->items[i]->text, key, n_key) == 0) {
-            map->items[i]->at = at;
-            map->items[i + 1] = value;
-            return 0;
-        }
-    struct yaml_node *k = node_new(t, YAML_SCALAR, at);
-    if (!k) return -1;
-    k->text = tree_text(t, key, n_key);
-    k->plain = true;
-    if (!k->text || node_add(t, map, k) != 0) return -1;
-    return node_add(t, map, value);
-}
-
-const char *yaml_kind_name(const struct yaml_node *n)
-{
-    return n->kind == YAML_MAP ? "a map" : n->kind == YAML_LIST ? "a list" : "a value";
 }

@@ -46,13 +46,7 @@ void yaml_tree_close(struct yaml_tree *t); /* safe on a zeroed, half-opened or c
 struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 const struct yaml_node *yaml_key(const struct yaml_node *map, const char *key);
 
-/* For overrides: sets map[key] to value (a node of this tree or one that outlives it), adding the key or
- * replacing its value; key is copied. */
-int yaml_put(struct yaml_tree *t, struct yaml_node *map, const char *key, size_t n_key, struct yaml_node *value,
-             struct diag_mark at);
-struct yaml_node *yaml_new_map(struct yaml_tree *t, struct diag_mark at);
-
-/* "a map", "a list", "text": what a node is, for messages. */
+/* "a map", "a list", "a value": what a node is, for messages. */
 const char *yaml_kind_name(const struct yaml_node *n);
 
 #endif
