@@ -434,6 +434,24 @@ static void test_layer_groups_off(void **unused)
     assert_non_null(strstr(fail_text(), "workspace"));
 }
 
+/* A step that is not recorded in full: what has no lane, and the squares. */
+static void test_layer_thin_step(void **unused)
+{
+    (void)unused;
+    for (int squares = 0; squares < 2; squares++) {
+        struct fixture *f = fresh();
+        for (int v = 0; v < N_RECORD_VARS; v++)
+            if (record_var_defs[v].dims >= DIMS_STEP_LANE_LAYER && record_var_defs[v].dims != DIMS_STEP_LAYER_HEAD)
+                f->layout.at[v] = RECORD_OFF;
+        if (!squares) f->args.squares = NULL;
+        assert_int_equal(cpu_measure_layer(&f->device, &f->args), 0);
+        const float *r = f->qkv[f->row_of_lane[0]] + N_HEADS * DIM;
+        const long double norm = dist(r, (const float[DIM]){ 0 }, (const float[DIM]){ 1 }, DIM);
+        check(got_at(f, VAR_K_NORM, LAYER * N_KV), norm, DIM, "k_norm", 0);
+        assert_int_equal(isnan(f->squares[2][LAYER][STEP][0]), !squares);
+    }
+}
+
 static void test_layer_threads(void **unused)
 {
     (void)unused;
@@ -480,7 +498,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layer_definitions),   cmocka_unit_test(test_layer_dense_lane), cmocka_unit_test(test_layer_divergence),
         cmocka_unit_test(test_layer_ends),          cmocka_unit_test(test_layer_squares),    cmocka_unit_test(test_layer_zeros_and_nan),
-        cmocka_unit_test(test_layer_groups_off),    cmocka_unit_test(test_layer_threads),    cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_layer_groups_off),    cmocka_unit_test(test_layer_thin_step), cmocka_unit_test(test_layer_threads),
+           cmocka_unit_test(test_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -351,6 +351,7 @@ static void test_bits_avx2(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 
@@ -363,6 +364,7 @@ static void test_bits_avx512(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 

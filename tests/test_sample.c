@@ -305,6 +305,7 @@ static void test_choices_avx2(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 
@@ -317,6 +318,7 @@ static void test_choices_avx512(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 
