@@ -72,7 +72,7 @@ static int check_rope(const struct rope_config *r)
     return 0;
 }
 
-static int check_shape(const struct model_shape *s)
+int model_check_shape(const struct model_shape *s)
 {
     const struct {
         const char *name;
@@ -110,7 +110,6 @@ static int fill_slots(struct model *m, const struct model_slot *slots, int n_slo
 
 int model_fill(struct model *m, model_place *place, void *source)
 {
-    if (check_shape(&m->shape) != 0) return -1;
     if (MEM_NEW(&m->layers, m->shape.n_layers, "layers") != 0) return -1;
     if (fill_slots(m, model_slots, N_MODEL_SLOTS, (uint8_t *)m, -1, place, source) != 0) return -1;
     for (int l = 0; l < m->shape.n_layers; l++)

@@ -184,7 +184,7 @@ static int read_shape(struct reading *r, struct model *m)
     s->tied = !gguf_tensor(r->g, "output.weight");
     s->qkv_bias = s->family == FAMILY_QWEN2 || gguf_tensor(r->g, "blk.0.attn_q.bias");
     s->qk_norm = s->family == FAMILY_QWEN3;
-    return refuse_extras(r, s);
+    return refuse_extras(r, s) != 0 ? -1 : model_check_shape(s);
 }
 
 static int place_tensor(void *source, const struct model_slot *slot, int layer, uint32_t number, struct tensor *t)

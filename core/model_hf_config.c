@@ -171,5 +171,5 @@ int model_hf_shape(const json_t *config, struct model_shape *s)
     if (int_or(config, "num_key_value_heads", &s->n_kv_heads) != 0 || int_or(config, "head_dim", &s->head_dim) != 0 ||
         double_or(config, "rms_norm_eps", &s->rms_eps) != 0 || bool_or(config, "tie_word_embeddings", &s->tied) != 0)
         return -1;
-    return read_rope(config, s);
+    return read_rope(config, s) != 0 ? -1 : model_check_shape(s);
 }

@@ -76,7 +76,7 @@ static int set_shape(struct model_shape *s, const struct synthetic_spec *spec)
     s->qkv_bias = spec->family == FAMILY_QWEN2;
     s->qk_norm = spec->family == FAMILY_QWEN3;
     s->tied = !spec->untied;
-    return 0;
+    return model_check_shape(s);
 }
 
 int model_open_synthetic(struct model *m, const struct synthetic_spec *spec)
