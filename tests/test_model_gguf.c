@@ -16,23 +16,23 @@ enum { F32 = 0, F16 = 1, Q4_0 = 2, Q8_0 = 8 }; /* ggml's numbers */
 
 /* One difference from the sound file. */
 struct change {
-    const char *arch;                     /* NULL: llama */
-    const char *without;                  /* a key or a tensor to leave out */
-    const char *key;                      /* arch.KEY to replace, or to add (a '.' at its end is left out) .. */
-    double number;                        /* .. as a number (f32 where it is no integer), or as a text: */
+    const char *arch;    /* NULL: llama */
+    const char *without; /* a key or a tensor to leave out */
+    const char *key;     /* arch.KEY to replace, or to add (a '.' at its end is left out) .. */
+    double number;       /* .. as a number (f32 where it is no integer), or as a text: */
     const char *text;
-    const char *tensor;                   /* an additional tensor, f32 [n_elements], all 4 */
+    const char *tensor; /* an additional tensor, f32 [n_elements], all 4 */
     int n_elements;
-    int q_type;                           /* of blk.0.attn_q.weight, attn_norm.weight */
+    int q_type; /* of blk.0.attn_q.weight, attn_norm.weight */
     int norm_type;
-    int q_rows;                           /* more rows of blk.0.attn_q.weight than it should have */
+    int q_rows; /* more rows of blk.0.attn_q.weight than it should have */
 };
 
 struct file {
     struct gguf_writer values, tensors;
     uint64_t n_values, n_tensors;
     const struct change *c;
-    uint64_t fours_at, fours_n;           /* where the additional tensor's data are */
+    uint64_t fours_at, fours_n; /* where the additional tensor's data are */
 };
 
 static void put_number(struct gguf_writer *w, const char *key, double x)
@@ -88,8 +88,7 @@ static void put_all_values(struct file *f)
     else
         put_number(&f->values, key, c->number);
     f->n_values++;
-    if (c->text && strcmp(c->text, "none") != 0)
-        put_number(&f->values, "llama.rope.scaling.factor", 4), f->n_values++;
+    if (c->text && strcmp(c->text, "none") != 0) put_number(&f->values, "llama.rope.scaling.factor", 4), f->n_values++;
 }
 
 static void put_all_tensors(struct file *f)
@@ -200,10 +199,12 @@ static void test_refused(void **unused)
         { { .key = "attention.head_count", .number = 5 }, "key llama.rope.dimension_count: 8 of a head's 6" },
         { { .key = "attention.head_count_kv", .number = 3 }, "4 query heads are not a multiple of 3 KV heads" },
         { { .key = "attention.head_count_kv", .number = 0 }, "KV heads: 0, allowed are 1 to" },
-        { { .key = "attention.value_length", .number = 16 }, "key llama.attention.value_length: 16, not the key length 8" },
+        { { .key = "attention.value_length", .number = 16 },
+          "key llama.attention.value_length: 16, not the key length 8" },
         { { .key = "rope.dimension_count", .number = 4 }, "key llama.rope.dimension_count: 4 of a head's 8" },
         { { .key = "rope.freq_base", .number = 0 }, "rope base 0" },
-        { { .key = "rope.scaling.type", .text = "longrope" }, "key llama.rope.scaling.type: 'longrope' is not supported" },
+        { { .key = "rope.scaling.type", .text = "longrope" },
+          "key llama.rope.scaling.type: 'longrope' is not supported" },
         { { .key = "attention.sliding_window", .number = 128 }, "a sliding window of 128 tokens is not supported" },
         { { .key = "expert_count", .number = 8 }, "key llama.expert_count: 8: not supported" },
         { { .key = "feed_forward_length", .number = 96 }, "tensor blk.0.ffn_gate.weight: 64 x 32, should be 96 x 32" },
@@ -212,7 +213,8 @@ static void test_refused(void **unused)
         { { .q_rows = 8 }, "tensor blk.0.attn_q.weight: 40 x 32, should be 32 x 32 by the metadata" },
         { { .norm_type = Q8_0 }, "tensor blk.0.attn_norm.weight: a vector of type Q8_0" },
         { { .tensor = "blk.0.attn_output.bias", .n_elements = 32 }, "tensor blk.0.attn_output.bias is not one of" },
-        { { .tensor = "rope_freqs.weight", .n_elements = 3 }, "tensor rope_freqs.weight: should be F32 with 4 elements" },
+        { { .tensor = "rope_freqs.weight", .n_elements = 3 },
+          "tensor rope_freqs.weight: should be F32 with 4 elements" },
         { { .arch = "qwen2" }, "tensor blk.0.attn_q.bias is missing" },
         { { .arch = "qwen3" }, "tensor blk.0.attn_q_norm.weight is missing" },
     };
@@ -231,7 +233,7 @@ static void read_everything(const struct model *m)
     float *row = malloc(sizeof *row << 20);
     for (int r = 0; r < m->embedding.n_rows && m->embedding.n_cols <= 1 << 20; r++) tensor_row(&m->embedding, r, row);
     for (int l = 0; l < m->shape.n_layers; l++) {
-        const struct tensor *all[] = { &m->layers[l].q, &m->layers[l].k, &m->layers[l].v, &m->layers[l].o,
+        const struct tensor *all[] = { &m->layers[l].q,    &m->layers[l].k,  &m->layers[l].v,   &m->layers[l].o,
                                        &m->layers[l].gate, &m->layers[l].up, &m->layers[l].down };
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             for (int r = 0; r < all[i]->n_rows && all[i]->n_cols <= 1 << 20; r++) tensor_row(all[i], r, row);
@@ -245,8 +247,12 @@ static void test_bit_flips(void **unused)
     (void)unused;
     const size_t n_head = write_model(&sound);
     FILE *file = fopen(temp_path("model.gguf"), "r+b");
-    uint8_t *head = malloc(n_head);
-    assert_true(file && fread(head, 1, n_head, file) == n_head);
+    uint8_t *head = calloc(n_head, 1);
+    if (!file || !head || fread(head, 1, n_head, file) != n_head) {
+        free(head);
+        fail_msg("the file just written cannot be read");
+        return;
+    }
     setvbuf(file, NULL, _IONBF, 0);
     for (size_t bit = 0; bit < 8 * n_head; bit++) {
         const uint8_t flipped = head[bit / 8] ^ (uint8_t)(1 << bit % 8);

@@ -108,9 +108,13 @@ static void test_refused(void **unused)
         { "tiny-llama", "{\"hidden_size\":\"64\"}", NULL, "key hidden_size: not an integer" },
         { "tiny-llama", "{\"hidden_size\":0}", NULL, "key hidden_size: 0, allowed are 1 to" },
         { "tiny-llama", "{\"hidden_size\":99999999999}", NULL, "key hidden_size: 99999999999, allowed" },
-        { "tiny-llama", "{\"hidden_size\":128}", NULL, "model.safetensors: tensor model.embed_tokens.weight: its shape" },
+        { "tiny-llama", "{\"hidden_size\":128}", NULL,
+          "model.safetensors: tensor model.embed_tokens.weight: its shape" },
+        { "tiny-llama", "{\"intermediate_size\":64}", NULL,
+          "model.layers.0.mlp.gate_proj.weight: its shape is not 64 x 64" },
         { "tiny-llama", "{\"num_hidden_layers\":3}", NULL, "tensor model.layers.2.input_layernorm.weight is missing" },
-        { "tiny-llama", "{\"num_hidden_layers\":1}", NULL, "tensor model.layers.1.input_layernorm.weight is not one of" },
+        { "tiny-llama", "{\"num_hidden_layers\":1}", NULL,
+          "tensor model.layers.1.input_layernorm.weight is not one of" },
         { "tiny-llama", "{\"num_key_value_heads\":3}", NULL, "4 query heads are not a multiple of 3 KV heads" },
         { "tiny-llama", "{\"hidden_act\":\"gelu\"}", NULL, "key hidden_act: 'gelu' is not supported" },
         { "tiny-llama", "{\"attention_bias\":true}", NULL, "key attention_bias: true is not supported" },
@@ -130,7 +134,8 @@ static void test_refused(void **unused)
           "key original_max_position_embeddings is missing" },
         { "tiny-llama", "{\"rope_theta\":-1}", NULL, "rope base -1" },
         { "tiny-qwen2", "{\"use_sliding_window\":true}", NULL, "key use_sliding_window: true is not supported" },
-        { "tiny-qwen2", "{\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", NULL, "key layer_types: layer 1" },
+        { "tiny-qwen2", "{\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", NULL,
+          "key layer_types: layer 1" },
         { "tiny-qwen2", "{\"model_type\":\"llama\"}", NULL, "self_attn.k_proj.bias is not one of this model_type's" },
         { "tiny-qwen2", "{}", "model-00002-of-00002.safetensors", "model-00002-of-00002.safetensors: No such file" },
         { "tiny-llama", "{}", "model.safetensors", "model.safetensors: No such file" },
@@ -149,14 +154,18 @@ static void test_defaults(void **unused)
 {
     (void)unused;
     struct model m = { 0 };
-    const char *folder = changed_folder("tiny-llama", "{\"rope_theta\":null,\"rms_norm_eps\":null,\"hidden_act\":null}", NULL);
+    const char *folder =
+        changed_folder("tiny-llama", "{\"rope_theta\":null,\"rms_norm_eps\":null,\"hidden_act\":null}", NULL);
     assert_int_equal(model_open(&m, folder), 0);
     assert_true(m.shape.rope.base == 10000 && m.shape.rms_eps == 1e-6);
     model_close(&m);
-    folder = changed_folder("tiny-llama", "{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":40,\"mscale\":1,"
-                                          "\"mscale_all_dim\":0.5}}", NULL);
+    folder = changed_folder("tiny-llama",
+                            "{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":40,\"mscale\":1,"
+                            "\"mscale_all_dim\":0.5}}",
+                            NULL);
     assert_int_equal(model_open(&m, folder), 0);
-    assert_true(fabs(m.shape.rope.attention_factor - 1.1557219901962608) < 1e-15); /* tests/golden/rope.txt, yarn-mscale */
+    assert_true(fabs(m.shape.rope.attention_factor - 1.1557219901962608) <
+                1e-15); /* tests/golden/rope.txt, yarn-mscale */
     assert_int_equal(m.shape.rope.original_context, 256);
     model_close(&m);
 }
@@ -180,7 +189,8 @@ static void test_bad_json(void **unused)
         { "config.json", "", "config.json:1:0: '[' or '{' expected" },
         { "config.json", "[]", "config.json: not a JSON object" },
         { "model.safetensors.index.json", "{}", "model.safetensors.index.json: key weight_map: not an object" },
-        { "model.safetensors.index.json", "{\"weight_map\":{\"x\":\"../y\"}}", "key weight_map: x: not the name of a file" },
+        { "model.safetensors.index.json", "{\"weight_map\":{\"x\":\"../y\"}}",
+          "key weight_map: x: not the name of a file" },
         { "model.safetensors.index.json", "{\"weight_map\":{\"x\":5}}", "key weight_map: x: not the name of a file" },
         { "model.safetensors.index.json", "{\"weight_map\":{\"x\":\"model-00001-of-00002.safetensors\"}}",
           "model.safetensors.index.json: tensor model.embed_tokens.weight is missing" },

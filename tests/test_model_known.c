@@ -21,17 +21,18 @@ static uint8_t whole[WHOLE_BYTES];
 static char whole_digest[DIGEST_CHARS + 1];
 
 /* pip's stand-in: notes its arguments, then copies WHEEL<part number> or fails as the file `mode` says. */
-static const char script[] = "#!/bin/sh\n"
-                             "here=$(dirname \"$0\")\n"
-                             "echo \"$*\" >> \"$here/asked\"\n"
-                             "for word; do last=$word; [ \"$before\" = --dest ] && dest=$word; before=$word; done\n"
-                             "case $(cat \"$here/mode\") in\n"
-                             "offline) echo 'WARNING: Retrying'; echo 'ERROR: No matching distribution found for x' >&2\n"
-                             "    echo 'see the log'; exit 1 ;;\n"
-                             "nothing) exit 0 ;;\n"
-                             "esac\n"
-                             "part=${last%%=*}; part=${part#fake-model}\n"
-                             "cp \"$here/wheel$part\" \"$dest/fake_model$part-1.0-py3-none-any.whl\"\n";
+static const char script[] =
+    "#!/bin/sh\n"
+    "here=$(dirname \"$0\")\n"
+    "echo \"$*\" >> \"$here/asked\"\n"
+    "for word; do last=$word; [ \"$before\" = --dest ] && dest=$word; before=$word; done\n"
+    "case $(cat \"$here/mode\") in\n"
+    "offline) echo 'WARNING: Retrying'; echo 'ERROR: No matching distribution found for x' >&2\n"
+    "    echo 'see the log'; exit 1 ;;\n"
+    "nothing) exit 0 ;;\n"
+    "esac\n"
+    "part=${last%%=*}; part=${part#fake-model}\n"
+    "cp \"$here/wheel$part\" \"$dest/fake_model$part-1.0-py3-none-any.whl\"\n";
 
 static void write_wheel(const char *name, const char *const *entries, int n_entries, const uint8_t *bytes, size_t n)
 {

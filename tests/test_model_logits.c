@@ -25,7 +25,10 @@ static void check_logits(const char *source, const char *name, int n, double tol
     struct golden_logits g = { 0 };
     struct model m = { 0 };
     snprintf(path, sizeof path, "tests/golden/logits-%s.bin", name);
-    if (golden_logits_open(&g, path) != 0 || model_open(&m, source) != 0) fail_msg("%s", fail_text());
+    if (golden_logits_open(&g, path) != 0 || model_open(&m, source) != 0 || !g.ids) {
+        fail_msg("%s", fail_text());
+        return;
+    }
     assert_int_equal(g.vocab, m.shape.vocab);
     assert_true(n <= (int)g.n_positions);
     double *logits = ref_logits(&m, g.ids, n), worst = 0;
