@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { HIDDEN = 32, FFN = 64, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 8, VOCAB = 11 };
+enum { HIDDEN = 32, FFN = 64, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 8, VOCAB = 270, N_TOKENS = 258 };
 enum { F32 = 0, F16 = 1, Q4_0 = 2, Q8_0 = 8 }; /* ggml's numbers */
 
 /* One difference from the sound file. */
@@ -25,7 +25,21 @@ struct change {
     int n_elements;
     int q_type; /* of blk.0.attn_q.weight, attn_norm.weight */
     int norm_type;
-    int q_rows; /* more rows of blk.0.attn_q.weight than it should have */
+    int tokenizer; /* enum tokenizer_kind */
+    int q_rows;    /* more rows of blk.0.attn_q.weight than it should have */
+};
+
+/* A tokenizer of the 256 bytes, "ab" and a control token, or one with something wrong. */
+enum tokenizer_kind {
+    NO_TOKENIZER,
+    SOUND,
+    SENTENCEPIECE,
+    TOO_MANY,
+    FEW_TYPES,
+    BAD_BOS,
+    NO_MERGES,
+    TEXT_TOKENS,
+    NUL_PRE
 };
 
 struct file {
@@ -91,6 +105,52 @@ static void put_all_values(struct file *f)
     if (c->text && strcmp(c->text, "none") != 0) put_number(&f->values, "llama.rope.scaling.factor", 4), f->n_values++;
 }
 
+/* Byte b in the alphabet of byte-level BPE: itself where it is printable, else U+0100 and up in order. */
+static void put_byte_token(struct gguf_writer *w, int b)
+{
+    int code = b, n_before = 0;
+    for (int i = 0; i <= b; i++) {
+        const bool printable = (i >= 0x21 && i <= 0x7e) || (i >= 0xa1 && i <= 0xac) || i >= 0xae;
+        if (i == b && !printable) code = 0x100 + n_before;
+        n_before += !printable;
+    }
+    const char text[3] = { (char)(code < 128 ? code : 0xc0 | code >> 6), (char)(0x80 | (code & 63)), 0 };
+    put_u64(w, code < 128 ? 1 : 2);
+    put(w, text, code < 128 ? 1 : 2);
+}
+
+static void put_tokenizer(struct file *f, enum tokenizer_kind kind)
+{
+    struct gguf_writer *w = &f->values;
+    if (kind == NO_TOKENIZER) return;
+    put_key(w, "tokenizer.ggml.model", 8), put_text(w, kind == SENTENCEPIECE ? "llama" : "gpt2");
+    put_key(w, "tokenizer.ggml.pre", 8);
+    if (kind == NUL_PRE)
+        put_u64(w, 4), put(w, "gp\0t", 4);
+    else
+        put_text(w, "gpt-2");
+    const int n_tokens = kind == TOO_MANY ? VOCAB + 1 : N_TOKENS;
+    put_key(w, "tokenizer.ggml.tokens", 9), put_u32(w, kind == TEXT_TOKENS ? 4 : 8), put_u64(w, (uint64_t)n_tokens);
+    for (int i = 0; i < n_tokens; i++) {
+        if (kind == TEXT_TOKENS)
+            put_u32(w, 1);
+        else if (i < 256)
+            put_byte_token(w, i);
+        else
+            put_text(w, i == 256 ? "ab" : "<|end|>");
+    }
+    const int n_types = kind == FEW_TYPES ? n_tokens - 1 : n_tokens;
+    put_key(w, "tokenizer.ggml.token_type", 9), put_u32(w, 5), put_u64(w, (uint64_t)n_types);
+    for (int i = 0; i < n_types; i++) put_u32(w, i < 257 ? 1 : 3);
+    put_key(w, "tokenizer.ggml.eos_token_id", 4), put_u32(w, N_TOKENS - 1);
+    put_key(w, "tokenizer.ggml.bos_token_id", 4), put_u32(w, kind == BAD_BOS ? N_TOKENS : N_TOKENS - 1);
+    put_key(w, "tokenizer.ggml.add_bos_token", 7), put_u8(w, 1);
+    f->n_values += 7;
+    if (kind == NO_MERGES) return;
+    put_key(w, "tokenizer.ggml.merges", 9), put_u32(w, 8), put_u64(w, 1), put_text(w, "a b");
+    f->n_values++;
+}
+
 static void put_all_tensors(struct file *f)
 {
     const struct change *c = f->c;
@@ -116,6 +176,7 @@ static size_t write_model(const struct change *c)
     struct file f = { .c = c };
     struct gguf_writer w = { 0 };
     put_all_values(&f);
+    put_tokenizer(&f, (enum tokenizer_kind)c->tokenizer);
     put_all_tensors(&f);
     put_head(&w, f.n_tensors, f.n_values);
     put(&w, f.values.bytes, f.values.n);
@@ -183,6 +244,22 @@ static void test_variants(void **unused)
     model_close(&m);
 }
 
+static void test_tokenizer(void **unused)
+{
+    (void)unused;
+    struct model m = { 0 };
+    int32_t *ids = NULL;
+    size_t n;
+    write_model(&(struct change){ .tokenizer = SOUND });
+    if (model_open(&m, temp_path("model.gguf")) != 0) fail_msg("%s", fail_text());
+    assert_true(m.tokenizer.n_tokens == N_TOKENS && m.tokenizer.bos_id == 257 && m.tokenizer.eos_id == 257);
+    assert_true(m.tokenizer.add_bos);
+    assert_int_equal(tokenizer_encode(&m.tokenizer, "cab\n", 4, TOKENIZER_BOS, &ids, &n), 0);
+    assert_true(n == 4 && ids[0] == 257 && ids[1] == 'c' && ids[2] == 256 && ids[3] == '\n');
+    mem_free(ids);
+    model_close(&m);
+}
+
 static void test_refused(void **unused)
 {
     (void)unused;
@@ -215,6 +292,13 @@ static void test_refused(void **unused)
         { { .tensor = "blk.0.attn_output.bias", .n_elements = 32 }, "tensor blk.0.attn_output.bias is not one of" },
         { { .tensor = "rope_freqs.weight", .n_elements = 3 },
           "tensor rope_freqs.weight: should be F32 with 4 elements" },
+        { { .tokenizer = SENTENCEPIECE }, "key tokenizer.ggml.model: 'llama' is not supported (gpt2" },
+        { { .tokenizer = TOO_MANY }, "key tokenizer.ggml.tokens: 271 tokens, the embedding has 270" },
+        { { .tokenizer = FEW_TYPES }, "key tokenizer.ggml.token_type: 257 types of 258 tokens" },
+        { { .tokenizer = BAD_BOS }, "key tokenizer.ggml.bos_token_id: 258, allowed are 0 to 257" },
+        { { .tokenizer = NO_MERGES }, "key tokenizer.ggml.merges is missing" },
+        { { .tokenizer = TEXT_TOKENS }, "key tokenizer.ggml.tokens: of type array of u32, wanted is array of string" },
+        { { .tokenizer = NUL_PRE }, "key tokenizer.ggml.pre: holds a NUL byte" },
         { { .arch = "qwen2" }, "tensor blk.0.attn_q.bias is missing" },
         { { .arch = "qwen3" }, "tensor blk.0.attn_q_norm.weight is missing" },
     };
@@ -245,7 +329,7 @@ static void read_everything(const struct model *m)
 static void test_bit_flips(void **unused)
 {
     (void)unused;
-    const size_t n_head = write_model(&sound);
+    const size_t n_head = write_model(&(struct change){ .tokenizer = SOUND });
     FILE *file = fopen(temp_path("model.gguf"), "r+b");
     uint8_t *head = calloc(n_head, 1);
     if (!file || !head || fread(head, 1, n_head, file) != n_head) {
@@ -275,7 +359,7 @@ static void test_no_memory(void **unused)
 {
     (void)unused;
     int n = 0;
-    write_model(&sound);
+    write_model(&(struct change){ .tokenizer = SOUND });
     for (int rc = -1; rc != 0; n++) {
         struct model m = { 0 };
         mem_fail_after(n);
@@ -300,8 +384,9 @@ static void test_empty_file(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sound),     cmocka_unit_test(test_variants),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_bit_flips), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_empty_file),
+        cmocka_unit_test(test_sound),      cmocka_unit_test(test_variants),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tokenizer),  cmocka_unit_test(test_bit_flips), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_empty_file),
     };
     return cmocka_run_group_tests(tests, temp_folder_open, temp_folder_close);
 }

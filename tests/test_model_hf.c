@@ -205,6 +205,21 @@ static void test_bad_json(void **unused)
     }
 }
 
+/* More tokens than the embedding has rows. */
+static void test_tokenizer_too_big(void **unused)
+{
+    (void)unused;
+    struct model m = { 0 };
+    char from[PATH_MAX], to[PATH_MAX + 64];
+    const char *folder = changed_folder("tiny-llama", "{}", NULL);
+    assert_non_null(realpath("tests/golden/tokenizer_smollm/tokenizer.json", from));
+    snprintf(to, sizeof to, "%s/tokenizer.json", folder);
+    assert_int_equal(symlink(from, to), 0);
+    assert_int_equal(model_open(&m, folder), -1);
+    assert_non_null(strstr(fail_text(), "tokenizer.json: 546 tokens, vocab_size in config.json is 96"));
+    model_close(&m);
+}
+
 /* The digest is of the contents: another folder with the same files has the same, a changed config another. */
 static void test_digest(void **unused)
 {
@@ -238,9 +253,9 @@ static void test_no_memory(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_qwen2_sharded), cmocka_unit_test(test_rope_forms), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_bad_json),   cmocka_unit_test(test_digest),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_qwen2_sharded),     cmocka_unit_test(test_rope_forms), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_defaults),          cmocka_unit_test(test_bad_json),   cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_tokenizer_too_big), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, temp_folder_open, temp_folder_close);
 }
