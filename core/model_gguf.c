@@ -223,12 +223,12 @@ static int refuse_unused(const struct gguf *g)
     return 0;
 }
 
-static int read_model(struct model *m, struct gguf *g, const char *path)
+static int read_model(struct model *m, struct gguf *g)
 {
     struct reading r = { .g = g };
     if (read_shape(&r, m) != 0 || read_divisors(m, g) != 0) return -1;
     if (model_fill(m, place_tensor, g) != 0 || refuse_unused(g) != 0) return -1;
-    return model_gguf_tokenizer(&m->tokenizer, g, m->shape.vocab, path);
+    return model_gguf_tokenizer(&m->tokenizer, g, m->shape.vocab);
 }
 
 int model_open_gguf(struct model *m, const char *path)
@@ -237,7 +237,7 @@ int model_open_gguf(struct model *m, const char *path)
     struct gguf g = { 0 };
     if (model_store_map(m, path, &map) != 0) return -1;
     int rc = gguf_open(&g, map.bytes, map.n_bytes);
-    if (rc == 0) rc = read_model(m, &g, path);
+    if (rc == 0) rc = read_model(m, &g);
     gguf_close(&g);
     TRY(rc, "%s", path);
     m->file_bytes = map.n_bytes;

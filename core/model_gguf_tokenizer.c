@@ -58,9 +58,9 @@ static int read_add_bos(const struct gguf *g, const char *pre, struct tokenizer_
     return 0;
 }
 
-static int open_made(struct tokenizer *t, struct made *d, const struct gguf *g, int vocab, const char *path)
+static int open_made(struct tokenizer *t, struct made *d, const struct gguf *g, int vocab)
 {
-    struct tokenizer_source src = { .name = path };
+    struct tokenizer_source src = { .name = "metadata" };
     if (text_or(g, "tokenizer.ggml.model", &d->model) != 0 || text_or(g, "tokenizer.ggml.pre", &d->pre) != 0 ||
         text_or(g, "tokenizer.chat_template", &d->chat) != 0)
         return -1;
@@ -76,11 +76,11 @@ static int open_made(struct tokenizer *t, struct made *d, const struct gguf *g, 
     return tokenizer_open(t, &src);
 }
 
-int model_gguf_tokenizer(struct tokenizer *t, const struct gguf *g, int vocab, const char *path)
+int model_gguf_tokenizer(struct tokenizer *t, const struct gguf *g, int vocab)
 {
     struct made d = { 0 };
     if (!gguf_find(g, "tokenizer.ggml.model")) return 0;
-    const int rc = open_made(t, &d, g, vocab, path);
+    const int rc = open_made(t, &d, g, vocab);
     mem_free(d.tokens);
     mem_free(d.merges);
     mem_free(d.types);

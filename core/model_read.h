@@ -54,6 +54,6 @@ int model_hf_shape(const json_t *config, struct model_shape *s);
 
 /* The tokenizer of a GGUF file's metadata; t stays zeroed where the file has none. */
 struct gguf;
-int model_gguf_tokenizer(struct tokenizer *t, const struct gguf *g, int vocab, const char *path);
+int model_gguf_tokenizer(struct tokenizer *t, const struct gguf *g, int vocab);
 
 #endif
