@@ -170,6 +170,10 @@ static void test_equal_lanes(void **unused)
     assert_int_equal(plan.n_warnings, 2);
     assert_non_null(strstr(plan.warnings[0], "do the same"));
     assert_non_null(strstr(plan.warnings[1], "it is the control"));
+    /* Each of two equal clean lanes is its own twin; who comes later takes the first. */
+    open_good(BASE "allow_equal: true\nlanes: [{name: a, sparsity: 0.8, min_blocks: 2, cache_of: dense}, {name: b, sparsity: "
+                   "0.8, min_blocks: 2, cache_of: dense}, {name: c, sparsity: 0.8, min_blocks: 2}]\n");
+    assert_true(plan.runs[0].lanes[1].clean == 1 && plan.runs[0].lanes[2].clean == 2 && plan.runs[0].lanes[3].clean == 1);
     /* Differing at one step is enough: 0.67 keeps 2 of 5 and 2 of 6, 0.65 keeps 2 of 5 and 3 of 6. */
     open_good(BASE "lanes: [{name: a, sparsity: 0.67, min_blocks: 1}, {name: b, sparsity: 0.65, min_blocks: 1}]\n");
     /* A refusal in one of two lengths is a refusal: at 8 tokens both read 1 block of 2 at most. */
