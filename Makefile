@@ -50,6 +50,7 @@ SRC_CU  := $(if $(filter 1,$(CUDA)),$(if $(filter-out 1,$(SAN)),$(sort $(wildcar
 OBJ_LIB := $(SRC_LIB:%.c=$(BUILD)/%.o) $(SRC_CU:%.cu=$(BUILD)/%.cu.o)
 LIB     := $(BUILD)/libresa.a
 RESA    := $(BUILD)/resa
+OBJ_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/test_*.c)))
 SCRIPTS := $(sort $(wildcard tests/test_*.py tests/test_*.sh))
 
@@ -101,10 +102,10 @@ no-libraries:
 no-test-libraries:
 	$(call no_libraries,$(NO_TESTS),./run.sh --setup=test)
 ifneq ($(NO_PKGS),)
-$(OBJ_LIB) $(BUILD)/experiments/main.o $(TESTS:%=%.o): | no-libraries
+$(OBJ_LIB) $(BUILD)/experiments/main.o $(OBJ_TESTS): | no-libraries
 endif
 ifneq ($(NO_TESTS),)
-$(TESTS:%=%.o): | no-test-libraries
+$(OBJ_TESTS): | no-test-libraries
 endif
 
 # ---- building -------------------------------------------------------------------------------------------------------
@@ -163,10 +164,10 @@ test-san:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) SAN=1 tests
 	@$(MAKE) --no-print-directory -s SAN=1 SCRIPTS= run-tests
 
-# Scripts find the program in $RESA.  A test that needs longer than TEST_SECONDS has failed.
+# Scripts find the program in $RESA and the build folder in $RESA_BUILD.  A test that needs longer than TEST_SECONDS has failed.
 export TEST_SECONDS ?= $(if $(filter 1,$(SAN)),900,300)
 run-tests:
-	@RESA='$(abspath .)/$(RESA)' tests/run_tests.sh $(TESTS) $(SCRIPTS)
+	@RESA='$(CURDIR)/$(RESA)' RESA_BUILD='$(BUILD)' tests/run_tests.sh $(TESTS) $(SCRIPTS)
 
 # ---- looking --------------------------------------------------------------------------------------------------------
 TIDY  := $(firstword $(foreach c,clang-tidy clang-tidy-14 clang-tidy-15 clang-tidy-16 clang-tidy-19,$(shell command -v $c 2>/dev/null)))
@@ -186,10 +187,10 @@ lint: layers
 
 tidy: $(TIDIED)
 
-build-lint/%.ok: %.c .clang-tidy tests/lint.h
+build-lint/%.ok: %.c .clang-tidy tests/.clang-tidy tests/lint.h
 	@mkdir -p $(@D)
 	$(SAY) "TIDY $<"
-	@$(TIDY) --quiet $< -- $(CPPFLAGS) $(if $(filter-out core/err.c tests/%,$<),-include tests/lint.h) -std=c11 -fopenmp $(OMP_H) $(call isa,$<) -Wall -Wextra > $@.log 2>&1 || { cat $@.log; exit 1; }
+	@$(TIDY) --quiet $< -- $(CPPFLAGS) $(if $(filter-out core/err.c,$<),$(if $(filter tests/%,$<),-DLINT_TEST) -include tests/lint.h) -std=c11 -fopenmp $(OMP_H) $(call isa,$<) -Wall -Wextra > $@.log 2>&1 || { cat $@.log; exit 1; }
 	@$(CC) $(CPPFLAGS) -fopenmp $(call isa,$<) -MM -MP -MT $@ -MF $(@:.ok=.d) $<
 	@mv $@.log $@
 
@@ -199,7 +200,7 @@ format:
 clean:
 	rm -rf build build-san build-cpu build-lint
 
--include $(OBJ_LIB:.o=.d) $(TESTS:%=%.d) $(BUILD)/experiments/main.d
+-include $(OBJ_LIB:.o=.d) $(OBJ_TESTS:.o=.d) $(BUILD)/experiments/main.d
 ifneq ($(filter tidy,$(MAKECMDGOALS)),)
 -include $(TIDIED:.ok=.d)
 endif

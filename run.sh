@@ -131,7 +131,7 @@ build() {
 }
 
 main() {
-    local config=configs/quickstart.yaml out status=0 results file
+    local config='' out status=0 results file
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
     case ${1-} in
         -h | --help) usage; return 0 ;;
@@ -157,7 +157,7 @@ main() {
     for file in "$@"; do
         [[ $file == *=* ]] || die 2 "not of the form key=value: $file; see --help"
     done
-    config=$(config_path "$config")
+    if [ -n "$config" ]; then config=$(config_path "$config"); else config=configs/quickstart.yaml; fi
 
     setup "$packages_run"
     cd "$root"
@@ -170,8 +170,10 @@ main() {
     [ "$status" -eq 0 ] || return "$status"
 
     out=$(mktemp)
-    # Ctrl-C is for the program, which says how to go on; tee lets it speak, and its status is then this script's.
-    "$resa" run "$config" "$@" | tee -i "$out" || status=$?
+    # Progress is on stderr; stdout says where the results are.  Ctrl-C is for the program, which says how to go on, and
+    # its status is then this script's.
+    "$resa" run "$config" "$@" > "$out" || status=$?
+    grep -v '^results: ' "$out" || true
     results=$(sed -n 's/^results: //p' "$out" | tail -n 1)
     rm -f "$out"
     [ "$status" -eq 0 ] || return "$status"

@@ -68,8 +68,8 @@ static const struct added_token *longest_at(const struct added_tokens *a, struct
     return best;
 }
 
-const struct added_token *added_tokens_next(const struct added_tokens *a, struct str_view text, size_t from, bool control,
-                                            size_t *at)
+const struct added_token *added_tokens_next(const struct added_tokens *a, struct str_view text, size_t from,
+                                            bool control, size_t *at)
 {
     for (size_t i = from; i < text.n; i++) {
         if (!a->begins[(unsigned char)text.at[i]]) continue;

@@ -17,7 +17,7 @@ struct added_token {
 struct added_tokens {
     struct added_token *sorted; /* owned [n], ascending by bytes, no text twice */
     size_t n;
-    bool begins[256];           /* whether a token begins with this byte */
+    bool begins[256]; /* whether a token begins with this byte */
 };
 
 /* Copies and sorts list [n]; fails if a text is empty or comes twice. */
@@ -26,8 +26,8 @@ void added_tokens_close(struct added_tokens *a);
 
 /* The leftmost place in text[from ..] where a token stands, and there the longest one; NULL if there is none.
  * Control tokens count only if control is set.  *at is its offset in text. */
-const struct added_token *added_tokens_next(const struct added_tokens *a, struct str_view text, size_t from, bool control,
-                                            size_t *at);
+const struct added_token *added_tokens_next(const struct added_tokens *a, struct str_view text, size_t from,
+                                            bool control, size_t *at);
 
 const struct added_token *added_tokens_find(const struct added_tokens *a, struct str_view text); /* NULL: none */
 

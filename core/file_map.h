@@ -14,8 +14,8 @@ struct file_map {
     struct timespec modified, changed;
 };
 
-int  file_map_open(struct file_map *f, const char *path); /* regular files only */
+int file_map_open(struct file_map *f, const char *path); /* regular files only */
 void file_map_close(struct file_map *f);
-void file_map_drop(const struct file_map *f);             /* its pages are not needed for now */
+void file_map_drop(const struct file_map *f); /* its pages are not needed for now */
 
 #endif

@@ -13,9 +13,9 @@ enum { MIN_ALIGNMENT = 8, MAX_ALIGNMENT = 1 << 20 };
 enum { MIN_VALUE_BYTES = 8 + 4 + 1, MIN_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8, HEAD_BYTES = 24 };
 
 static const uint8_t element_bytes[N_GGUF_TYPES] = {
-    [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2,   [GGUF_I16] = 2,   [GGUF_U32] = 4, [GGUF_I32] = 4,
-    [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_STRING] = 8, [GGUF_ARRAY] = 0, [GGUF_U64] = 8, [GGUF_I64] = 8,
-    [GGUF_F64] = 8,
+    [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2,    [GGUF_U32] = 4,
+    [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_STRING] = 8, [GGUF_ARRAY] = 0,
+    [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
 /* The rest of the file that has not been read. */
@@ -137,17 +137,38 @@ static const struct {
     const char *name;
     int type; /* enum tensor_type, -1: not supported */
 } ggml_types[] = {
-    [0] = { "F32", TENSOR_F32 },   [1] = { "F16", TENSOR_F16 },    [2] = { "Q4_0", TENSOR_Q4_0 },
-    [3] = { "Q4_1", TENSOR_Q4_1 }, [6] = { "Q5_0", TENSOR_Q5_0 },  [7] = { "Q5_1", TENSOR_Q5_1 },
-    [8] = { "Q8_0", TENSOR_Q8_0 }, [9] = { "Q8_1", -1 },           [10] = { "Q2_K", -1 },
-    [11] = { "Q3_K", -1 },         [12] = { "Q4_K", TENSOR_Q4_K }, [13] = { "Q5_K", TENSOR_Q5_K },
-    [14] = { "Q6_K", TENSOR_Q6_K }, [15] = { "Q8_K", -1 },         [16] = { "IQ2_XXS", -1 },
-    [17] = { "IQ2_XS", -1 },       [18] = { "IQ3_XXS", -1 },       [19] = { "IQ1_S", -1 },
-    [20] = { "IQ4_NL", -1 },       [21] = { "IQ3_S", -1 },         [22] = { "IQ2_S", -1 },
-    [23] = { "IQ4_XS", -1 },       [24] = { "I8", -1 },            [25] = { "I16", -1 },
-    [26] = { "I32", -1 },          [27] = { "I64", -1 },           [28] = { "F64", -1 },
-    [29] = { "IQ1_M", -1 },        [30] = { "BF16", TENSOR_BF16 }, [34] = { "TQ1_0", -1 },
-    [35] = { "TQ2_0", -1 },        [39] = { "MXFP4", -1 },
+    [0] = { "F32", TENSOR_F32 },
+    [1] = { "F16", TENSOR_F16 },
+    [2] = { "Q4_0", TENSOR_Q4_0 },
+    [3] = { "Q4_1", TENSOR_Q4_1 },
+    [6] = { "Q5_0", TENSOR_Q5_0 },
+    [7] = { "Q5_1", TENSOR_Q5_1 },
+    [8] = { "Q8_0", TENSOR_Q8_0 },
+    [9] = { "Q8_1", -1 },
+    [10] = { "Q2_K", -1 },
+    [11] = { "Q3_K", -1 },
+    [12] = { "Q4_K", TENSOR_Q4_K },
+    [13] = { "Q5_K", TENSOR_Q5_K },
+    [14] = { "Q6_K", TENSOR_Q6_K },
+    [15] = { "Q8_K", -1 },
+    [16] = { "IQ2_XXS", -1 },
+    [17] = { "IQ2_XS", -1 },
+    [18] = { "IQ3_XXS", -1 },
+    [19] = { "IQ1_S", -1 },
+    [20] = { "IQ4_NL", -1 },
+    [21] = { "IQ3_S", -1 },
+    [22] = { "IQ2_S", -1 },
+    [23] = { "IQ4_XS", -1 },
+    [24] = { "I8", -1 },
+    [25] = { "I16", -1 },
+    [26] = { "I32", -1 },
+    [27] = { "I64", -1 },
+    [28] = { "F64", -1 },
+    [29] = { "IQ1_M", -1 },
+    [30] = { "BF16", TENSOR_BF16 },
+    [34] = { "TQ1_0", -1 },
+    [35] = { "TQ2_0", -1 },
+    [39] = { "MXFP4", -1 },
 };
 
 static int find_type(struct gguf_tensor *t, uint32_t number, const char *name)
@@ -196,7 +217,8 @@ static int read_tensor(struct gguf_tensor *t, struct cursor *c, uint64_t *next, 
             return fail("tensor %s: dimension %d is %llu, allowed are 1 to %d", name, d, (unsigned long long)t->dims[d],
                         INT_MAX);
     }
-    if (!take_u32(c, &type) || !take_u64(c, &t->offset)) return fail("tensor %s: the file ends before its offset", name);
+    if (!take_u32(c, &type) || !take_u64(c, &t->offset))
+        return fail("tensor %s: the file ends before its offset", name);
     if (find_type(t, type, name) != 0 || find_size(t, name) != 0) return -1;
     if (t->offset != *next)
         return fail("tensor %s: its data begin at %llu, should follow the tensor before at %llu", name,

@@ -31,15 +31,30 @@ static int wrong_type(const char *key, const struct gguf_value *v, const char *w
 static bool read_integer(const struct gguf_value *v, uint64_t i, int64_t *x)
 {
     switch (v->type) {
-    case GGUF_U8: *x = v->at[i]; return true;
-    case GGUF_I8: *x = (int8_t)v->at[i]; return true;
-    case GGUF_U16: *x = read_u16(v->at + 2 * i); return true;
-    case GGUF_I16: *x = (int16_t)read_u16(v->at + 2 * i); return true;
-    case GGUF_U32: *x = read_u32(v->at + 4 * i); return true;
-    case GGUF_I32: *x = (int32_t)read_u32(v->at + 4 * i); return true;
+    case GGUF_U8:
+        *x = v->at[i];
+        return true;
+    case GGUF_I8:
+        *x = (int8_t)v->at[i];
+        return true;
+    case GGUF_U16:
+        *x = read_u16(v->at + 2 * i);
+        return true;
+    case GGUF_I16:
+        *x = (int16_t)read_u16(v->at + 2 * i);
+        return true;
+    case GGUF_U32:
+        *x = read_u32(v->at + 4 * i);
+        return true;
+    case GGUF_I32:
+        *x = (int32_t)read_u32(v->at + 4 * i);
+        return true;
     case GGUF_U64:
-    case GGUF_I64: *x = (int64_t)read_u64(v->at + 8 * i); return v->type == GGUF_I64 || *x >= 0;
-    default: return false;
+    case GGUF_I64:
+        *x = (int64_t)read_u64(v->at + 8 * i);
+        return v->type == GGUF_I64 || *x >= 0;
+    default:
+        return false;
     }
 }
 
@@ -49,8 +64,7 @@ int gguf_int(const struct gguf *g, const char *key, int min, int max, int *out)
     int64_t x;
     if (find_scalar(g, key, &v) != 0) return -1;
     if (!read_integer(v, 0, &x)) return wrong_type(key, v, "an integer");
-    if (x < min || x > max)
-        return fail("key %s: %lld, allowed are %d to %d", key, (long long)x, min, max);
+    if (x < min || x > max) return fail("key %s: %lld, allowed are %d to %d", key, (long long)x, min, max);
     *out = (int)x;
     return 0;
 }

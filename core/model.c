@@ -105,9 +105,12 @@ int model_open(struct model *m, const char *source)
 
 void model_describe(const struct model *m, char *text, size_t n_bytes)
 {
-    static const char *const families[] = { [FAMILY_LLAMA] = "llama", [FAMILY_QWEN2] = "qwen2", [FAMILY_QWEN3] = "qwen3" };
-    static const char *const scalings[] = { [ROPE_PLAIN] = "plain", [ROPE_LINEAR] = "linear scaling",
-                                            [ROPE_LLAMA3] = "llama3 scaling", [ROPE_YARN] = "yarn" };
+    static const char *const families[] = {
+        [FAMILY_LLAMA] = "llama", [FAMILY_QWEN2] = "qwen2", [FAMILY_QWEN3] = "qwen3"
+    };
+    static const char *const scalings[] = {
+        [ROPE_PLAIN] = "plain", [ROPE_LINEAR] = "linear scaling", [ROPE_LLAMA3] = "llama3 scaling", [ROPE_YARN] = "yarn"
+    };
     const struct model_shape *s = &m->shape;
     int n_of_type[N_TENSOR_TYPES] = { 0 };
     n_of_type[m->embedding.type]++;
@@ -120,12 +123,13 @@ void model_describe(const struct model *m, char *text, size_t n_bytes)
             if (t.data) n_of_type[t.type]++;
         }
     }
-    int n = snprintf(text, n_bytes,
-                     "%s, %d layers, hidden %d, ffn %d, %d query and %d KV heads of %d, vocabulary %d, context %d, rope "
-                     "base %g (%s%s), %s output, %.1f M parameters:",
-                     families[s->family], s->n_layers, s->hidden, s->ffn, s->n_heads, s->n_kv_heads, s->head_dim,
-                     s->vocab, s->context, s->rope.base, scalings[s->rope.scaling],
-                     s->rope.freq_divisors ? ", divided" : "", s->tied ? "tied" : "own", (double)m->n_params / 1e6);
+    int n =
+        snprintf(text, n_bytes,
+                 "%s, %d layers, hidden %d, ffn %d, %d query and %d KV heads of %d, vocabulary %d, context %d, rope "
+                 "base %g (%s%s), %s output, %.1f M parameters:",
+                 families[s->family], s->n_layers, s->hidden, s->ffn, s->n_heads, s->n_kv_heads, s->head_dim, s->vocab,
+                 s->context, s->rope.base, scalings[s->rope.scaling], s->rope.freq_divisors ? ", divided" : "",
+                 s->tied ? "tied" : "own", (double)m->n_params / 1e6);
     for (int type = 0; type < N_TENSOR_TYPES; type++)
         if (n_of_type[type] && n >= 0 && (size_t)n < n_bytes)
             n += snprintf(text + n, n_bytes - (size_t)n, " %s %d", tensor_format((enum tensor_type)type)->name,

@@ -63,7 +63,8 @@ static _Noreturn void become_pip(const char *folder, const char *log, const char
     const int in = open("/dev/null", O_RDONLY), out = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0) _exit(126);
     execlp("python3", "python3", "-m", "pip", "download", "--quiet", "--no-input", "--no-cache-dir",
-           "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", folder, requirement, (char *)NULL);
+           "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", folder, requirement,
+           (char *)NULL);
     dprintf(2, "python3: %s\n", strerror(errno));
     _exit(127);
 }

@@ -73,8 +73,9 @@ static int find_architecture(struct reading *r, struct model_shape *s)
 /* What would change the computation and is not computed here. */
 static int refuse_extras(struct reading *r, const struct model_shape *s)
 {
-    static const char *const extras[] = { "expert_count", "rope.scaling.yarn_log_multiplier", "attention.clamp_kqv",
-                                          "attention.max_alibi_bias", "logit_scale", "embedding_scale" };
+    static const char *const extras[] = { "expert_count",        "rope.scaling.yarn_log_multiplier",
+                                          "attention.clamp_kqv", "attention.max_alibi_bias",
+                                          "logit_scale",         "embedding_scale" };
     for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
         double x = 0;
         if (arch_double_or(r, extras[i], &x) != 0) return -1;
@@ -137,7 +138,8 @@ static int read_divisors(struct model *m, struct gguf *g)
         return fail("tensor rope_freqs.weight: should be F32 with %d elements", n_pairs);
     if (rope->scaling == ROPE_YARN) return fail("tensor rope_freqs.weight together with yarn is not supported");
     float *divisors = NULL;
-    if (model_store_block(m, (void **)&divisors, (size_t)n_pairs, sizeof *divisors, "rope_freqs.weight") != 0) return -1;
+    if (model_store_block(m, (void **)&divisors, (size_t)n_pairs, sizeof *divisors, "rope_freqs.weight") != 0)
+        return -1;
     for (int i = 0; i < n_pairs; i++) {
         divisors[i] = read_f32(t->data + 4 * i);
         if (!(divisors[i] >= 1e-6f && divisors[i] <= 1e6f))
@@ -184,7 +186,7 @@ static int read_shape(struct reading *r, struct model *m)
     s->tied = !gguf_tensor(r->g, "output.weight");
     s->qkv_bias = s->family == FAMILY_QWEN2 || gguf_tensor(r->g, "blk.0.attn_q.bias");
     s->qk_norm = s->family == FAMILY_QWEN3;
-    return refuse_extras(r, s);
+    return refuse_extras(r, s) != 0 ? -1 : model_check_shape(s);
 }
 
 static int place_tensor(void *source, const struct model_slot *slot, int layer, uint32_t number, struct tensor *t)

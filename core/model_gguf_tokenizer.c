@@ -64,10 +64,10 @@ static int open_made(struct tokenizer *t, struct made *d, const struct gguf *g, 
     if (text_or(g, "tokenizer.ggml.model", &d->model) != 0 || text_or(g, "tokenizer.ggml.pre", &d->pre) != 0 ||
         text_or(g, "tokenizer.chat_template", &d->chat) != 0)
         return -1;
-    if (strcmp(d->model, "gpt2") != 0)
-        return fail("key tokenizer.ggml.model: '%.40s' is not supported (gpt2, that is byte-level BPE, is)", d->model);
+    src.model = d->model ? d->model : "";
+    if (strcmp(src.model, "gpt2") != 0)
+        return fail("key tokenizer.ggml.model: '%.40s' is not supported (gpt2, that is byte-level BPE, is)", src.model);
     if (read_vocabulary(d, g, vocab, &src) != 0) return -1;
-    src.model = d->model;
     src.pre = d->pre ? d->pre : "default";
     src.chat_template = d->chat;
     if (id_or(g, "tokenizer.ggml.bos_token_id", src.n_tokens, &src.bos_id) != 0 ||

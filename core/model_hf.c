@@ -17,11 +17,11 @@ enum { MAX_JSON_BYTES = 64 << 20 };
 struct folder {
     struct model *m;
     const char *path;
-    json_t *config, *index;      /* owned; index NULL: one file */
+    json_t *config, *index; /* owned; index NULL: one file */
     size_t n_files;
-    struct safetensors *files;   /* owned [n_files] */
-    const char **names;          /* owned [n_files], borrowed texts, sorted */
-    FILE *digests;               /* "NAME SHA-256" lines of the files that were read */
+    struct safetensors *files; /* owned [n_files] */
+    const char **names;        /* owned [n_files], borrowed texts, sorted */
+    FILE *digests;             /* "NAME SHA-256" lines of the files that were read */
 };
 
 static int file_path(const struct folder *f, const char *name, char path[PATH_MAX])

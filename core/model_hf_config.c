@@ -74,8 +74,8 @@ static int read_attention_factor(const json_t *scaling, struct rope_config *r)
     if (find_key(scaling, "attention_factor")) return double_or(scaling, "attention_factor", &r->attention_factor);
     if (double_or(scaling, "mscale", &scale) != 0 || double_or(scaling, "mscale_all_dim", &scale_all) != 0) return -1;
     const double log_factor = r->factor > 1 ? 0.1 * log(r->factor) : 0;
-    r->attention_factor = scale != 0 && scale_all != 0 ? (scale * log_factor + 1) / (scale_all * log_factor + 1)
-                                                       : log_factor + 1;
+    r->attention_factor =
+        scale != 0 && scale_all != 0 ? (scale * log_factor + 1) / (scale_all * log_factor + 1) : log_factor + 1;
     return 0;
 }
 
@@ -143,7 +143,8 @@ static int refuse_extras(const json_t *config)
         refuse_true(config, "use_sliding_window") != 0 || double_or(config, "partial_rotary_factor", &rotated) != 0)
         return -1;
     if (rotated != 1) return fail("key partial_rotary_factor: %g is not supported", rotated);
-    if (find_key(config, "quantization_config")) return fail("key quantization_config: quantised weights are not supported");
+    if (find_key(config, "quantization_config"))
+        return fail("key quantization_config: quantised weights are not supported");
     json_array_foreach(json_object_get(config, "layer_types"), i, type)
     {
         const char *name = json_string_value(type);
@@ -158,7 +159,8 @@ int model_hf_shape(const json_t *config, struct model_shape *s)
     if (!json_is_object(config)) return fail("not a JSON object");
     if (read_family(config, s) != 0 || refuse_extras(config) != 0) return -1;
     if (required_int(config, "num_hidden_layers", &s->n_layers) != 0 ||
-        required_int(config, "hidden_size", &s->hidden) != 0 || required_int(config, "intermediate_size", &s->ffn) != 0 ||
+        required_int(config, "hidden_size", &s->hidden) != 0 ||
+        required_int(config, "intermediate_size", &s->ffn) != 0 ||
         required_int(config, "num_attention_heads", &s->n_heads) != 0 ||
         required_int(config, "vocab_size", &s->vocab) != 0 ||
         required_int(config, "max_position_embeddings", &s->context) != 0)
@@ -171,5 +173,5 @@ int model_hf_shape(const json_t *config, struct model_shape *s)
     if (int_or(config, "num_key_value_heads", &s->n_kv_heads) != 0 || int_or(config, "head_dim", &s->head_dim) != 0 ||
         double_or(config, "rms_norm_eps", &s->rms_eps) != 0 || bool_or(config, "tie_word_embeddings", &s->tied) != 0)
         return -1;
-    return read_rope(config, s);
+    return read_rope(config, s) != 0 ? -1 : model_check_shape(s);
 }

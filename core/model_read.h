@@ -39,7 +39,10 @@ int model_size(const struct model_shape *s, enum slot_size size);
  * leaves with type and data.  layer is -1 outside of the layers; number is stable (model_fill()). */
 typedef int model_place(void *source, const struct model_slot *slot, int layer, uint32_t number, struct tensor *t);
 
-/* Checks the shape, makes the layers and places every tensor.  Tensor numbers: slot for the model's own, 16 * (layer + 1)
+/* Refuses a shape that is out of bounds or contradicts itself; to be called before model_fill(). */
+int model_check_shape(const struct model_shape *s);
+
+/* Makes the layers and places every tensor.  Tensor numbers: slot for the model's own, 16 * (layer + 1)
  * + slot in a layer. */
 int model_fill(struct model *m, model_place *place, void *source);
 

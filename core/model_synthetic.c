@@ -38,7 +38,8 @@ static int make_tensor(void *source, const struct model_slot *slot, int layer, u
     const size_t n_cols = (size_t)t->n_cols;
     float *data = NULL;
     (void)layer;
-    if (model_store_block(making->m, (void **)&data, (size_t)t->n_rows * n_cols, sizeof *data, slot->gguf) != 0) return -1;
+    if (model_store_block(making->m, (void **)&data, (size_t)t->n_rows * n_cols, sizeof *data, slot->gguf) != 0)
+        return -1;
     t->type = TENSOR_F32;
     t->data = (const uint8_t *)data;
     if (slot->fan_in == SIZE_ONE) {
@@ -76,7 +77,7 @@ static int set_shape(struct model_shape *s, const struct synthetic_spec *spec)
     s->qkv_bias = spec->family == FAMILY_QWEN2;
     s->qk_norm = spec->family == FAMILY_QWEN3;
     s->tied = !spec->untied;
-    return 0;
+    return model_check_shape(s);
 }
 
 int model_open_synthetic(struct model *m, const struct synthetic_spec *spec)
@@ -88,11 +89,12 @@ int model_open_synthetic(struct model *m, const struct synthetic_spec *spec)
     TRY(model_fill(m, make_tensor, &making), "synthetic model");
     snprintf(m->name, sizeof m->name, "synthetic-%dx%d-v%d-s%llu", s->n_layers, s->hidden, s->vocab,
              (unsigned long long)spec->seed);
-    const int n = snprintf(text, sizeof text,
-                           "synthetic 1: family %d layers %d hidden %d ffn %d heads %d kv_heads %d head_dim %d vocab %d "
-                           "context %d tied %d seed %llu",
-                           (int)s->family, s->n_layers, s->hidden, s->ffn, s->n_heads, s->n_kv_heads, s->head_dim,
-                           s->vocab, s->context, (int)s->tied, (unsigned long long)spec->seed);
+    const int n =
+        snprintf(text, sizeof text,
+                 "synthetic 1: family %d layers %d hidden %d ffn %d heads %d kv_heads %d head_dim %d vocab %d "
+                 "context %d tied %d seed %llu",
+                 (int)s->family, s->n_layers, s->hidden, s->ffn, s->n_heads, s->n_kv_heads, s->head_dim, s->vocab,
+                 s->context, (int)s->tied, (unsigned long long)spec->seed);
     digest_bytes(text, (size_t)n, m->digest);
     return 0;
 }

@@ -74,7 +74,8 @@ static int decompose(struct str_view text, int32_t *codes, size_t max, size_t *n
         if (length <= 0) return fail("NFC: byte %zu: not UTF-8", i);
         const utf8proc_ssize_t wrote = utf8proc_decompose_char(code, codes + *n, (utf8proc_ssize_t)(max - *n),
                                                                UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, NULL);
-        if (wrote < 0 || (size_t)wrote > max - *n) return fail("NFC: byte %zu: U+%04X decomposes too far", i, (unsigned)code);
+        if (wrote < 0 || (size_t)wrote > max - *n)
+            return fail("NFC: byte %zu: U+%04X decomposes too far", i, (unsigned)code);
         *n += (size_t)wrote;
         i += (size_t)length;
     }

@@ -8,8 +8,9 @@
 #include <string.h>
 
 /* White_Space of Unicode, and all the rest: for use within [ ]. */
-static const char SPACE[] = "\\x{09}-\\x{0D}\\x{20}\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"
-                            "\\x{205F}\\x{3000}";
+static const char SPACE[] =
+    "\\x{09}-\\x{0D}\\x{20}\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"
+    "\\x{205F}\\x{3000}";
 static const char NO_SPACE[] = "\\x{00}-\\x{08}\\x{0E}-\\x{1F}\\x{21}-\\x{84}\\x{86}-\\x{9F}\\x{A1}-\\x{167F}"
                                "\\x{1681}-\\x{1FFF}\\x{200B}-\\x{2027}\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}"
                                "\\x{2060}-\\x{2FFF}\\x{3001}-\\x{D7FF}\\x{E000}-\\x{10FFFF}";
@@ -45,9 +46,12 @@ static int translate_escape(struct translation *t)
 {
     const char c = t->in[1];
     if (c == 's' || c == 'S') {
-        if (c == 's') put_class(t, "[", SPACE);
-        else if (t->in_class) put_class(t, "", NO_SPACE);
-        else put_class(t, "[^", SPACE);
+        if (c == 's')
+            put_class(t, "[", SPACE);
+        else if (t->in_class)
+            put_class(t, "", NO_SPACE);
+        else
+            put_class(t, "[^", SPACE);
         t->in += 2;
         return 0;
     }

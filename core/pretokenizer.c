@@ -9,9 +9,7 @@
 
 /* As the models' own tokenizer.json have them; whole_first of Llama 3 is its "ignore_merges". */
 static const struct pretokenizer_plan plans[] = {
-    { .name = "smollm",
-      .n_splits = 2,
-      .splits = { { .pattern = "\\p{N}" }, { .pattern = PRETOKENIZER_GPT2 } } },
+    { .name = "smollm", .n_splits = 2, .splits = { { .pattern = "\\p{N}" }, { .pattern = PRETOKENIZER_GPT2 } } },
     { .name = "gpt-2", .n_splits = 1, .splits = { { .pattern = PRETOKENIZER_GPT2 } } },
     { .name = "qwen2",
       .nfc = true,
@@ -97,8 +95,8 @@ static int cut(const struct cutting *c, size_t stage, struct str_view text)
     return 0;
 }
 
-int pretokenizer_run(const struct pretokenizer *p, struct str_view text, int (*piece)(void *user, struct str_view bytes),
-                     void *user)
+int pretokenizer_run(const struct pretokenizer *p, struct str_view text,
+                     int (*piece)(void *user, struct str_view bytes), void *user)
 {
     struct cutting c = { .p = p, .piece = piece, .user = user };
     c.context = pcre2_match_context_create(NULL);

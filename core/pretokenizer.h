@@ -14,8 +14,7 @@
 enum { PRETOKENIZER_MAX_SPLITS = 8 };
 
 /* The expression that GPT-2 cuts by, and with it every ByteLevel step of a tokenizer.json that has use_regex. */
-#define PRETOKENIZER_GPT2                                                                                              \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define PRETOKENIZER_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 enum split_kind {
     SPLIT_ISOLATE, /* matches and the gaps between them are pieces */
@@ -55,7 +54,7 @@ void pretokenizer_close(struct pretokenizer *p);
 
 /* Calls piece(user, bytes) for each piece of text, in order; text must be UTF-8.  Stops at the first piece that fails
  * (not 0) and returns -1. */
-int pretokenizer_run(const struct pretokenizer *p, struct str_view text, int (*piece)(void *user, struct str_view bytes),
-                     void *user);
+int pretokenizer_run(const struct pretokenizer *p, struct str_view text,
+                     int (*piece)(void *user, struct str_view bytes), void *user);
 
 #endif

@@ -105,7 +105,8 @@ static int check_places(struct safetensors *s, uint64_t n_buffer)
             return fail("tensor %.80s: its data begin at %llu, those before end at %llu", s->tensors[i].name,
                         (unsigned long long)s->tensors[i].begin, (unsigned long long)next);
     if (next != n_buffer)
-        return fail("%llu bytes of data, the tensors have %llu", (unsigned long long)n_buffer, (unsigned long long)next);
+        return fail("%llu bytes of data, the tensors have %llu", (unsigned long long)n_buffer,
+                    (unsigned long long)next);
     return 0;
 }
 
@@ -121,7 +122,8 @@ int safetensors_open(struct safetensors *s, const uint8_t *bytes, size_t n_bytes
                     (unsigned long long)n_header, MAX_HEADER_BYTES, n_bytes);
     const uint8_t *buffer = bytes + LENGTH_BYTES + n_header;
     const uint64_t n_buffer = n_bytes - LENGTH_BYTES - n_header;
-    if (n_header < 2 || bytes[LENGTH_BYTES] != '{') return fail("not a safetensors file: its header is not a JSON object");
+    if (n_header < 2 || bytes[LENGTH_BYTES] != '{')
+        return fail("not a safetensors file: its header is not a JSON object");
     s->header = json_loadb((const char *)bytes + LENGTH_BYTES, (size_t)n_header, JSON_REJECT_DUPLICATES, &error);
     if (!s->header) return fail("its header, character %d: %s", error.position, error.text);
     if (!json_is_object(s->header)) return fail("its header is not a JSON object");

@@ -13,7 +13,7 @@
 enum { SAFETENSORS_MAX_DIMS = 8 };
 
 struct safetensors_tensor {
-    const char *name, *dtype;            /* borrowed from the header */
+    const char *name, *dtype; /* borrowed from the header */
     int n_dims;
     uint64_t dims[SAFETENSORS_MAX_DIMS]; /* the last one contiguous */
     const uint8_t *data;                 /* borrowed from the file's bytes */
@@ -22,12 +22,12 @@ struct safetensors_tensor {
 };
 
 struct safetensors {
-    json_t *header;                      /* owned */
+    json_t *header; /* owned */
     size_t n_tensors;
-    struct safetensors_tensor *tensors;  /* owned, sorted by name */
+    struct safetensors_tensor *tensors; /* owned, sorted by name */
 };
 
-int  safetensors_open(struct safetensors *s, const uint8_t *bytes, size_t n_bytes); /* bytes outlive s */
+int safetensors_open(struct safetensors *s, const uint8_t *bytes, size_t n_bytes); /* bytes outlive s */
 void safetensors_close(struct safetensors *s);
 struct safetensors_tensor *safetensors_find(const struct safetensors *s, const char *name); /* NULL: none */
 

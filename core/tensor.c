@@ -50,7 +50,7 @@ uint16_t f32_to_f16(float x)
     const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
     if (size > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (size >> 13 & 0x3ff));
     if (size >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* 65520 and above round to infinity */
-    if (size < 0x38800000) /* below 2^-14 the result is a multiple of 2^-24 */
+    if (size < 0x38800000)                                    /* below 2^-14 the result is a multiple of 2^-24 */
         return (uint16_t)(sign | (uint32_t)lrintf(fabsf(x) * 0x1p24f));
     const uint32_t even = size >> 13 & 1;
     return (uint16_t)(sign | ((size - 0x38000000 + 0xfff + even) >> 13));

@@ -24,7 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum token_type { /* as in GGUF's tokenizer.ggml.token_type */
+/* As in GGUF's tokenizer.ggml.token_type. */
+enum token_type {
     TOKEN_NORMAL = 1,
     TOKEN_UNKNOWN = 2,
     TOKEN_CONTROL = 3,
@@ -46,7 +47,7 @@ struct tokenizer_source {
     const char *model;             /* "gpt2", that is byte-level BPE; any other is refused */
     const char *pre;               /* a name that pretokenizer_plan_find() knows, such as "smollm" */
     size_t n_tokens;               /* the vocabulary: ids 0 .. n_tokens-1 */
-    const struct str_view *tokens; /* [n_tokens]; normal tokens in the byte alphabet (core/byte_level.h), others as text */
+    const struct str_view *tokens; /* [n_tokens]; normal ones in the byte alphabet, core/byte_level.h */
     const int32_t *token_types;    /* [n_tokens], enum token_type; NULL: all normal */
     size_t n_merges;
     const struct str_view *merges; /* [n_merges] "left right", in rank order */
@@ -59,21 +60,22 @@ struct tokenizer {
     int n_tokens;
     int bos_id, eos_id; /* -1: none */
     bool add_bos;
-    const struct chat_format *chat;           /* the named format recognised in the model's template, or NULL; static */
-    char digest[TOKENIZER_DIGEST_CHARS + 1];  /* SHA-256, hex, of all that decides the ids */
+    const struct chat_format *chat;          /* the named format recognised in the model's template, or NULL; static */
+    char digest[TOKENIZER_DIGEST_CHARS + 1]; /* SHA-256, hex, of all that decides the ids */
 
     /* private */
-    char *text;              /* owned: what the tokens decode to, one after another */
-    uint32_t *at;            /* owned [n_tokens + 1]: token i is text[at[i] .. at[i+1]-1] */
-    uint8_t *type;           /* owned [n_tokens]: enum token_type */
+    char *text;    /* owned: what the tokens decode to, one after another */
+    uint32_t *at;  /* owned [n_tokens + 1]: token i is text[at[i] .. at[i+1]-1] */
+    uint8_t *type; /* owned [n_tokens]: enum token_type */
     struct bpe bpe;
     struct added_tokens added;
     struct pretokenizer pre;
 };
 
-/* Both need a zeroed struct; after a failure tokenizer_close() is still the caller's. */
+/* All need a zeroed struct; after a failure tokenizer_close() is still the caller's.  A folder's tokenizer is its
+ * tokenizer.json and, where they are there, its tokenizer_config.json and chat_template.jinja. */
 int tokenizer_open(struct tokenizer *t, const struct tokenizer_source *src);
-int tokenizer_open_json(struct tokenizer *t, const char *folder); /* tokenizer.json and, if there, tokenizer_config.json */
+int tokenizer_open_json(struct tokenizer *t, const char *folder);
 /* As tokenizer_open(), but with the pre-tokenizer described by plan (NULL: the one that src->pre names). */
 int tokenizer_open_plan(struct tokenizer *t, const struct tokenizer_source *src, const struct pretokenizer_plan *plan);
 void tokenizer_close(struct tokenizer *t); /* accepts a zeroed, half-opened or closed struct */

@@ -13,10 +13,11 @@ enum { MAX_FILE_BYTES = 1 << 28, MAX_PATH_BYTES = 4096 };
 
 static const char *type_name(json_type type)
 {
-    static const char *const names[] = { [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",
-                                         [JSON_STRING] = "a string",  [JSON_INTEGER] = "an integer",
-                                         [JSON_REAL] = "a number",    [JSON_TRUE] = "true",
-                                         [JSON_FALSE] = "false",      [JSON_NULL] = "null" };
+    static const char *const names[] = {
+        [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
+        [JSON_INTEGER] = "an integer", [JSON_REAL] = "a number",  [JSON_TRUE] = "true",
+        [JSON_FALSE] = "false",        [JSON_NULL] = "null"
+    };
     return names[type];
 }
 
@@ -36,8 +37,7 @@ int json_get_bool(const json_t *object, const char *key, bool *value)
 {
     const json_t *found = json_object_get(object, key);
     if (!found || json_is_null(found)) return 0;
-    if (!json_is_boolean(found))
-        return fail("%s is %s: true or false is needed", key, type_name(json_typeof(found)));
+    if (!json_is_boolean(found)) return fail("%s is %s: true or false is needed", key, type_name(json_typeof(found)));
     *value = json_is_true(found);
     return 0;
 }
@@ -91,7 +91,8 @@ static int read_json(const char *folder, const char *name, json_t **root)
     *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
     mem_free(text);
     if (!*root) return fail("%s/%s:%d:%d: %s", folder, name, error.line, error.column, error.text);
-    if (!json_is_object(*root)) return fail("%s/%s: %s: an object is needed", folder, name, type_name(json_typeof(*root)));
+    if (!json_is_object(*root))
+        return fail("%s/%s: %s: an object is needed", folder, name, type_name(json_typeof(*root)));
     return 0;
 }
 

@@ -23,7 +23,7 @@ struct tokenizer_json {
     size_t n_tokens;
     struct str_view *merges; /* owned [n_merges], "left right" */
     size_t n_merges;
-    char *merge_text;        /* owned: merges that the file has as pairs */
+    char *merge_text; /* owned: merges that the file has as pairs */
 
     struct pretokenizer_plan plan; /* patterns borrowed from root */
     bool byte_level;               /* the plan ends in a ByteLevel step */
@@ -36,7 +36,7 @@ int tokenizer_json_read(struct tokenizer_json *j, const char *folder);
 int tokenizer_json_vocabulary(struct tokenizer_json *j); /* tokens, types */
 int tokenizer_json_merges(struct tokenizer_json *j);
 int tokenizer_json_plan(struct tokenizer_json *j);
-int tokenizer_json_ends(struct tokenizer_json *j); /* bos_id, eos_id, add_bos */
+int tokenizer_json_ends(struct tokenizer_json *j);                   /* bos_id, eos_id, add_bos */
 const char *tokenizer_json_template(const struct tokenizer_json *j); /* borrowed; NULL: none */
 void tokenizer_json_close(struct tokenizer_json *j);
 

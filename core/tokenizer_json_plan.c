@@ -12,8 +12,7 @@ static int each_step(const json_t *step, const char *key, int (*each)(struct tok
     if (!json_is_object(step)) return fail("an object is needed");
     if (strcmp(json_get_text(step, "type"), "Sequence") != 0) return each(j, step);
     if (json_get(step, key, JSON_ARRAY, JSON_NEEDED, &steps) != 0) return -1;
-    for (size_t i = 0; i < json_array_size(steps); i++)
-        TRY(each(j, json_array_get(steps, i)), "%s[%zu]", key, i);
+    for (size_t i = 0; i < json_array_size(steps); i++) TRY(each(j, json_array_get(steps, i)), "%s[%zu]", key, i);
     return 0;
 }
 
@@ -42,7 +41,8 @@ static int add_split_step(struct tokenizer_json *j, const json_t *step)
     const json_t *regex = json_object_get(pattern, "Regex"), *string = json_object_get(pattern, "String");
     split.literal = !regex;
     split.pattern = json_string_value(regex ? regex : string);
-    if (!split.pattern || !*split.pattern) return fail("pattern: {\"Regex\": \"..\"} or {\"String\": \"..\"} is needed");
+    if (!split.pattern || !*split.pattern)
+        return fail("pattern: {\"Regex\": \"..\"} or {\"String\": \"..\"} is needed");
     const char *behavior = json_get_text(step, "behavior");
     if (strcmp(behavior, "Removed") == 0)
         split.kind = invert ? SPLIT_KEEP : SPLIT_DROP;

@@ -32,8 +32,8 @@ static int copy_text(struct tokenizer *t, const struct tokenizer_source *src)
 }
 
 /* Lays the tokens' texts out, and lists those that merging can reach and those that are cut out as they stand. */
-static int fill_tokens(struct tokenizer *t, const struct tokenizer_source *src, struct bpe_token *words, size_t *n_words,
-                       struct added_token *added, size_t *n_added)
+static int fill_tokens(struct tokenizer *t, const struct tokenizer_source *src, struct bpe_token *words,
+                       size_t *n_words, struct added_token *added, size_t *n_added)
 {
     uint32_t at = 0;
     for (size_t i = 0; i < src->n_tokens; i++) {
@@ -166,8 +166,7 @@ static void make_digest(struct tokenizer *t, const struct tokenizer_source *src,
 static int check_model(const struct tokenizer_source *src)
 {
     if (src->model && strcmp(src->model, "gpt2") == 0) return 0;
-    return fail("model '%.60s' is not handled: only 'gpt2' (byte-level BPE) is",
-                src->model ? src->model : "(none)");
+    return fail("model '%.60s' is not handled: only 'gpt2' (byte-level BPE) is", src->model ? src->model : "(none)");
 }
 
 static int open_all(struct tokenizer *t, const struct tokenizer_source *src, const struct pretokenizer_plan *plan)

@@ -2,6 +2,7 @@
 
 #include "core/err.h"
 #include "core/mem.h"
+#include "core/trace_seal.h"
 #include "core/trace_vars.h"
 
 #include <errno.h>
@@ -272,7 +273,7 @@ int trace_finish(struct trace *t, const float *k_spread, const float *v_spread, 
     TRY(late_write(t, k_spread, v_spread, first_divergence), "%s", t->part);
     TRY(trace_write_end(t->file, t->prov, n_steps), "%s", t->part);
     ids_close(t);
-    if (hdf5_close(&t->file, t->part) != 0) return -1;
+    if (hdf5_close(&t->file, t->part) != 0 || trace_seal_write(t->part) != 0) return -1;
     return part_publish(t);
 }
 

@@ -6,7 +6,7 @@
  * (lane_sparsity, lane_perturb) are float64, so that they equal what the config says; what is measured is float32.
  * The root's attributes hold the config, the model's and the run's facts and the provenance.
  *
- * It is written to PATH.part, closed, synced and renamed to PATH by trace_finish(); a trace that is closed
+ * It is written to PATH.part, closed, sealed (core/trace_seal.h), synced and renamed to PATH by trace_finish(); a trace that is closed
  * without it leaves no file.  Records are gathered into whole chunks before they are written.  Bytes depend on the
  * data and the head alone: no object times; what differs between two equal runs (start and end time, host, peak
  * memory, threads, commit) is kept in root attributes.                                                    */

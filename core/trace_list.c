@@ -25,8 +25,8 @@ static void group_name(const char *name, char *text, size_t n_bytes)
         if (strcmp(record_var_defs[v].name, name) == 0) group = record_var_defs[v].group;
     if (strcmp(name, "k_spread") == 0 || strcmp(name, "v_spread") == 0) group = METRIC_DRIFT;
     text[0] = '\0';
-    for (int i = 0; i < N_TRACE_METRICS; i++)
-        if (group == 1u << i) snprintf(text, n_bytes, "%s", trace_metric_names[i]);
+    for (int i = 0; metric_names[i]; i++)
+        if (group == 1u << i) snprintf(text, n_bytes, "%s", metric_names[i]);
 }
 
 int trace_var_find(const struct trace_file *f, const char *name, struct trace_var *var)

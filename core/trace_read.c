@@ -2,6 +2,7 @@
 
 #include "core/err.h"
 #include "core/mem.h"
+#include "core/trace_seal.h"
 #include "core/trace_values.h"
 #include "core/trace_vars.h"
 #include "core/version.h"
@@ -123,7 +124,7 @@ static int lane_texts_read(const struct trace_file *f, const char *name, char **
 static int selector_find(const struct trace_file *f, const char *name, enum selector_id *id)
 {
     for (int i = 0; i < N_SELECTORS; i++) {
-        if (strcmp(trace_selector_names[i], name) != 0) continue;
+        if (strcmp(selector_names[i], name) != 0) continue;
         *id = (enum selector_id)i;
         return 0;
     }
@@ -186,7 +187,7 @@ int trace_file_open(struct trace_file *f, const char *path)
     hid_t id = 0;
     *f = (struct trace_file){ 0 };
     TRY(mem_strdup(&f->path, path), "%s", path);
-    if (hdf5_open(&id, path) != 0) return -1;
+    if (trace_seal_check(path) != 0 || hdf5_open(&id, path) != 0) return -1;
     f->id = id;
     if (head_read(f) != 0) return -1;
     TRY(MEM_NEW(&f->lanes, f->n_lanes, "lanes"), "%s", path);

@@ -1,7 +1,7 @@
 /* core/trace_read.h: traces, read back for analysis, the index and `resa info`.
  *
- * A trace is untrusted input: it may be truncated, of another program, or edited.  trace_file_open() checks that it is a
- * trace of this schema, that its dimensions are sane and that every variable of core/record.h has the dimensions and the
+ * A trace is untrusted input: it may be truncated, of another program, or edited.  trace_file_open() checks that it is what
+ * was written (core/trace_seal.h) and a trace of this schema, that its dimensions are sane and that every variable of core/record.h has the dimensions and the
  * kind of type it should have; reading checks sizes again.  The message of a failure says which it was.
  *
  * Values that mean "not there" (the variable's _FillValue: NaN, -1, 255) are NaN where a variable is read as floating

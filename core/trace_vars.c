@@ -74,14 +74,6 @@ const struct trace_lane_def trace_lane_defs[N_TRACE_LANE_DEFS] = {
     { "lane_clean", "1", "clean twin, the probe of the dense cache with the same policy; -1: none", LANE_INT, LANE(clean) },
 };
 
-const char *const trace_selector_names[N_SELECTORS] = {
-    [SELECT_DENSE] = "dense",   [SELECT_MINMAX] = "minmax", [SELECT_RANDOM] = "random",
-    [SELECT_WINDOW] = "window", [SELECT_ORACLE] = "oracle",
-};
-
-const char *const trace_metric_names[N_TRACE_METRICS] = { "drift", "cache", "attention", "mass",
-                                                          "logits", "parts", "heads", "selection" };
-
 static const char *const family_names[] = {
     [FAMILY_LLAMA] = "llama", [FAMILY_QWEN2] = "qwen2", [FAMILY_QWEN3] = "qwen3"
 };
@@ -114,9 +106,9 @@ static int coordinates_write(hid_t file)
 static int run_write(hid_t file, const struct run_plan *run)
 {
     char metrics[128] = "";
-    for (int i = 0, n = 0; i < N_TRACE_METRICS; i++)
+    for (int i = 0, n = 0; metric_names[i]; i++)
         if (run->metrics & 1u << i)
-            n += snprintf(metrics + n, sizeof metrics - (size_t)n, "%s%s", n ? " " : "", trace_metric_names[i]);
+            n += snprintf(metrics + n, sizeof metrics - (size_t)n, "%s%s", n ? " " : "", metric_names[i]);
     const struct attr attrs[] = {
         { "title", "KV cache drift and error under sparse decoding, one run", 0 },
         { "run_id", run->id, 0 },
@@ -231,7 +223,7 @@ static int lane_write(hid_t file, const struct hdf5_dim *lane_dim, const struct 
         if (def->kind == LANE_TEXT) texts[i] = at;
         if (def->kind == LANE_INT) ints[i] = *(const int *)at;
         if (def->kind == LANE_DOUBLE) doubles[i] = *(const double *)at;
-        if (def->kind == LANE_SELECTOR) texts[i] = trace_selector_names[*(const enum selector_id *)at];
+        if (def->kind == LANE_SELECTOR) texts[i] = selector_names[*(const enum selector_id *)at];
     }
     d.type = def->kind == LANE_INT ? H5T_NATIVE_INT32 : def->kind == LANE_DOUBLE ? H5T_NATIVE_DOUBLE : 0;
     const void *data = def->kind == LANE_INT ? (void *)ints : def->kind == LANE_DOUBLE ? (void *)doubles : (void *)texts;

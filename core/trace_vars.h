@@ -36,11 +36,6 @@ struct trace_lane_def {
 };
 enum { N_TRACE_LANE_DEFS = 15 };
 extern const struct trace_lane_def trace_lane_defs[N_TRACE_LANE_DEFS];
-extern const char *const trace_selector_names[N_SELECTORS]; /* as in configs */
-
-/* Bits of enum metric as words: name [i] is the group 1 << i. */
-enum { N_TRACE_METRICS = 8 };
-extern const char *const trace_metric_names[N_TRACE_METRICS];
 
 /* Root attributes that are known when the trace is opened, and those only known at its end. */
 int trace_write_head(hid_t file, const struct run_plan *run, const struct model *model, const struct provenance *prov,

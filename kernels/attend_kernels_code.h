@@ -12,7 +12,7 @@
 enum { TILE_VF = KV_TILE / VF_WIDTH, TILE_VD = KV_TILE / VD_WIDTH, WEIGH_VECTORS = 4 };
 
 /* What a thread walks over again and again has to stay in its first-level cache. */
-enum { CACHE_FLOATS = 4096 };
+enum { CACHE_FLOATS = 4096, CACHE_LINE = 64 / sizeof(float) };
 
 static inline int least(int a, int b)
 {
@@ -26,8 +26,15 @@ static inline int chunk_pairs(int n_left)
     return (n_left + n_chunks - 1) / n_chunks;
 }
 
+/* Tiles are a memory page each or thereabouts, at which a processor's own prefetching stops: the loops over one tile
+ * fetch the next. */
+static inline void fetch(const float *p)
+{
+    __builtin_prefetch(p, 0, 3);
+}
+
 struct scores_step {
-    const float *q, *const *k;
+    const float *q, *const *k, *const *next;
     size_t q_stride;
     int head_dim;
     float scale;
@@ -47,6 +54,7 @@ INLINE void scores_block(const struct scores_step *a, const int n_pairs, const i
         UNROLL for (int p = 0; p < n_pairs; p++) b[p] = vf_set1(q[p]);
         UNROLL for (int t = 0; t < n_tiles; t++)
             UNROLL for (int i = 0; i < TILE_VF; i++) {
+                if (i == 0) fetch(a->next[t] + (size_t)d * KV_TILE);
                 const vf k = vf_load(a->k[t] + (size_t)d * KV_TILE + i * VF_WIDTH);
                 UNROLL for (int p = 0; p < n_pairs; p++) acc[p][t][i] = vf_fma(b[p], k, acc[p][t][i]);
             }
@@ -85,9 +93,10 @@ static void scores(const float *q, int q_stride, int n_pairs, int head_dim, cons
     for (int t = 0, nt; t < n_tiles; t += nt) {
         nt = MAX_TILES;
         while (nt > n_tiles - t) nt /= 2;
+        const float *const *next = t + 2 * nt <= n_tiles ? k + t + nt : k + n_tiles - nt;
         for (int p = 0, np; p < n_pairs; p += np) {
             np = chunk_pairs(n_pairs - p);
-            const struct scores_step a = { q + p, k + t, (size_t)q_stride, head_dim, scale,
+            const struct scores_step a = { q + p, k + t, next, (size_t)q_stride, head_dim, scale,
                                            s + (size_t)p * s_stride + (size_t)t * KV_TILE, s_stride };
             scores_step(&a, np, nt);
         }
@@ -138,7 +147,7 @@ struct weigh_step {
     int head_dim, from; /* from: first of the elements of v */
     const float *const *v;
     const uint16_t *mask;
-    int n_tiles;
+    int n_tiles, n_ahead; /* n_ahead: tiles in v, from 0 */
     float *out;
     size_t out_stride;
 };
@@ -151,12 +160,14 @@ INLINE void weigh_block(const struct weigh_step *a, const int n_pairs, const int
             acc[p][n] = vf_load(a->out + (size_t)p * a->out_stride + n * VF_WIDTH);
     for (int t = 0; t < a->n_tiles; t++) {
         const float *e = a->e + (size_t)t * KV_TILE, *v = a->v[t] + a->from;
+        const float *next = a->v[t + (t + 1 < a->n_ahead)] + a->from;
         /* Tokens that are not read are skipped, not weighed by 0: their memory may hold NaN. */
         for (unsigned m = a->mask ? a->mask[t] : FULL_TILE; m; m &= m - 1) {
             const size_t i = (size_t)__builtin_ctz(m);
             vf b[MAX_PAIRS];
             UNROLL for (int p = 0; p < n_pairs; p++) b[p] = vf_set1(e[(size_t)p * a->e_stride + i]);
             UNROLL for (int n = 0; n < n_vectors; n++) {
+                if (n * VF_WIDTH % CACHE_LINE == 0) fetch(next + i * (size_t)a->head_dim + n * VF_WIDTH);
                 const vf y = vf_load(v + i * (size_t)a->head_dim + n * VF_WIDTH);
                 UNROLL for (int p = 0; p < n_pairs; p++) acc[p][n] = vf_fma(b[p], y, acc[p][n]);
             }
@@ -188,7 +199,8 @@ static void weigh(const float *e, size_t e_stride, int n_pairs, int head_dim, co
                 while (nn > n_vectors - n) nn /= 2;
                 const struct weigh_step a = {
                     e + (size_t)p * e_stride + (size_t)t * KV_TILE, e_stride, head_dim, n * VF_WIDTH, v + t,
-                    mask ? mask + t : NULL, least(some, n_tiles - t), out + (size_t)p * out_stride + n * VF_WIDTH, out_stride
+                    mask ? mask + t : NULL, least(some, n_tiles - t), n_tiles - t,
+                    out + (size_t)p * out_stride + n * VF_WIDTH, out_stride
                 };
                 weigh_step(&a, np, nn);
             }

@@ -52,7 +52,9 @@ static void attend_write(const struct attending *w)
             float *to = w->args->out +
                         ((size_t)w->args->rows[w->block->first + r].out_row * (size_t)w->args->n_heads + (size_t)head) *
                             (size_t)dim;
-            for (int i = 0; i < dim; i++) to[i] = from[i] / w->scratch->sums[pair];
+            const float sum = w->scratch->sums[pair];
+#pragma omp simd
+            for (int i = 0; i < dim; i++) to[i] = from[i] / sum;
         }
 }
 
@@ -82,11 +84,12 @@ int cpu_attend(struct device *d, const struct attend_args *a)
     TRY(attend_contexts(a, first.contexts), "attention");
     const int n_blocks = row_blocks_cut(a->kv, first.contexts, a->n_rows, first.max_pairs / job.group, first.blocks);
     const int n_kv = a->kv->n_kv_heads;
+    /* One KV head after the other: its keys and values are then still in a cache near by for the next rows. */
 #pragma omp parallel for num_threads(d->n_threads) schedule(dynamic, 1)
     for (int item = 0; item < n_blocks * n_kv; item++) {
         struct scratch s;
         scratch_layout(&s, cpu_workspace(d), job.group, a->kv->head_dim, a->n_rows, n_tokens);
-        struct attending w = { a, &job, &s, &first.blocks[item / n_kv], first.contexts, item % n_kv, 0 };
+        struct attending w = { a, &job, &s, &first.blocks[item % n_blocks], first.contexts, item / n_blocks, 0 };
         row_block_scores(&job, &s, w.block, first.contexts, w.kv_head, attend_softmax, &w);
         attend_values(&w);
         attend_write(&w);

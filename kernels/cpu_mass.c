@@ -25,7 +25,8 @@ static void mass_write(const struct massing *w, const struct mass_row *row, int 
         mass[b] = w->job->kernels->sum(e, from, to < n_tokens ? to : n_tokens);
         total += mass[b];
     }
-    for (int b = 0; b < n_blocks; b++) mass[b] /= total;
+    const double inverse = 1 / total;
+    for (int b = 0; b < n_blocks; b++) mass[b] *= inverse;
     for (int b = n_blocks; b < a->mass_blocks; b++) mass[b] = 0;
     a->stale[at] = w->job->kernels->sum(e, row->stale_from, row->position) / total;
 }
@@ -67,11 +68,12 @@ int cpu_block_mass(struct device *d, const struct block_mass_args *a)
     TRY(mass_contexts(a, first.contexts), "block mass");
     const int n_blocks = row_blocks_cut(a->kv, first.contexts, a->n_rows, first.max_pairs / job.group, first.blocks);
     const int n_kv = a->kv->n_kv_heads;
+    /* One KV head after the other: its keys and values are then still in a cache near by for the next rows. */
 #pragma omp parallel for num_threads(d->n_threads) schedule(dynamic, 1)
     for (int item = 0; item < n_blocks * n_kv; item++) {
         struct scratch s;
         scratch_layout(&s, cpu_workspace(d), job.group, a->kv->head_dim, a->n_rows, n_tokens);
-        struct massing w = { a, &job, &s, &first.blocks[item / n_kv], item % n_kv };
+        struct massing w = { a, &job, &s, &first.blocks[item % n_blocks], item / n_blocks };
         row_block_scores(&job, &s, w.block, first.contexts, w.kv_head, mass_row_done, &w);
     }
     return 0;

@@ -207,17 +207,17 @@ int cpu_select(struct device *d, const struct select_args *a)
     const size_t half = (size_t)n_tokens + KEY_TILE; /* the scratch's s is at least 13 times as large */
 #pragma omp parallel for num_threads(d->n_threads) schedule(dynamic, 4)
     for (int item = 0; item < a->n_rows * n_kv; item++) {
-        const int row = item / n_kv;
+        const int row = item % a->n_rows, kv_head = item / a->n_rows;
         if (!row_selects(a, row)) {
-            a->lists->count[item] = -1;
-            a->lists->tokens[item] = a->rows[row].position + 1;
+            a->lists->count[row * n_kv + kv_head] = -1;
+            a->lists->tokens[row * n_kv + kv_head] = a->rows[row].position + 1;
             continue;
         }
         struct scratch s;
         scratch_layout(&s, cpu_workspace(d), group, dim, a->n_rows, n_tokens);
         struct selecting w = selecting_of(a, row);
         w.kernels = attend_kernels_for(d->isa, dim);
-        w.kv_head = item % n_kv;
+        w.kv_head = kv_head;
         w.q = s.q;
         w.score = s.s;
         w.key = (int32_t *)(void *)(s.s + half);

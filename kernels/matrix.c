@@ -41,9 +41,10 @@ static void part_lay_out(struct matrix_part *p, const struct tensor *t)
     const size_t n_in = (size_t)t->n_cols, groups = f->group > 0 ? n_in / (size_t)f->group : 0;
     *p = (struct matrix_part){ .type = t->type, .n_in = t->n_cols, .n_out = t->n_rows, .bits = f->bits, .group = f->group };
     p->scales = scales_of(t->type, &p->offset);
+    p->group_bytes = group_bytes(p->scales);
     p->n_panels = t->n_rows / PANEL + (t->n_rows % PANEL != 0);
     const int low_bits = f->bits == 5 || f->bits == 6 ? 4 : f->bits;
-    p->low_at = align64(groups * group_bytes(p->scales));
+    p->low_at = align64(groups * p->group_bytes);
     p->high_at = align64(p->low_at + n_in * (size_t)low_bits / 8 * PANEL);
     p->panel_bytes = align64(p->high_at + n_in * (size_t)(f->bits - low_bits) / 8 * PANEL);
 }
@@ -68,7 +69,7 @@ struct panel_rows {
 static void pack_scales(const struct matrix_part *p, const struct panel_rows *rows, uint8_t *panel)
 {
     const int groups = p->n_in / p->group;
-    for (int g = 0; g < groups; g++, panel += group_bytes(p->scales)) {
+    for (int g = 0; g < groups; g++, panel += p->group_bytes) {
         for (int o = 0; o < PANEL; o++) {
             const float scale = rows->scale[o * groups + g], minimum = rows->minimum[o * groups + g];
             if (p->scales == SCALES_FLOAT) {
@@ -248,7 +249,7 @@ static float float_at(const uint8_t *p)
 
 static void group_scale(const struct matrix_part *p, const uint8_t *panel, int g, int o, float *scale, float *minimum)
 {
-    const uint8_t *at = panel + (size_t)g * group_bytes(p->scales);
+    const uint8_t *at = panel + (size_t)g * p->group_bytes;
     if (p->scales == SCALES_FLOAT) {
         *scale = float_at(at + 4 * o);
         *minimum = float_at(at + 4 * (PANEL + o));

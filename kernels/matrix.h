@@ -33,6 +33,7 @@ struct matrix_part {
     int bits, group;      /* as in struct tensor_format */
     float offset;         /* of SCALES_SYMMETRIC */
     int first_out;        /* index of its first output in y */
+    size_t group_bytes;   /* scales of one group */
     size_t low_at, high_at, panel_bytes; /* offsets in a panel; scales are at 0 */
     uint8_t *panels;      /* [n_panels][panel_bytes], in the matrix's block */
 };

@@ -119,14 +119,19 @@ static void measure_dense(const struct measure_layer_args *a)
     if (a->m.twin[0] == 0) measure_put(&a->m, VAR_SELECT_OVERLAP, at, 1);
 }
 
+/* In a step that is not recorded in full, the norms and the squares still are. */
+static bool kv_is_wanted(const struct measure_layer_args *a, int lane, const struct kv_vars *v)
+{
+    return a->squares || measure_has(&a->m, v->drift) || measure_has(&a->m, v->head_drift) || (lane == 0 && measure_has(&a->m, v->norm));
+}
+
 static void measure_lane(const struct measure_layer_args *a, int lane, double *scratch)
 {
     const struct measure_rows rows = measure_rows_of(&a->m, lane);
     if (rows.row < 0) return;
     if (rows.ref >= 0) {
         for (int kv = 0; kv < 2; kv++)
-            if (measure_has(&a->m, kv_vars[kv].drift) || measure_has(&a->m, kv_vars[kv].head_drift) || a->squares)
-                measure_kv(a, lane, &rows, kv);
+            if (kv_is_wanted(a, lane, &kv_vars[kv])) measure_kv(a, lane, &rows, kv);
         measure_attention(a, lane, &rows);
     }
     if (lane == 0) {

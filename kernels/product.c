@@ -63,11 +63,11 @@ static void unit_one_row(const struct unit *u)
 static void unit_rows(const struct unit *u)
 {
     _Alignas(64) float acc[MAX_ROW_BLOCK * PRODUCT_MAX_PANELS * PANEL], w[PRODUCT_CHUNK * PRODUCT_MAX_PANELS * PANEL];
-    const int n_in = u->a->w->n_in, width = u->n_panels * PANEL;
+    const int n_in = u->a->w->n_in, chunk = product_chunk(n_in), width = u->n_panels * PANEL;
     const float *x = u->a->x + (size_t)u->first_row * (size_t)n_in;
     unit_begin(u, acc);
-    for (int k = 0; k < n_in; k += PRODUCT_CHUNK) {
-        const int n_k = n_in - k < PRODUCT_CHUNK ? n_in - k : PRODUCT_CHUNK;
+    for (int k = 0; k < n_in; k += chunk) {
+        const int n_k = n_in - k < chunk ? n_in - k : chunk;
         for (int i = 0; i < u->n_panels; i++) u->kernels->decode(u->part, u->panel + i, k, n_k, w + i * PANEL, width);
         u->kernels->tile(u->n_rows, u->n_panels, n_k, x + k, (size_t)n_in, w, acc);
     }

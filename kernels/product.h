@@ -9,7 +9,7 @@
 #include "kernels/matrix.h"
 
 enum {
-    PRODUCT_CHUNK = 256,    /* k's that are decoded at a time */
+    PRODUCT_CHUNK = 256,    /* k's that are decoded at a time, at most */
     PRODUCT_MAX_PANELS = 4, /* panels that any kernel takes at a time */
 };
 
@@ -25,6 +25,13 @@ struct product_kernels {
     /* n_rows rows over n_k k's of decoded panels: x [n_rows][x_stride], w [n_k][n_panels][PANEL]. */
     void (*tile)(int n_rows, int n_panels, int n_k, const float *x, size_t x_stride, const float *w, float *acc);
 };
+
+/* k's of a chunk: nearly equal chunks, so that one's weights can be prefetched during the one before. */
+static inline int product_chunk(int n_in)
+{
+    const int n_chunks = (n_in + PRODUCT_CHUNK - 1) / PRODUCT_CHUNK, steps = (n_in + MATRIX_STEP - 1) / MATRIX_STEP;
+    return (steps + n_chunks - 1) / n_chunks * MATRIX_STEP;
+}
 
 extern const struct product_kernels product_portable;
 #ifdef __x86_64__

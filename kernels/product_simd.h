@@ -19,23 +19,54 @@
 
 enum { PANEL_VECS = PANEL / LANES, ROW_PANELS = ROW_VECS / PANEL_VECS, TILE_PANELS = TILE_VECS / PANEL_VECS };
 
-/* Scales and minima of groups g0 .. g0 + n - 1 as float32, each [n][2][PANEL]. */
-INLINE void load_scales(const struct matrix_part *p, const uint8_t *panel, int g0, int n, float *out)
+/* A panel's place in memory at a step of MATRIX_STEP k's. */
+struct place {
+    const uint8_t *scales, *low, *high;
+};
+
+INLINE struct place place_at(const struct matrix_part *p, const int bits, const uint8_t *panel, int k)
+{
+    const size_t step = (size_t)(k / MATRIX_STEP), low_bytes = bits == 8 ? 32 * PANEL : 16 * PANEL;
+    const size_t high_bytes = bits == 5 ? 4 * PANEL : bits == 6 ? 8 * PANEL : 0;
+    return (struct place){ panel + step * (bits == 6 ? 2 : 1) * p->group_bytes, panel + p->low_at + step * low_bytes,
+                           panel + p->high_at + step * high_bytes };
+}
+
+/* Where the chunk after n_k k's from k0 begins: the processor's own prefetching does not find it in time. */
+INLINE struct place place_after(const struct matrix_part *p, const int bits, const uint8_t *panel, int k0, int n_k, int n_panels)
+{
+    if (k0 + n_k < p->n_in) return place_at(p, bits, panel, k0 + n_k);
+    return place_at(p, bits, panel + (size_t)n_panels * p->panel_bytes, 0);
+}
+
+/* Lines of step t of that chunk; addresses past the end do no harm. */
+#define PREFETCH_STEP(p, bits, place, t, level)                                                                         \
+    do {                                                                                                               \
+        const size_t low_lines = (bits) == 8 ? 8 : 4, high_lines = (bits) == 5 ? 1 : (bits) == 6 ? 2 : 0;              \
+        const size_t scale_bytes = (p)->group_bytes * ((bits) == 6 ? 2 : 1);                                           \
+        UNROLL for (size_t l = 0; l < low_lines; l++)                                                                  \
+            __builtin_prefetch((place)->low + ((size_t)(t) * low_lines + l) * 64, 0, level);                           \
+        UNROLL for (size_t l = 0; l < high_lines; l++)                                                                 \
+            __builtin_prefetch((place)->high + ((size_t)(t) * high_lines + l) * 64, 0, level);                         \
+        for (size_t b = 0; b < scale_bytes; b += 64) __builtin_prefetch((place)->scales + (size_t)(t) * scale_bytes + b, 0, level); \
+    } while (0)
+
+/* Scales and minima of n groups as float32, each [n][2][PANEL]. */
+INLINE void load_scales(const struct matrix_part *p, const uint8_t *scales, int n, float *out)
 {
     const vec offset = vec_set(p->offset);
-    for (int g = 0; g < n; g++, out += 2 * PANEL) {
+    for (int g = 0; g < n; g++, out += 2 * PANEL, scales += p->group_bytes) {
+        const float *f = (const float *)(const void *)scales;
+        const uint16_t *h = (const uint16_t *)(const void *)scales;
         for (int v = 0; v < PANEL; v += LANES) {
-            const size_t at = (size_t)(g0 + g);
             if (p->scales == SCALES_FLOAT) {
-                const float *f = (const float *)(const void *)panel + at * 2 * PANEL + v;
-                vec_store(out + v, vec_load(f));
-                vec_store(out + PANEL + v, vec_load(f + PANEL));
+                vec_store(out + v, vec_load(f + v));
+                vec_store(out + PANEL + v, vec_load(f + PANEL + v));
             } else if (p->scales == SCALES_MINIMUM) {
-                const uint16_t *h = (const uint16_t *)(const void *)panel + at * 2 * PANEL + v;
-                vec_store(out + v, vec_of_f16(h));
-                vec_store(out + PANEL + v, vec_of_f16(h + PANEL));
+                vec_store(out + v, vec_of_f16(h + v));
+                vec_store(out + PANEL + v, vec_of_f16(h + PANEL + v));
             } else {
-                const vec scale = vec_of_f16((const uint16_t *)(const void *)panel + at * PANEL + v);
+                const vec scale = vec_of_f16(h + v);
                 vec_store(out + v, scale);
                 vec_store(out + PANEL + v, vec_mul(scale, offset));
             }
@@ -43,16 +74,10 @@ INLINE void load_scales(const struct matrix_part *p, const uint8_t *panel, int g
     }
 }
 
-/* One panel's place in memory, at a step of 32 k's. */
-struct step {
-    const uint8_t *low, *high;
-    const float *scale; /* [group][2][PANEL] */
-};
-
-/* LANES weights of k = 4 i + j of a step, outputs from lane0. */
-INLINE vec step_weights(const int bits, const struct step *s, int lane0, int i, int j)
+/* LANES weights of k = 4 i + j of a step, outputs from lane0; scale [groups of the step][2][PANEL]. */
+INLINE vec step_weights(const int bits, const struct place *s, const float *scale, int lane0, int i, int j)
 {
-    const float *scale = s->scale + lane0 + (bits == 6 && i >= 4 ? 2 * PANEL : 0);
+    scale += lane0 + (bits == 6 && i >= 4 ? 2 * PANEL : 0);
     vec u;
     if (bits == 8) {
         u = vec_of_bytes(s->low + (4 * i + j) * PANEL + lane0);
@@ -72,13 +97,6 @@ INLINE vec step_weights(const int bits, const struct step *s, int lane0, int i, 
     return vec_fma(u, vec_load(scale), vec_load(scale + PANEL));
 }
 
-INLINE struct step step_at(const struct matrix_part *p, const int bits, const uint8_t *panel, int k)
-{
-    const size_t step = (size_t)(k / MATRIX_STEP);
-    const size_t low_bytes = bits == 8 ? MATRIX_STEP * PANEL : 16 * PANEL, high_bytes = bits == 5 ? 4 * PANEL : 8 * PANEL;
-    return (struct step){ panel + p->low_at + step * low_bytes, panel + p->high_at + step * high_bytes, NULL };
-}
-
 enum { MAX_CHUNK_GROUPS = PRODUCT_CHUNK / 16 };
 
 /* One row times n_vecs / PANEL_VECS panels of u's. */
@@ -86,22 +104,30 @@ INLINE void row_quantised(const int bits, const int n_vecs, const struct matrix_
 {
     _Alignas(64) float scales[ROW_PANELS][MAX_CHUNK_GROUPS * 2 * PANEL];
     const int n_panels = n_vecs / PANEL_VECS, groups = bits == 6 ? 2 : 1; /* groups of a step */
+    const int chunk = product_chunk(p->n_in);
     vec sum[ROW_VECS];
     UNROLL for (int v = 0; v < n_vecs; v++) sum[v] = vec_load(acc + v * LANES);
-    for (int k0 = 0; k0 < p->n_in; k0 += PRODUCT_CHUNK) {
-        const int n_steps = (p->n_in - k0 < PRODUCT_CHUNK ? p->n_in - k0 : PRODUCT_CHUNK) / MATRIX_STEP;
-        for (int i = 0; i < n_panels; i++)
-            load_scales(p, panel + (size_t)i * p->panel_bytes, k0 / MATRIX_STEP * groups, n_steps * groups, scales[i]);
-        for (int t = 0; t < n_steps; t++) {
-            struct step s[ROW_PANELS];
-            UNROLL for (int i = 0; i < n_panels; i++) {
-                s[i] = step_at(p, bits, panel + (size_t)i * p->panel_bytes, k0 + t * MATRIX_STEP);
-                s[i].scale = scales[i] + t * groups * 2 * PANEL;
-            }
+    for (int k0 = 0; k0 < p->n_in; k0 += chunk) {
+        const int n_k = p->n_in - k0 < chunk ? p->n_in - k0 : chunk;
+        struct place s[ROW_PANELS], next[ROW_PANELS];
+        UNROLL for (int i = 0; i < n_panels; i++) {
+            s[i] = place_at(p, bits, panel + (size_t)i * p->panel_bytes, k0);
+            next[i] = place_after(p, bits, panel + (size_t)i * p->panel_bytes, k0, n_k, n_panels);
+            load_scales(p, s[i].scales, n_k / MATRIX_STEP * groups, scales[i]);
+        }
+        for (int t = 0; t < n_k / MATRIX_STEP; t++, x += MATRIX_STEP) {
+            UNROLL for (int i = 0; i < n_panels; i++) PREFETCH_STEP(p, bits, &next[i], t, 3);
             UNROLL for (int k = 0; k < MATRIX_STEP; k++) {
-                const vec xk = vec_set(x[k0 + t * MATRIX_STEP + k]);
-                UNROLL for (int v = 0; v < n_vecs; v++)
-                    sum[v] = vec_fma(xk, step_weights(bits, &s[v / PANEL_VECS], v % PANEL_VECS * LANES, k / 4, k % 4), sum[v]);
+                const vec xk = vec_set(x[k]);
+                UNROLL for (int v = 0; v < n_vecs; v++) {
+                    const int i = v / PANEL_VECS;
+                    const float *scale = scales[i] + t * groups * 2 * PANEL;
+                    sum[v] = vec_fma(xk, step_weights(bits, &s[i], scale, v % PANEL_VECS * LANES, k / 4, k % 4), sum[v]);
+                }
+            }
+            UNROLL for (int i = 0; i < n_panels; i++) {
+                s[i].low += bits == 8 ? 32 * PANEL : 16 * PANEL;
+                s[i].high += bits == 5 ? 4 * PANEL : bits == 6 ? 8 * PANEL : 0;
             }
         }
     }
@@ -160,13 +186,17 @@ INLINE void decode_quantised(const int bits, const struct matrix_part *p, const 
 {
     _Alignas(64) float scales[MAX_CHUNK_GROUPS * 2 * PANEL];
     const int groups = bits == 6 ? 2 : 1;
-    load_scales(p, panel, k0 / MATRIX_STEP * groups, n_k / MATRIX_STEP * groups, scales);
-    for (int k = 0; k < n_k; k += MATRIX_STEP) {
-        struct step s = step_at(p, bits, panel, k0 + k);
-        s.scale = scales + k / MATRIX_STEP * groups * 2 * PANEL;
+    struct place s = place_at(p, bits, panel, k0);
+    const struct place next = place_after(p, bits, panel, k0, n_k, stride / PANEL);
+    load_scales(p, s.scales, n_k / MATRIX_STEP * groups, scales);
+    for (int t = 0; t < n_k / MATRIX_STEP; t++) {
+        const float *scale = scales + t * groups * 2 * PANEL;
+        PREFETCH_STEP(p, bits, &next, t, 2);
         UNROLL for (int r = 0; r < MATRIX_STEP; r++, w += stride) {
-            UNROLL for (int v = 0; v < PANEL; v += LANES) vec_store(w + v, step_weights(bits, &s, v, r / 4, r % 4));
+            UNROLL for (int v = 0; v < PANEL; v += LANES) vec_store(w + v, step_weights(bits, &s, scale, v, r / 4, r % 4));
         }
+        s.low += bits == 8 ? 32 * PANEL : 16 * PANEL;
+        s.high += bits == 5 ? 4 * PANEL : bits == 6 ? 8 * PANEL : 0;
     }
 }
 

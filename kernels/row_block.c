@@ -69,24 +69,31 @@ static int whole_tiles(const struct kv_cache *kv, const struct context *c, bool 
     return prefix_only ? min_int(whole, kv->first_own_tile) : whole;
 }
 
+/* The end of the rows from `first` on that belong together: rows without a list, either of one store or of a different store
+ * each.  A row with a list stands alone. */
+static int run_end(const struct context *c, int first, int n)
+{
+    int end = first + 1;
+    if (c[first].list_row >= 0) return end;
+    const bool one_store = end < n && c[end].store == c[first].store;
+    while (end < n && c[end].list_row < 0 && (c[end].store == c[end - 1].store) == one_store) end++;
+    return end;
+}
+
 int row_blocks_cut(const struct kv_cache *kv, const struct context *contexts, int n, int max_rows, struct row_block *blocks)
 {
     int n_blocks = 0;
-    for (int first = 0, next; first < n; first = next) {
-        const struct context *c = &contexts[first];
-        bool one_store = true; /* of the rows so far */
-        next = first + 1;
-        if (c->list_row < 0)
-            for (; next < n && next - first < max_rows && contexts[next].list_row < 0; next++) {
-                const bool same = contexts[next].store == contexts[next - 1].store;
-                /* A run of rows of one store has more in common than the prefix: it gets blocks of its own. */
-                if (!same && one_store && next - first > 1) break;
-                one_store = one_store && same;
-            }
-        int n_common = c->list_row < 0 && next - first > 1 ? kv->first_own_tile + kv->own_tiles + kv->prefix_tiles : 0;
-        for (int i = first; n_common > 0 && i < next; i++)
-            n_common = min_int(n_common, whole_tiles(kv, &contexts[i], !one_store));
-        blocks[n_blocks++] = (struct row_block){ first, next - first, n_common };
+    for (int first = 0, end; first < n; first = end) {
+        end = run_end(contexts, first, n);
+        /* Blocks of a run are of nearly equal size: a short last one would use a tile for few rows. */
+        for (int left = (end - first + max_rows - 1) / max_rows, at = first; left > 0; left--) {
+            const int next = at + (end - at + left - 1) / left;
+            int n_common = next - at > 1 ? whole_tiles(kv, &contexts[at], false) : 0;
+            for (int i = at + 1; i < next; i++)
+                n_common = min_int(n_common, whole_tiles(kv, &contexts[i], contexts[i].store != contexts[at].store));
+            blocks[n_blocks++] = (struct row_block){ at, next - at, n_common };
+            at = next;
+        }
     }
     return n_blocks;
 }

@@ -11,11 +11,11 @@
 
 struct golden_logits {
     uint32_t n_positions, vocab, n_kept;
-    int32_t *ids;     /* owned [n_positions]: the sequence, from position 0 */
-    int32_t *kept;    /* owned [n_kept]: the vocabulary ids whose logits are kept */
-    int32_t *argmax;  /* owned [n_positions], over the whole vocabulary */
-    float *max_abs;   /* owned [n_positions]: the largest |logit|, over the whole vocabulary */
-    float *logits;    /* owned [n_positions][n_kept] */
+    int32_t *ids;    /* owned [n_positions]: the sequence, from position 0 */
+    int32_t *kept;   /* owned [n_kept]: the vocabulary ids whose logits are kept */
+    int32_t *argmax; /* owned [n_positions], over the whole vocabulary */
+    float *max_abs;  /* owned [n_positions]: the largest |logit|, over the whole vocabulary */
+    float *logits;   /* owned [n_positions][n_kept] */
 };
 
 static inline void golden_logits_close(struct golden_logits *g)
@@ -41,7 +41,8 @@ static inline int golden_logits_read(struct golden_logits *g, FILE *file, const 
         fread(&g->vocab, 4, 1, file) != 1 || fread(&g->n_kept, 4, 1, file) != 1)
         return fail("%s: not a file of logits", path);
     const size_t n = g->n_positions, k = g->n_kept;
-    return golden_logits_array(file, (void **)&g->ids, n, path) || golden_logits_array(file, (void **)&g->kept, k, path) ||
+    return golden_logits_array(file, (void **)&g->ids, n, path) ||
+                   golden_logits_array(file, (void **)&g->kept, k, path) ||
                    golden_logits_array(file, (void **)&g->argmax, n, path) ||
                    golden_logits_array(file, (void **)&g->max_abs, n, path) ||
                    golden_logits_array(file, (void **)&g->logits, n * k, path)

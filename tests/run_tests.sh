@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # tests/run_tests.sh TEST..: runs test programs (binaries, .py, .sh) that print TAP and sums them up.
 #
-# Says nothing of what passed.  A file with a failure is shown whole; skipped tests are listed by their reason; the last
-# line is `N passed, N failed, N skipped`.  Exit status 1 if anything failed.  A program that crashes, runs past
+# Says nothing of what passed.  Of a program with a failure all else is shown; skipped tests are listed by their reason;
+# the last line is `N passed, N failed, N skipped`.  Exit status 1 if anything failed.  A program that crashes, runs past
 # TEST_SECONDS (default 300), prints no TAP or fewer results than it planned has failed, whatever it printed before.
 #
 # The reason of a skipped cmocka test is what it printed before skip(), as in print_message("# skip: no model\n").
@@ -80,7 +80,8 @@ for test in "$@"; do
     if [ -t 2 ]; then printf '\r\033[K' >&2; fi
     if [ "$f" -gt 0 ]; then
         printf -- '---- %s: %d failed\n' "$test" "$f"
-        cat "$scratch/log" "$scratch/wrong"
+        grep -v "^ok[ \t]" "$scratch/log"
+        cat "$scratch/wrong"
         printf '\n'
     fi
 done

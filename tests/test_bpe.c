@@ -143,7 +143,9 @@ static void test_whole_first(void **state)
 {
     (void)state;
     static const char text[] = "abc";
-    const struct bpe_token tokens[] = { { { text, 1 }, 0 }, { { text + 1, 1 }, 1 }, { { text + 2, 1 }, 2 }, { { text, 3 }, 3 } };
+    const struct bpe_token tokens[] = {
+        { { text, 1 }, 0 }, { { text + 1, 1 }, 1 }, { { text + 2, 1 }, 2 }, { { text, 3 }, 3 }
+    };
     struct bpe b = { 0 };
     struct bpe_work work = { 0 };
     struct bpe_output out = { 0 };

@@ -56,7 +56,8 @@ static int open_copy(const uint8_t *bytes, size_t n)
     const int rc = gguf_open(&g, copy, n);
     for (size_t i = 0; rc == 0 && i < g.n_tensors; i++) {
         const struct gguf_tensor *from = &g.tensors[i];
-        const int n_rows = (int)(from->n_bytes / tensor_row_bytes(&(struct tensor){ from->type, 1, (int)from->dims[0], NULL }));
+        const int n_rows =
+            (int)(from->n_bytes / tensor_row_bytes(&(struct tensor){ from->type, 1, (int)from->dims[0], NULL }));
         const struct tensor t = { from->type, n_rows, (int)from->dims[0], from->data };
         float *row = malloc(from->dims[0] * sizeof *row);
         for (int r = 0; r < n_rows; r++) tensor_row(&t, r, row);
@@ -150,7 +151,11 @@ static void test_tensors(void **unused)
     assert_int_equal(gguf_open(&g, w.bytes, w.n), 0);
     const struct gguf_tensor *first = gguf_tensor(&g, "first"), *third = gguf_tensor(&g, "a.third");
     const uint8_t *data = w.bytes + (n_head + 31) / 32 * 32;
-    assert_true(first && third && !gguf_tensor(&g, "fourth"));
+    assert_null(gguf_tensor(&g, "fourth"));
+    if (!first || !third) {
+        fail_msg("a tensor is not found");
+        return;
+    }
     assert_true(first->type == TENSOR_F32 && first->n_dims == 1 && first->dims[0] == 5 && first->data == data);
     assert_true(third->type == TENSOR_Q4_K && third->n_dims == 2 && third->dims[0] == 256 && third->dims[1] == 2);
     assert_true(third->data == data + 32 + 224 && third->n_bytes == 288);
@@ -213,9 +218,32 @@ static void test_scribbles(void **unused)
 }
 
 enum lie {
-    MAGIC, OLD, SWAPPED, MANY_TENSORS, MANY_VALUES, LONG_KEY, EMPTY_KEY, BAD_TYPE, NESTED, HUGE_ARRAY, BAD_BOOL,
-    SAME_KEY, ALIGN_3, ALIGN_4, SAME_TENSOR, DIMS_0, DIMS_5, DIM_ZERO, DIM_HUGE, TENSOR_Q2K, TENSOR_99, RAGGED, OFFSET,
-    SIZE_OVERFLOW, PAST_END, LONG_NAME
+    MAGIC,
+    OLD,
+    SWAPPED,
+    MANY_TENSORS,
+    MANY_VALUES,
+    LONG_KEY,
+    EMPTY_KEY,
+    BAD_TYPE,
+    NESTED,
+    HUGE_ARRAY,
+    BAD_BOOL,
+    SAME_KEY,
+    ALIGN_3,
+    ALIGN_4,
+    SAME_TENSOR,
+    DIMS_0,
+    DIMS_5,
+    DIM_ZERO,
+    DIM_HUGE,
+    TENSOR_Q2K,
+    TENSOR_99,
+    RAGGED,
+    OFFSET,
+    SIZE_OVERFLOW,
+    PAST_END,
+    LONG_NAME
 };
 
 /* A file with one value and one tensor, one of them a lie. */

@@ -71,6 +71,8 @@ static void fill_lists(struct fixture *f, uint32_t *at)
         }
 }
 
+static const int32_t step = STEP;
+
 static void fixture_open(struct fixture *f)
 {
     static const int32_t rows[N_LANES] = { 3, 0, 5, 1, -1, 2, 6, 4 }, twins[N_LANES] = { -1, 1, 1, 0, 1, -1, 4, 1 };
@@ -106,7 +108,7 @@ static void fixture_open(struct fixture *f)
     f->lists = (struct block_lists){ MAX_BLOCKS, (int32_t *)f->blocks, (int32_t *)f->count, (int32_t *)f->tokens };
     f->device = (struct device){ CPU_PORTABLE, 2, (char *)f->workspace, sizeof f->workspace[0] };
     f->args = (struct measure_layer_args){
-        .m = { &f->layout, f->record, N_LANES, f->row_of_lane, f->twin, f->diverged, f->end, STEP },
+        .m = { &f->layout, f->record, N_LANES, f->row_of_lane, f->twin, f->diverged, f->end, &step },
         .layer = LAYER, .n_heads = N_HEADS, .n_kv_heads = N_KV, .head_dim = DIM, .hidden = HIDDEN,
         .qkv = (float *)f->qkv, .attn = (float *)f->attn, .resid = (float *)f->resid, .spread = (double *)f->spread, .lists = &f->lists,
         .lanes = f->lanes, .rows = f->rows, .mass = (double *)f->mass, .stale = (double *)f->stale, .mass_blocks = MASS_BLOCKS,
@@ -379,9 +381,9 @@ static void test_layer_squares(void **unused)
     assert_int_equal(cpu_measure_layer(&f->device, &f->args), 0);
     for (int lane = 0; lane < N_LANES; lane++)
         for (int layer = 0; layer < N_LAYERS; layer++)
-            for (int step = 0; step < N_STEPS; step++) {
-                const double *s = f->squares[lane][layer][step];
-                const bool there = layer == LAYER && step == STEP && lane != 1 && lane != 4;
+            for (int t = 0; t < N_STEPS; t++) {
+                const double *s = f->squares[lane][layer][t];
+                const bool there = layer == LAYER && t == STEP && lane != 1 && lane != 4;
                 for (int i = 0; i < 4; i++) assert_int_equal(!isnan(s[i]), there);
                 if (!there) continue;
                 check((double)(float)squares_rel(s[0], s[1]), (long double)got(f, VAR_K_DRIFT, lane), 0, "k squares", lane);
@@ -432,6 +434,24 @@ static void test_layer_groups_off(void **unused)
     assert_non_null(strstr(fail_text(), "workspace"));
 }
 
+/* A step that is not recorded in full: what has no lane, and the squares. */
+static void test_layer_thin_step(void **unused)
+{
+    (void)unused;
+    for (int squares = 0; squares < 2; squares++) {
+        struct fixture *f = fresh();
+        for (int v = 0; v < N_RECORD_VARS; v++)
+            if (record_var_defs[v].dims >= DIMS_STEP_LANE_LAYER && record_var_defs[v].dims != DIMS_STEP_LAYER_HEAD)
+                f->layout.at[v] = RECORD_OFF;
+        if (!squares) f->args.squares = NULL;
+        assert_int_equal(cpu_measure_layer(&f->device, &f->args), 0);
+        const float *r = f->qkv[f->row_of_lane[0]] + N_HEADS * DIM;
+        const long double norm = dist(r, (const float[DIM]){ 0 }, (const float[DIM]){ 1 }, DIM);
+        check(got_at(f, VAR_K_NORM, LAYER * N_KV), norm, DIM, "k_norm", 0);
+        assert_int_equal(isnan(f->squares[2][LAYER][STEP][0]), !squares);
+    }
+}
+
 static void test_layer_threads(void **unused)
 {
     (void)unused;
@@ -478,7 +498,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layer_definitions),   cmocka_unit_test(test_layer_dense_lane), cmocka_unit_test(test_layer_divergence),
         cmocka_unit_test(test_layer_ends),          cmocka_unit_test(test_layer_squares),    cmocka_unit_test(test_layer_zeros_and_nan),
-        cmocka_unit_test(test_layer_groups_off),    cmocka_unit_test(test_layer_threads),    cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_layer_groups_off),    cmocka_unit_test(test_layer_thin_step), cmocka_unit_test(test_layer_threads),
+           cmocka_unit_test(test_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,8 @@ struct fixture {
     struct device device;
 };
 
+static const int32_t step = STEP;
+
 static struct fixture *fresh(int vocab, float scale)
 {
     static struct fixture f;
@@ -59,7 +61,7 @@ static struct fixture *fresh(int vocab, float scale)
         f.target_at[i] = N_LANES + i;
     }
     f.device = (struct device){ .isa = CPU_PORTABLE, .n_threads = 2 };
-    f.args = (struct measure_logits_args){ .m = { &f.layout, f.record, N_LANES, f.row_of_lane, f.twin, f.diverged, f.end, STEP },
+    f.args = (struct measure_logits_args){ .m = { &f.layout, f.record, N_LANES, f.row_of_lane, f.twin, f.diverged, f.end, &step },
                                            .vocab = vocab, .hidden = HIDDEN, .logits = f.logits, .hidden_state = (float *)f.hidden,
                                            .tokens = f.tokens, .target_at = f.target_at, .rows = f.rows };
     return &f;
@@ -349,6 +351,7 @@ static void test_bits_avx2(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 
@@ -361,6 +364,7 @@ static void test_bits_avx512(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 

@@ -13,9 +13,17 @@
 
 #include <cmocka.h>
 
-static const struct synthetic_spec small = { .layers = 2, .hidden = 48, .ffn = 80, .heads = 4, .kv_heads = 2,
-                                             .head_dim = 16, .vocab = 50, .context = 128, .family = FAMILY_QWEN2,
-                                             .untied = true, .seed = 0x123456789abcdefu };
+static const struct synthetic_spec small = { .layers = 2,
+                                             .hidden = 48,
+                                             .ffn = 80,
+                                             .heads = 4,
+                                             .kv_heads = 2,
+                                             .head_dim = 16,
+                                             .vocab = 50,
+                                             .context = 128,
+                                             .family = FAMILY_QWEN2,
+                                             .untied = true,
+                                             .seed = 0x123456789abcdefu };
 
 /* Weight i of tensor number t, from the definition in model_synthetic.c, one at a time. */
 static float defined_weight(const struct synthetic_spec *spec, uint32_t number, uint64_t i, int fan_in)
@@ -89,8 +97,9 @@ static void test_synthetic_threads(void **unused)
 static void test_synthetic_defaults(void **unused)
 {
     (void)unused;
-    struct synthetic_spec spec = { .layers = 1, .hidden = 60, .heads = 3, .vocab = 10, .context = 16, .seed = 1,
-                                   .family = FAMILY_QWEN3 };
+    struct synthetic_spec spec = {
+        .layers = 1, .hidden = 60, .heads = 3, .vocab = 10, .context = 16, .seed = 1, .family = FAMILY_QWEN3
+    };
     struct model m = { 0 }, other = { 0 };
     assert_int_equal(model_open_synthetic(&m, &spec), 0);
     assert_true(m.shape.head_dim == 20 && m.shape.n_kv_heads == 3 && m.shape.ffn == 128 && m.shape.qk_norm);
@@ -117,7 +126,8 @@ static void test_synthetic_refused(void **unused)
         { { 1, 65, 64, 4, 2, 0, 10, 16, FAMILY_LLAMA, false, 1 }, "hidden 65 is not a multiple of heads 4" },
         { { 1, -64, 0, 4, 2, 0, 10, 16, FAMILY_LLAMA, false, 1 }, "hidden size: -64" },
         { { 1, 64, 64, 4, -2, 16, 10, 16, FAMILY_LLAMA, false, 1 }, "KV heads: -2" },
-        { { 1, 64, 64, 4, 2, 16, 1 << 30, 16, FAMILY_LLAMA, false, 1 }, "vocabulary: 1073741824, allowed are 1 to 4194304" },
+        { { 1, 64, 64, 4, 2, 16, 1 << 30, 16, FAMILY_LLAMA, false, 1 },
+          "vocabulary: 1073741824, allowed are 1 to 4194304" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct model m = { 0 };
@@ -149,16 +159,36 @@ static const struct {
     struct rope_config rope;
 } rope_cases[] = {
     { "linear", { .scaling = ROPE_LINEAR, .base = 10000, .factor = 8 } },
-    { "llama3", { .scaling = ROPE_LLAMA3, .base = 500000, .factor = 32, .low_freq_factor = 1, .high_freq_factor = 4,
-                  .original_context = 8192 } },
-    { "llama3-8b", { .scaling = ROPE_LLAMA3, .base = 500000, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4,
-                     .original_context = 8192 } },
-    { "yarn", { .scaling = ROPE_YARN, .base = 1000000, .factor = 4, .original_context = 32768, .beta_fast = 32,
-                .beta_slow = 1 } },
-    { "yarn-mscale", { .scaling = ROPE_YARN, .base = 10000, .factor = 40, .original_context = 4096, .beta_fast = 32,
-                       .beta_slow = 1 } },
-    { "yarn-given", { .scaling = ROPE_YARN, .base = 10000, .factor = 2, .original_context = 4096, .beta_fast = 16,
-                      .beta_slow = 2 } },
+    { "llama3",
+      { .scaling = ROPE_LLAMA3,
+        .base = 500000,
+        .factor = 32,
+        .low_freq_factor = 1,
+        .high_freq_factor = 4,
+        .original_context = 8192 } },
+    { "llama3-8b",
+      { .scaling = ROPE_LLAMA3,
+        .base = 500000,
+        .factor = 8,
+        .low_freq_factor = 1,
+        .high_freq_factor = 4,
+        .original_context = 8192 } },
+    { "yarn",
+      { .scaling = ROPE_YARN,
+        .base = 1000000,
+        .factor = 4,
+        .original_context = 32768,
+        .beta_fast = 32,
+        .beta_slow = 1 } },
+    { "yarn-mscale",
+      { .scaling = ROPE_YARN,
+        .base = 10000,
+        .factor = 40,
+        .original_context = 4096,
+        .beta_fast = 32,
+        .beta_slow = 1 } },
+    { "yarn-given",
+      { .scaling = ROPE_YARN, .base = 10000, .factor = 2, .original_context = 4096, .beta_fast = 16, .beta_slow = 2 } },
 };
 
 /* Tolerance: transformers computes base^(2i/d) in float32.  The exponent is rounded once (relative u = 2^-24, which
@@ -213,8 +243,9 @@ static void test_describe(void **unused)
     char text[400], cut[20];
     assert_int_equal(model_open_synthetic(&m, &small), 0);
     model_describe(&m, text, sizeof text);
-    assert_string_equal(text, "qwen2, 2 layers, hidden 48, ffn 80, 4 query and 2 KV heads of 16, vocabulary 50, context "
-                              "128, rope base 10000 (plain), own output, 0.0 M parameters: F32 27");
+    assert_string_equal(text,
+                        "qwen2, 2 layers, hidden 48, ffn 80, 4 query and 2 KV heads of 16, vocabulary 50, context "
+                        "128, rope base 10000 (plain), own output, 0.0 M parameters: F32 27");
     model_describe(&m, cut, sizeof cut);
     assert_string_equal(cut, "qwen2, 2 layers, hi");
     model_close(&m);
@@ -237,10 +268,10 @@ static void test_open_nothing(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_synthetic),         cmocka_unit_test(test_synthetic_threads),
+        cmocka_unit_test(test_synthetic),          cmocka_unit_test(test_synthetic_threads),
         cmocka_unit_test(test_synthetic_defaults), cmocka_unit_test(test_synthetic_refused),
-        cmocka_unit_test(test_no_memory),         cmocka_unit_test(test_rope_golden),
-        cmocka_unit_test(test_rope_plain),        cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_no_memory),          cmocka_unit_test(test_rope_golden),
+        cmocka_unit_test(test_rope_plain),         cmocka_unit_test(test_describe),
         cmocka_unit_test(test_open_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

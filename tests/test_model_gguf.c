@@ -11,28 +11,42 @@
 
 #include <cmocka.h>
 
-enum { HIDDEN = 32, FFN = 64, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 8, VOCAB = 11 };
+enum { HIDDEN = 32, FFN = 64, HEADS = 4, KV_HEADS = 2, HEAD_DIM = 8, VOCAB = 270, N_TOKENS = 258 };
 enum { F32 = 0, F16 = 1, Q4_0 = 2, Q8_0 = 8 }; /* ggml's numbers */
 
 /* One difference from the sound file. */
 struct change {
-    const char *arch;                     /* NULL: llama */
-    const char *without;                  /* a key or a tensor to leave out */
-    const char *key;                      /* arch.KEY to replace, or to add (a '.' at its end is left out) .. */
-    double number;                        /* .. as a number (f32 where it is no integer), or as a text: */
+    const char *arch;    /* NULL: llama */
+    const char *without; /* a key or a tensor to leave out */
+    const char *key;     /* arch.KEY to replace, or to add (a '.' at its end is left out) .. */
+    double number;       /* .. as a number (f32 where it is no integer), or as a text: */
     const char *text;
-    const char *tensor;                   /* an additional tensor, f32 [n_elements], all 4 */
+    const char *tensor; /* an additional tensor, f32 [n_elements], all 4 */
     int n_elements;
-    int q_type;                           /* of blk.0.attn_q.weight, attn_norm.weight */
+    int q_type; /* of blk.0.attn_q.weight, attn_norm.weight */
     int norm_type;
-    int q_rows;                           /* more rows of blk.0.attn_q.weight than it should have */
+    int tokenizer; /* enum tokenizer_kind */
+    int q_rows;    /* more rows of blk.0.attn_q.weight than it should have */
+};
+
+/* A tokenizer of the 256 bytes, "ab" and a control token, or one with something wrong. */
+enum tokenizer_kind {
+    NO_TOKENIZER,
+    SOUND,
+    SENTENCEPIECE,
+    TOO_MANY,
+    FEW_TYPES,
+    BAD_BOS,
+    NO_MERGES,
+    TEXT_TOKENS,
+    NUL_PRE
 };
 
 struct file {
     struct gguf_writer values, tensors;
     uint64_t n_values, n_tensors;
     const struct change *c;
-    uint64_t fours_at, fours_n;           /* where the additional tensor's data are */
+    uint64_t fours_at, fours_n; /* where the additional tensor's data are */
 };
 
 static void put_number(struct gguf_writer *w, const char *key, double x)
@@ -88,8 +102,53 @@ static void put_all_values(struct file *f)
     else
         put_number(&f->values, key, c->number);
     f->n_values++;
-    if (c->text && strcmp(c->text, "none") != 0)
-        put_number(&f->values, "llama.rope.scaling.factor", 4), f->n_values++;
+    if (c->text && strcmp(c->text, "none") != 0) put_number(&f->values, "llama.rope.scaling.factor", 4), f->n_values++;
+}
+
+/* Byte b in the alphabet of byte-level BPE: itself where it is printable, else U+0100 and up in order. */
+static void put_byte_token(struct gguf_writer *w, int b)
+{
+    int code = b, n_before = 0;
+    for (int i = 0; i <= b; i++) {
+        const bool printable = (i >= 0x21 && i <= 0x7e) || (i >= 0xa1 && i <= 0xac) || i >= 0xae;
+        if (i == b && !printable) code = 0x100 + n_before;
+        n_before += !printable;
+    }
+    const char text[3] = { (char)(code < 128 ? code : 0xc0 | code >> 6), (char)(0x80 | (code & 63)), 0 };
+    put_u64(w, code < 128 ? 1 : 2);
+    put(w, text, code < 128 ? 1 : 2);
+}
+
+static void put_tokenizer(struct file *f, enum tokenizer_kind kind)
+{
+    struct gguf_writer *w = &f->values;
+    if (kind == NO_TOKENIZER) return;
+    put_key(w, "tokenizer.ggml.model", 8), put_text(w, kind == SENTENCEPIECE ? "llama" : "gpt2");
+    put_key(w, "tokenizer.ggml.pre", 8);
+    if (kind == NUL_PRE)
+        put_u64(w, 4), put(w, "gp\0t", 4);
+    else
+        put_text(w, "gpt-2");
+    const int n_tokens = kind == TOO_MANY ? VOCAB + 1 : N_TOKENS;
+    put_key(w, "tokenizer.ggml.tokens", 9), put_u32(w, kind == TEXT_TOKENS ? 4 : 8), put_u64(w, (uint64_t)n_tokens);
+    for (int i = 0; i < n_tokens; i++) {
+        if (kind == TEXT_TOKENS)
+            put_u32(w, 1);
+        else if (i < 256)
+            put_byte_token(w, i);
+        else
+            put_text(w, i == 256 ? "ab" : "<|end|>");
+    }
+    const int n_types = kind == FEW_TYPES ? n_tokens - 1 : n_tokens;
+    put_key(w, "tokenizer.ggml.token_type", 9), put_u32(w, 5), put_u64(w, (uint64_t)n_types);
+    for (int i = 0; i < n_types; i++) put_u32(w, i < 257 ? 1 : 3);
+    put_key(w, "tokenizer.ggml.eos_token_id", 4), put_u32(w, N_TOKENS - 1);
+    put_key(w, "tokenizer.ggml.bos_token_id", 4), put_u32(w, kind == BAD_BOS ? N_TOKENS : N_TOKENS - 1);
+    put_key(w, "tokenizer.ggml.add_bos_token", 7), put_u8(w, 1);
+    f->n_values += 7;
+    if (kind == NO_MERGES) return;
+    put_key(w, "tokenizer.ggml.merges", 9), put_u32(w, 8), put_u64(w, 1), put_text(w, "a b");
+    f->n_values++;
 }
 
 static void put_all_tensors(struct file *f)
@@ -117,6 +176,7 @@ static size_t write_model(const struct change *c)
     struct file f = { .c = c };
     struct gguf_writer w = { 0 };
     put_all_values(&f);
+    put_tokenizer(&f, (enum tokenizer_kind)c->tokenizer);
     put_all_tensors(&f);
     put_head(&w, f.n_tensors, f.n_values);
     put(&w, f.values.bytes, f.values.n);
@@ -184,6 +244,22 @@ static void test_variants(void **unused)
     model_close(&m);
 }
 
+static void test_tokenizer(void **unused)
+{
+    (void)unused;
+    struct model m = { 0 };
+    int32_t *ids = NULL;
+    size_t n;
+    write_model(&(struct change){ .tokenizer = SOUND });
+    if (model_open(&m, temp_path("model.gguf")) != 0) fail_msg("%s", fail_text());
+    assert_true(m.tokenizer.n_tokens == N_TOKENS && m.tokenizer.bos_id == 257 && m.tokenizer.eos_id == 257);
+    assert_true(m.tokenizer.add_bos);
+    assert_int_equal(tokenizer_encode(&m.tokenizer, "cab\n", 4, TOKENIZER_BOS, &ids, &n), 0);
+    assert_true(n == 4 && ids[0] == 257 && ids[1] == 'c' && ids[2] == 256 && ids[3] == '\n');
+    mem_free(ids);
+    model_close(&m);
+}
+
 static void test_refused(void **unused)
 {
     (void)unused;
@@ -200,10 +276,12 @@ static void test_refused(void **unused)
         { { .key = "attention.head_count", .number = 5 }, "key llama.rope.dimension_count: 8 of a head's 6" },
         { { .key = "attention.head_count_kv", .number = 3 }, "4 query heads are not a multiple of 3 KV heads" },
         { { .key = "attention.head_count_kv", .number = 0 }, "KV heads: 0, allowed are 1 to" },
-        { { .key = "attention.value_length", .number = 16 }, "key llama.attention.value_length: 16, not the key length 8" },
+        { { .key = "attention.value_length", .number = 16 },
+          "key llama.attention.value_length: 16, not the key length 8" },
         { { .key = "rope.dimension_count", .number = 4 }, "key llama.rope.dimension_count: 4 of a head's 8" },
         { { .key = "rope.freq_base", .number = 0 }, "rope base 0" },
-        { { .key = "rope.scaling.type", .text = "longrope" }, "key llama.rope.scaling.type: 'longrope' is not supported" },
+        { { .key = "rope.scaling.type", .text = "longrope" },
+          "key llama.rope.scaling.type: 'longrope' is not supported" },
         { { .key = "attention.sliding_window", .number = 128 }, "a sliding window of 128 tokens is not supported" },
         { { .key = "expert_count", .number = 8 }, "key llama.expert_count: 8: not supported" },
         { { .key = "feed_forward_length", .number = 96 }, "tensor blk.0.ffn_gate.weight: 64 x 32, should be 96 x 32" },
@@ -212,7 +290,15 @@ static void test_refused(void **unused)
         { { .q_rows = 8 }, "tensor blk.0.attn_q.weight: 40 x 32, should be 32 x 32 by the metadata" },
         { { .norm_type = Q8_0 }, "tensor blk.0.attn_norm.weight: a vector of type Q8_0" },
         { { .tensor = "blk.0.attn_output.bias", .n_elements = 32 }, "tensor blk.0.attn_output.bias is not one of" },
-        { { .tensor = "rope_freqs.weight", .n_elements = 3 }, "tensor rope_freqs.weight: should be F32 with 4 elements" },
+        { { .tensor = "rope_freqs.weight", .n_elements = 3 },
+          "tensor rope_freqs.weight: should be F32 with 4 elements" },
+        { { .tokenizer = SENTENCEPIECE }, "key tokenizer.ggml.model: 'llama' is not supported (gpt2" },
+        { { .tokenizer = TOO_MANY }, "key tokenizer.ggml.tokens: 271 tokens, the embedding has 270" },
+        { { .tokenizer = FEW_TYPES }, "key tokenizer.ggml.token_type: 257 types of 258 tokens" },
+        { { .tokenizer = BAD_BOS }, "key tokenizer.ggml.bos_token_id: 258, allowed are 0 to 257" },
+        { { .tokenizer = NO_MERGES }, "key tokenizer.ggml.merges is missing" },
+        { { .tokenizer = TEXT_TOKENS }, "key tokenizer.ggml.tokens: of type array of u32, wanted is array of string" },
+        { { .tokenizer = NUL_PRE }, "key tokenizer.ggml.pre: holds a NUL byte" },
         { { .arch = "qwen2" }, "tensor blk.0.attn_q.bias is missing" },
         { { .arch = "qwen3" }, "tensor blk.0.attn_q_norm.weight is missing" },
     };
@@ -231,7 +317,7 @@ static void read_everything(const struct model *m)
     float *row = malloc(sizeof *row << 20);
     for (int r = 0; r < m->embedding.n_rows && m->embedding.n_cols <= 1 << 20; r++) tensor_row(&m->embedding, r, row);
     for (int l = 0; l < m->shape.n_layers; l++) {
-        const struct tensor *all[] = { &m->layers[l].q, &m->layers[l].k, &m->layers[l].v, &m->layers[l].o,
+        const struct tensor *all[] = { &m->layers[l].q,    &m->layers[l].k,  &m->layers[l].v,   &m->layers[l].o,
                                        &m->layers[l].gate, &m->layers[l].up, &m->layers[l].down };
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             for (int r = 0; r < all[i]->n_rows && all[i]->n_cols <= 1 << 20; r++) tensor_row(all[i], r, row);
@@ -243,10 +329,14 @@ static void read_everything(const struct model *m)
 static void test_bit_flips(void **unused)
 {
     (void)unused;
-    const size_t n_head = write_model(&sound);
+    const size_t n_head = write_model(&(struct change){ .tokenizer = SOUND });
     FILE *file = fopen(temp_path("model.gguf"), "r+b");
-    uint8_t *head = malloc(n_head);
-    assert_true(file && fread(head, 1, n_head, file) == n_head);
+    uint8_t *head = calloc(n_head, 1);
+    if (!file || !head || fread(head, 1, n_head, file) != n_head) {
+        free(head);
+        fail_msg("the file just written cannot be read");
+        return;
+    }
     setvbuf(file, NULL, _IONBF, 0);
     for (size_t bit = 0; bit < 8 * n_head; bit++) {
         const uint8_t flipped = head[bit / 8] ^ (uint8_t)(1 << bit % 8);
@@ -269,7 +359,7 @@ static void test_no_memory(void **unused)
 {
     (void)unused;
     int n = 0;
-    write_model(&sound);
+    write_model(&(struct change){ .tokenizer = SOUND });
     for (int rc = -1; rc != 0; n++) {
         struct model m = { 0 };
         mem_fail_after(n);
@@ -294,8 +384,9 @@ static void test_empty_file(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sound),     cmocka_unit_test(test_variants),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_bit_flips), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_empty_file),
+        cmocka_unit_test(test_sound),      cmocka_unit_test(test_variants),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tokenizer),  cmocka_unit_test(test_bit_flips), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_empty_file),
     };
     return cmocka_run_group_tests(tests, temp_folder_open, temp_folder_close);
 }

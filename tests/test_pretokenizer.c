@@ -44,7 +44,10 @@ static void test_named(void **state)
         { "gpt-2", "it'S he'll  go", "[it]['][S][ he]['ll][ ][ go]" },
         { "qwen2", "it'S he'll!\n\n go", "[it]['S][ he]['ll][!\n\n][ go]" },
         { "qwen2", "'\xC5\xBFt", "['\xC5\xBF][t]" }, /* the long s is an s where case does not count */
-        { "gpt-2", "a\xE1\xA0\x8E" "b", "[a][\xE1\xA0\x8E][b]" },  /* U+180E is no space */
+        { "gpt-2",
+          "a\xE1\xA0\x8E"
+          "b",
+          "[a][\xE1\xA0\x8E][b]" }, /* U+180E is no space */
         { "gpt-2", " \xE1\xA0\x8E", "[ \xE1\xA0\x8E]" },
         { "gpt-2", " \xC2\xA0x", "[ ][\xC2\xA0][x]" }, /* U+00A0 is one */
     };
@@ -83,8 +86,10 @@ static void test_spaces(void **state)
         for (unsigned c = 1; c < 0x110000; c++) {
             if (c >= 0xD800 && c < 0xE000) continue;
             char text[5] = "", found[256] = "";
-            if (c < 0x80) text[0] = (char)c;
-            else if (c < 0x800) snprintf(text, sizeof text, "%c%c", 0xC0 | c >> 6, 0x80 | (c & 0x3F));
+            if (c < 0x80)
+                text[0] = (char)c;
+            else if (c < 0x800)
+                snprintf(text, sizeof text, "%c%c", 0xC0 | c >> 6, 0x80 | (c & 0x3F));
             else if (c < 0x10000)
                 snprintf(text, sizeof text, "%c%c%c", 0xE0 | c >> 12, 0x80 | (c >> 6 & 0x3F), 0x80 | (c & 0x3F));
             else
@@ -163,8 +168,8 @@ static void test_long_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_named),            cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_spaces),           cmocka_unit_test(test_refused_patterns),
+        cmocka_unit_test(test_named),      cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_spaces),     cmocka_unit_test(test_refused_patterns),
         cmocka_unit_test(test_long_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

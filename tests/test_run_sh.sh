@@ -106,7 +106,8 @@ calls() { touch "$CALLS"; tr '\n' ';' < "$CALLS"; rm -f "$CALLS"; }
 
 check "--help says how it is called" gives 0 'usage: ./run.sh \[CONFIG\]' "$run" --help
 check "an unknown option is refused" gives 2 'unknown option: --fast' "$run" --fast
-check "a missing config is refused, and the shipped ones are named" gives 2 'no such config: no.yaml.*|configs/quickstart.yaml' "$run" no.yaml
+check "a missing config is refused" gives 2 'no such config: no.yaml' "$run" no.yaml
+check "and the project's own are named" gives 2 '^configs/quickstart.yaml$' "$run" no.yaml
 check "an argument that overrides nothing is refused" gives 2 'not of the form key=value: fast' "$run" configs/quickstart.yaml fast
 check "--setup takes no config" gives 2 'no further arguments' "$run" --setup configs/quickstart.yaml
 check "a refusal calls nothing" is '' "$(calls)"
@@ -141,13 +142,16 @@ check "without root or sudo it says what to have installed" gives 1 'Neither roo
     env PATH="$scratch/no sudo" MISSING=nettle-dev "$scratch/no sudo/bash" "$run" --setup
 rm -f "$CALLS"
 
+# A caller's folder with a quickstart of its own, which is not the default's.
+mkdir "$scratch/else where/configs"
+echo 'name: not this' > "$scratch/else where/configs/quickstart.yaml"
+cd "$scratch/else where" || exit 1
 check "by default it builds, fetches, runs and reports the quickstart" gives 0 "results: $scratch/a project/results/x" "$run"
 check "in this order, from the project's folder" is \
     'a project [fetch] [configs/quickstart.yaml];a project [run] [configs/quickstart.yaml];a project [report] [results/x];' "$(calls)"
 check "the report is where it says" gives 0 "^report.html +$scratch/a project/results/x/report.html" "$run"
 check "a second build says nothing" is '' "$("$run" 2>&1 > /dev/null)"
 rm -f "$CALLS"
-cd "$scratch/else where" || exit 1
 check "a config and overrides of another folder" gives 0 'results: ' "$run" 'my own.yaml' 'a.b=[1, 2]' name=x
 check "reach the program whole" is "a project [fetch] [$scratch/else where/my own.yaml] [a.b=[1, 2]] [name=x]" \
     "$(head -n 1 "$CALLS")"
@@ -155,6 +159,7 @@ rm -f "$CALLS"
 check "overrides alone go with the quickstart" gives 0 'results: ' "$run" a=1
 check "and only with it" is 'a project [fetch] [configs/quickstart.yaml] [a=1]' "$(head -n 1 "$CALLS")"
 rm -f "$CALLS"
+rm -r configs
 check "a config of the project is found from anywhere" gives 0 'results: ' "$run" configs/quickstart.yaml
 rm -f "$CALLS"
 check "or by its path" gives 0 'results: ' "$run" '../a project/configs/quickstart.yaml'

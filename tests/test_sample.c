@@ -17,7 +17,7 @@ enum { N_LANES = 4, MAX_VOCAB = 600, SEED = 11 };
 
 struct fixture {
     float logits[N_LANES * MAX_VOCAB];
-    int32_t row_of_lane[N_LANES], from_lane[N_LANES], token_at[N_LANES], tokens[N_LANES], diverged[N_LANES];
+    int32_t step, row_of_lane[N_LANES], from_lane[N_LANES], token_at[N_LANES], tokens[N_LANES], diverged[N_LANES];
     double workspace[8][MAX_VOCAB * 3 / 2];
     struct sample_args args;
     struct device device;
@@ -40,7 +40,7 @@ static struct fixture *fresh(int vocab, float scale)
     }
     f.device = (struct device){ CPU_PORTABLE, 2, (char *)f.workspace, sizeof f.workspace[0] };
     f.args = (struct sample_args){ .n_lanes = N_LANES, .vocab = vocab, .row_of_lane = f.row_of_lane, .from_lane = f.from_lane,
-                                   .logits = f.logits, .temperature = 1, .top_p = 1, .seed = SEED, .tokens = f.tokens,
+                                   .logits = f.logits, .step = &f.step, .temperature = 1, .top_p = 1, .seed = SEED, .tokens = f.tokens,
                                    .token_at = f.token_at };
     return &f;
 }
@@ -52,7 +52,7 @@ static float *logits_of(struct fixture *f, int lane)
 
 static void sample(struct fixture *f, int step)
 {
-    f->args.step = step;
+    f->step = step;
     assert_int_equal(cpu_sample(&f->device, &f->args), 0);
 }
 
@@ -305,6 +305,7 @@ static void test_choices_avx2(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 
@@ -317,6 +318,7 @@ static void test_choices_avx512(void **unused)
         return;
     }
 #endif
+    print_message("# skip: this processor does not have it\n");
     skip();
 }
 

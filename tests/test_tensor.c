@@ -34,7 +34,8 @@ static float defined_weight(enum tensor_type type, const uint8_t *b, int j)
     const float d = half_at(b), m = half_at(b + 2);
     const int lo = j % 32 < 16, nibble_at = j % 16;
     switch (type) {
-    case TENSOR_Q4_0: return (float)((lo ? b[2 + nibble_at] & 15 : b[2 + nibble_at] >> 4) - 8) * d;
+    case TENSOR_Q4_0:
+        return (float)((lo ? b[2 + nibble_at] & 15 : b[2 + nibble_at] >> 4) - 8) * d;
     case TENSOR_Q4_1: {
         const float p = (float)(lo ? b[4 + nibble_at] & 15 : b[4 + nibble_at] >> 4) * d;
         return p + m;
@@ -48,7 +49,8 @@ static float defined_weight(enum tensor_type type, const uint8_t *b, int j)
         const float p = (float)((lo ? b[8 + nibble_at] & 15 : b[8 + nibble_at] >> 4) | fifth << 4) * d;
         return p + m;
     }
-    case TENSOR_Q8_0: return (float)(int8_t)b[2 + j] * d;
+    case TENSOR_Q8_0:
+        return (float)(int8_t)b[2 + j] * d;
     case TENSOR_Q4_K:
     case TENSOR_Q5_K: {
         const uint8_t *s = b + 4;
@@ -67,7 +69,8 @@ static float defined_weight(enum tensor_type type, const uint8_t *b, int j)
         const float ds = half_at(b + 208) * (float)(int8_t)b[192 + 8 * half + k / 16];
         return ds * (float)q;
     }
-    default: fail_msg("no definition of type %d", type);
+    default:
+        fail_msg("no definition of type %d", type);
     }
     return NAN;
 }

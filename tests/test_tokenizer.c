@@ -30,9 +30,15 @@ static void test_named_plans_agree(void **state)
         assert_int_equal(tokenizer_json_read(&j, folder), 0);
         assert_int_equal(tokenizer_json_vocabulary(&j), 0);
         assert_int_equal(tokenizer_json_merges(&j), 0);
-        const struct tokenizer_source src = { .model = "gpt2", .pre = names[i], .n_tokens = j.n_tokens,
-                                              .tokens = j.tokens, .token_types = j.types, .n_merges = j.n_merges,
-                                              .merges = j.merges, .bos_id = by_file.bos_id, .eos_id = -1,
+        const struct tokenizer_source src = { .model = "gpt2",
+                                              .pre = names[i],
+                                              .n_tokens = j.n_tokens,
+                                              .tokens = j.tokens,
+                                              .token_types = j.types,
+                                              .n_merges = j.n_merges,
+                                              .merges = j.merges,
+                                              .bos_id = by_file.bos_id,
+                                              .eos_id = -1,
                                               .add_bos = -1 };
         if (tokenizer_open(&by_name, &src) != 0) fail_msg("%s", fail_text());
         tokenizer_json_close(&j); /* nothing of the source is kept */
@@ -84,19 +90,34 @@ static void check_apart(const struct tokenizer *t, struct str_view a, struct str
     mem_free(xy.at);
 }
 
-#define BYTES(text) { text, sizeof text - 1 }
+#define BYTES(text)                                                                                                    \
+    {                                                                                                                  \
+        text, sizeof text - 1                                                                                          \
+    }
 
 static void test_broken_utf8(void **state)
 {
     (void)state;
     static const struct str_view bad[] = {
-        BYTES("\x80"), BYTES("\xBF\xBF"), BYTES("\xC0\x80"), BYTES("\xC1\xBF"), BYTES("\xC3"), BYTES("\xE0\x9F\xBF"),
-        BYTES("\xE4\xBD"), BYTES("\xED\xA0\x80"), BYTES("\xED\xBF\xBF"), BYTES("\xF0\x8F\xBF\xBF"),
-        BYTES("\xF0\x9F\x98"), BYTES("\xF4\x90\x80\x80"), BYTES("\xF5\x80"), BYTES("\xFE\xFF"),
+        BYTES("\x80"),
+        BYTES("\xBF\xBF"),
+        BYTES("\xC0\x80"),
+        BYTES("\xC1\xBF"),
+        BYTES("\xC3"),
+        BYTES("\xE0\x9F\xBF"),
+        BYTES("\xE4\xBD"),
+        BYTES("\xED\xA0\x80"),
+        BYTES("\xED\xBF\xBF"),
+        BYTES("\xF0\x8F\xBF\xBF"),
+        BYTES("\xF0\x9F\x98"),
+        BYTES("\xF4\x90\x80\x80"),
+        BYTES("\xF5\x80"),
+        BYTES("\xFE\xFF"),
         BYTES("\xF8\x88\x80\x80\x80"),
     };
-    static const struct str_view good[] = { BYTES("the  end"), BYTES(" 12 it's\n"), BYTES("\xE4\xBD\xA0\xF0\x9F\x98\x80"),
-                                            BYTES("caf\xC3\xA9 "), BYTES("<|im_end|>") };
+    static const struct str_view good[] = { BYTES("the  end"), BYTES(" 12 it's\n"),
+                                            BYTES("\xE4\xBD\xA0\xF0\x9F\x98\x80"), BYTES("caf\xC3\xA9 "),
+                                            BYTES("<|im_end|>") };
     for (int k = 0; k < N_NAMES; k++) {
         struct tokenizer t = { 0 };
         cases_open(&t, names[k]);
@@ -176,12 +197,21 @@ static void test_added_and_ends(void **state)
 }
 
 /* A vocabulary of a, b, c, ab, abc and the marker <m>; what the tests below change of it must be noticed. */
-static const struct str_view small_tokens[] = { BYTES("a"), BYTES("b"), BYTES("c"), BYTES("ab"), BYTES("abc"), BYTES("<m>") };
+static const struct str_view small_tokens[] = { BYTES("a"),  BYTES("b"),   BYTES("c"),
+                                                BYTES("ab"), BYTES("abc"), BYTES("<m>") };
 static const int32_t small_types[] = { 1, 1, 1, 1, 1, 3 };
 static const struct str_view small_merges[] = { BYTES("a b"), BYTES("ab c") };
-static const struct tokenizer_source small = { .name = "x.gguf", .model = "gpt2", .pre = "gpt-2", .n_tokens = 6,
-                                               .tokens = small_tokens, .token_types = small_types, .n_merges = 2,
-                                               .merges = small_merges, .bos_id = 5, .eos_id = -1, .add_bos = 0 };
+static const struct tokenizer_source small = { .name = "x.gguf",
+                                               .model = "gpt2",
+                                               .pre = "gpt-2",
+                                               .n_tokens = 6,
+                                               .tokens = small_tokens,
+                                               .token_types = small_types,
+                                               .n_merges = 2,
+                                               .merges = small_merges,
+                                               .bos_id = 5,
+                                               .eos_id = -1,
+                                               .add_bos = 0 };
 
 static void check_refused(const struct tokenizer_source *src, const char *says)
 {
@@ -212,7 +242,9 @@ static void refuse_merge(const char *merge, const char *says)
 static void test_refusals(void **state)
 {
     (void)state;
-    static const struct str_view twice[] = { BYTES("a"), BYTES("b"), BYTES("c"), BYTES("ab"), BYTES("ab"), BYTES("<m>") };
+    static const struct str_view twice[] = {
+        BYTES("a"), BYTES("b"), BYTES("c"), BYTES("ab"), BYTES("ab"), BYTES("<m>")
+    };
     static const int32_t odd[] = { 1, 1, 1, 1, 7, 3 };
     REFUSED(model = "llama", "x.gguf: tokenizer: model 'llama' is not handled");
     REFUSED(model = NULL, "x.gguf: tokenizer: model '(none)'");
@@ -315,9 +347,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_agrees),       cmocka_unit_test(test_named_plans_agree),
-        cmocka_unit_test(test_broken_utf8),       cmocka_unit_test(test_any_bytes_survive),
-        cmocka_unit_test(test_added_and_ends),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_json_agrees),        cmocka_unit_test(test_named_plans_agree),
+        cmocka_unit_test(test_broken_utf8),        cmocka_unit_test(test_any_bytes_survive),
+        cmocka_unit_test(test_added_and_ends),     cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_byte_without_token), cmocka_unit_test(test_digest),
         cmocka_unit_test(test_no_memory),
     };

@@ -45,7 +45,8 @@ static int open_parts(struct tokenizer *t, const char *model, const char *added,
                       const char *config)
 {
     char text[2048];
-    const int n = snprintf(text, sizeof text, "{\"added_tokens\":%s,\"pre_tokenizer\":%s,%s\"model\":%s}", added, pre, rest, model);
+    const int n = snprintf(text, sizeof text, "{\"added_tokens\":%s,\"pre_tokenizer\":%s,%s\"model\":%s}", added, pre,
+                           rest, model);
     write_file("tokenizer.json", text, (size_t)n);
     write_file("tokenizer_config.json", config, config ? strlen(config) : 0);
     return tokenizer_open_json(t, folder);
@@ -75,7 +76,8 @@ static void test_accepted(void **state)
         "{\"vocab\":" VOCAB ",\"merges\":[\"a b\",\"ab c\"]}", /* older files name no type */
         "{\"type\":\"BPE\",\"vocab\":" VOCAB ",\"merges\":[[\"a\",\"b\"],[\"ab\",\"c\"]]}",
         "{\"type\":\"BPE\",\"vocab\":" VOCAB ",\"merges\":[\"#version: 0.2\",\"a b\",[\"ab\",\"c\"]]}",
-        "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":\"\",\"end_of_word_suffix\":\"\","
+        "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":\"\",\"end_of_word_"
+        "suffix\":\"\","
         "\"byte_fallback\":false,\"ignore_merges\":false,\"vocab\":" VOCAB ",\"merges\":[\"a b\",\"ab c\"]}",
     };
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
@@ -115,7 +117,8 @@ static void test_bad_vocabularies(void **state)
         { "{\"vocab\":{\"a\":0,\"a\":1}}", "duplicate object key" },
         { "{\"vocab\":" VOCAB "}", "model: merges is missing" },
         { "{\"vocab\":" VOCAB ",\"merges\":{}}", "model: merges is an object: an array is needed" },
-        { "{\"vocab\":" VOCAB ",\"merges\":[7]}", "model.merges[0]: \"left right\" or [\"left\", \"right\"] is needed" },
+        { "{\"vocab\":" VOCAB ",\"merges\":[7]}",
+          "model.merges[0]: \"left right\" or [\"left\", \"right\"] is needed" },
         { "{\"vocab\":" VOCAB ",\"merges\":[[\"a\"]]}", "model.merges[0]" },
         { "{\"vocab\":" VOCAB ",\"merges\":[\"a b\",[\"a\",1]]}", "model.merges[1]" },
         { "{\"vocab\":" VOCAB ",\"merges\":[\"a b\",[\"a\",\"b\",\"c\"]]}", "model.merges[1]" },
@@ -157,7 +160,8 @@ static void test_bad_steps(void **state)
         { "null", "pre_tokenizer has no ByteLevel step" },
         { "7", "pre_tokenizer: an object is needed" },
         { "{}", "pre_tokenizer: type '' is not handled" },
-        { "{\"type\":\"Metaspace\"}", "pre_tokenizer: type 'Metaspace' is not handled: Split, Digits and ByteLevel are" },
+        { "{\"type\":\"Metaspace\"}",
+          "pre_tokenizer: type 'Metaspace' is not handled: Split, Digits and ByteLevel are" },
         { "{\"type\":\"ByteLevel\"}", "add_prefix_space is not handled" }, /* the library takes true */
         { "{\"type\":\"Sequence\"}", "pre_tokenizer: pretokenizers is missing" },
         { "{\"type\":\"Sequence\",\"pretokenizers\":[]}", "pre_tokenizer has no ByteLevel step" },
@@ -168,10 +172,12 @@ static void test_bad_steps(void **state)
         { "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"x\"},\"behavior\":\"MergedWithNext\"}",
           "behavior 'MergedWithNext' is not handled" },
         { "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(x\"},\"behavior\":"
-          "\"Isolated\"}," BYTES "]}", "pattern '(x': missing closing parenthesis" },
+          "\"Isolated\"}," BYTES "]}",
+          "pattern '(x': missing closing parenthesis" },
         { "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"},{\"type\":\"Digits\"},{\"type\":\"Digits\"},"
-          "{\"type\":\"Digits\"},{\"type\":\"Digits\"},{\"type\":\"Digits\"},{\"type\":\"Digits\"},{\"type\":\"Digits\"},"
-          BYTES "]}", "pretokenizers[8]: more than 8 steps" },
+          "{\"type\":\"Digits\"},{\"type\":\"Digits\"},{\"type\":\"Digits\"},{\"type\":\"Digits\"},{\"type\":"
+          "\"Digits\"}," BYTES "]}",
+          "pretokenizers[8]: more than 8 steps" },
     };
     static const char *const rests[][2] = {
         { "\"normalizer\":{\"type\":\"NFKC\"},", "normalizer: type 'NFKC' is not handled: only NFC is" },
@@ -179,7 +185,8 @@ static void test_bad_steps(void **state)
           "normalizer: normalizers[1]: type 'Lowercase'" },
         { "\"normalizer\":[],", "normalizer: an object is needed" },
         { "\"post_processor\":{\"type\":\"RobertaProcessing\"},", "post_processor: type 'RobertaProcessing'" },
-        { "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{}},{\"SpecialToken\":{\"id\":\"<m>\"}}]},",
+        { "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{}},{\"SpecialToken\":{\"id\":"
+          "\"<m>\"}}]},",
           "special tokens but one in front" },
         { "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<x>\"}}]},",
           "single: '<x>' is not in the vocabulary" },
@@ -193,7 +200,8 @@ static void test_bad_steps(void **state)
 }
 
 #define BEGINS                                                                                                         \
-    "\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\"," \
+    "\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":"                    \
+    "\"TemplateProcessing\","                                                                                          \
     "\"single\":[{\"SpecialToken\":{\"id\":\"<m>\"}},{\"Sequence\":{\"id\":\"A\"}}]}]},"
 
 static void test_ends(void **state)
@@ -235,7 +243,8 @@ static void test_ends(void **state)
 static void test_templates(void **state)
 {
     (void)state;
-    static const char qwen3[] = "<think>\\n' + reasoning_content.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n')";
+    static const char qwen3[] =
+        "<think>\\n' + reasoning_content.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n')";
     static const char *const configs[] = {
         "{\"chat_template\":\"You are a helpful assistant.<|im_end|>\"}",
         "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"x\"},{\"name\":\"default\",\"template\":"
@@ -320,8 +329,8 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),  cmocka_unit_test(test_bad_vocabularies), cmocka_unit_test(test_bad_steps),
-        cmocka_unit_test(test_ends),      cmocka_unit_test(test_templates),        cmocka_unit_test(test_no_files),
+        cmocka_unit_test(test_accepted), cmocka_unit_test(test_bad_vocabularies), cmocka_unit_test(test_bad_steps),
+        cmocka_unit_test(test_ends),     cmocka_unit_test(test_templates),        cmocka_unit_test(test_no_files),
         cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -2,7 +2,9 @@
  * Called with paths it only writes a sample run to each, for tests/test_trace_readers.py. */
 #include "core/err.h"
 #include "core/trace_read.h"
+#include "core/trace_seal.h"
 #include "tests/sample_run.h"
+#include "tests/temp_folder.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -19,28 +21,26 @@
 
 enum { DEFAULT_METRICS = 31, ALL_METRICS = 255, SLOTS = 5 };
 
-static char folder[] = "/tmp/resa-test-trace-XXXXXX";
-static char path_a[64], path_b[64];
+static char path_a[PATH_MAX], path_b[PATH_MAX];
 
 static int group_setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path_a, sizeof path_a, "%s/a.h5", folder);
-    snprintf(path_b, sizeof path_b, "%s/b.h5", folder);
+    if (temp_folder_open(state) != 0) return -1;
+    snprintf(path_a, sizeof path_a, "%s", temp_path("a.h5"));
+    snprintf(path_b, sizeof path_b, "%s", temp_path("b.h5"));
     return 0;
 }
 
 static int group_teardown(void **state)
 {
     (void)state;
-    return rmdir(folder); /* fails where a test left a file */
+    return rmdir(temp_folder); /* fails where a test left a file */
 }
 
 static int n_files(void)
 {
     int n = 0;
-    DIR *d = opendir(folder);
+    DIR *d = opendir(temp_folder);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
     closedir(d);
@@ -345,10 +345,8 @@ static void unwritable_folder(void **state)
 {
     (void)state;
     struct sample_run s;
-    char path[128];
     assert_int_equal(sample_open(&s, "a", 4, DEFAULT_METRICS, 0), 0);
-    snprintf(path, sizeof path, "%s/none/a.h5", folder);
-    assert_failed(sample_write(&s, path, 4), "none/a.h5.part: cannot create: No such file or directory");
+    assert_failed(sample_write(&s, temp_path("none/a.h5"), 4), "none/a.h5.part: cannot create: No such file or directory");
     assert_failed(sample_write(&s, "/proc/a.h5", 4), "/proc/a.h5.part: cannot create: ");
     sample_close(&s);
 }
@@ -380,9 +378,7 @@ static void killed_writer(void **state)
             check_file(path_a, 2500, DEFAULT_METRICS, 0);
             unlink(path_a);
         }
-        char part[80];
-        snprintf(part, sizeof part, "%s.part", path_a);
-        parts += unlink(part) == 0;
+        parts += unlink(temp_path("a.h5.part")) == 0;
         assert_int_equal(n_files(), 0);
     }
     assert_true(parts > 0); /* else nothing was tested */
@@ -407,7 +403,7 @@ static void bad_files(void **state)
     trace_file_close(&f);
 }
 
-/* Truncated anywhere, a trace is refused with a message; it opens only whole. */
+/* Truncated anywhere in its data, a trace is refused with a message. */
 static void truncated_files(void **state)
 {
     (void)state;
@@ -416,12 +412,37 @@ static void truncated_files(void **state)
     write_sample(path_a, 40, 40, DEFAULT_METRICS, 0);
     assert_true(trace_file_is_hdf5(path_a));
     assert_int_equal(stat(path_a, &st), 0);
-    for (off_t n = st.st_size - 1; n > 0; n -= 1 + st.st_size / 200) {
+    for (off_t n = st.st_size - TRACE_SEAL_BYTES - 1; n > 0; n -= 1 + st.st_size / 200) {
         assert_int_equal(truncate(path_a, n), 0);
         assert_int_equal(trace_file_open(&f, path_a), -1);
         assert_true(strlen(fail_text()) > strlen(path_a));
         trace_file_close(&f);
     }
+    assert_int_equal(unlink(path_a), 0);
+}
+
+/* One flipped bit anywhere is noticed before HDF5 can stumble over it; but for the seal's own name, without which it is
+ * as if the file had none. */
+static void flipped_bits(void **state)
+{
+    (void)state;
+    struct trace_file f;
+    size_t n = 0;
+    write_sample(path_a, 40, 40, DEFAULT_METRICS, 0);
+    char *bytes = file_read(path_a, &n);
+    srand(3);
+    for (int i = 0; i < 300; i++) {
+        const size_t at = (size_t)rand() % (n - TRACE_SEAL_BYTES);
+        const char mask = (char)(1 << rand() % 8);
+        bytes[at] = (char)(bytes[at] ^ mask);
+        temp_write("a.h5", bytes, n);
+        bytes[at] = (char)(bytes[at] ^ mask);
+        assert_failed(trace_file_open(&f, path_a), "a.h5: damaged: it is not what was written");
+        trace_file_close(&f);
+    }
+    temp_write("a.h5", bytes, n - TRACE_SEAL_BYTES); /* as another program would leave it */
+    check_file(path_a, 40, DEFAULT_METRICS, 0);
+    free(bytes);
     assert_int_equal(unlink(path_a), 0);
 }
 
@@ -444,6 +465,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(slabs),                 cmocka_unit_test(order_is_checked), cmocka_unit_test(no_memory),
         cmocka_unit_test(same_bytes),            cmocka_unit_test(disk_full),       cmocka_unit_test(unwritable_folder),
         cmocka_unit_test(killed_writer),         cmocka_unit_test(bad_files),       cmocka_unit_test(truncated_files),
+        cmocka_unit_test(flipped_bits),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -1,7 +1,8 @@
 """Traces as others read them: h5py, xarray with both engines, pandas through xarray, and h5dump.
 
 Writes two sample runs with `test_trace PATH PATH` (tests/sample_run.h says what is in them): run-1 of 32 steps, which
-was planned for 40, and run-2 of 40.  Prints TAP.  RESA_BUILD names the build folder (default: build)."""
+was planned for 40, and run-2 of 40.  Prints TAP.  RESA names the program, whose build folder has the tests
+(default: build/resa)."""
 import importlib
 import os
 import shutil
@@ -10,7 +11,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.path.join(ROOT, os.environ.get("RESA_BUILD", "build"))
+BUILD = os.path.dirname(os.environ.get("RESA", os.path.join(ROOT, "build", "resa")))
 ENGINES = ("h5netcdf", "netcdf4")
 N_LANES, N_LAYERS, N_HEADS, N_SLOTS, N_PROMPT = 4, 3, 2, 5, 20
 LANES = ["dense", "clean/s0.9-b16-fnever@dense", "resa/s0.9-b16-f8", "st\u00e4le/s0-b16-fnever@resa/s0.9-b16-f8"]

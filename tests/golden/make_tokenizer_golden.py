@@ -211,7 +211,7 @@ def main():
     path = os.path.join(HERE, "tokenizer_cases.json")
     texts = TEXTS + random_texts(120)
     cases = {"made_by": "tests/golden/make_tokenizer_golden.py", "texts": texts, "ids": {}, "chats": [], "chat_ids": {}}
-    toks = {}
+    toks, kept = {}, {}
     for kind in KINDS:
         toks[kind] = train(kind)
         os.makedirs(os.path.join(HERE, "tokenizer_" + kind), exist_ok=True)
@@ -227,7 +227,7 @@ def main():
         with open(path) as f:
             old = json.load(f)
         if old["texts"] == texts and old["chats"] == json.loads(json.dumps(CHATS)):
-            cases["ids"] = {k: v for k, v in old["ids"].items() if k not in KINDS}
+            kept = {k: v for k, v in old["ids"].items() if k not in KINDS}
             cases["chat_ids"] = old["chat_ids"]
     for name, tok in toks.items():
         # two lists for each text: markers as control tokens, markers as text ([] where that is the same); null: no ids
@@ -235,6 +235,7 @@ def main():
         for text in texts:
             a, b = encode(tok, text, True), encode(tok, text, False)
             cases["ids"][name].append([a, [] if a == b else b] if has_all_bytes(tok, text) else None)
+    cases["ids"].update(kept)
     with open(path, "w") as f:
         f.write(json.dumps(cases, separators=(",", ":")).replace("]],[[", "]],\n[[") + "\n")
 
