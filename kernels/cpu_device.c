@@ -2,6 +2,7 @@
 
 #include "core/err.h"
 #include "core/mem.h"
+#include "kernels/measure.h"
 #include "kernels/row_block.h"
 
 #include <inttypes.h>
@@ -87,12 +88,14 @@ uint64_t cpu_free_bytes(const struct device *d)
 
 int cpu_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context)
 {
-    const size_t slice = row_block_workspace_bytes(shape->n_heads / shape->n_kv_heads, shape->head_dim, max_rows, max_context);
+    const size_t attention = row_block_workspace_bytes(shape->n_heads / shape->n_kv_heads, shape->head_dim, max_rows, max_context);
+    const size_t measures = measure_workspace(shape->vocab, max_context);
+    const size_t slice = ((attention > measures ? attention : measures) + 63) / 64 * 64; /* so that every thread's is aligned */
     if (slice <= d->workspace_bytes) return 0;
     mem_free(d->workspace);
     d->workspace = NULL;
     d->workspace_bytes = 0;
-    TRY(mem_alloc((void **)&d->workspace, (size_t)d->n_threads, slice, "cpu workspace"), "attention");
+    TRY(mem_alloc((void **)&d->workspace, (size_t)d->n_threads, slice, "cpu workspace"), "cpu");
     d->workspace_bytes = slice;
     return 0;
 }
