@@ -48,11 +48,16 @@ static int read_synthetic(struct config *c, const struct yaml_node *map)
 
 static int refuse_model(struct config *c, const struct yaml_node *node, const char *tried)
 {
-    char known[256];
+    char words[16][64];
     const char *names[16];
     int n = 0;
-    snprintf(known, sizeof known, "%s", model_known_names());
-    for (char *p = strtok(known, ", "); p && n < 16; p = strtok(NULL, ", ")) names[n++] = p;
+    for (const char *p = model_known_names(); *p && n < 16; p += strspn(p, ", ")) { /* "a, b, c" */
+        const int length = (int)strcspn(p, ", ");
+        snprintf(words[n], sizeof words[n], "%.*s", length, p);
+        names[n] = words[n];
+        n++;
+        p += length;
+    }
     const char *near = diag_nearest(node->text, names, n);
     return diag_add(&c->diag, node->at, "model: '%.100s' is no known model (%s) and no file or folder (%.200s)%s%s%s",
                     node->text, model_known_names(), tried, near ? "; did you mean '" : "", near ? near : "",
@@ -93,7 +98,7 @@ int config_read_device(struct config *c)
     if (strcmp(text, "cuda") == 0) return 0;
     if (strncmp(text, "cuda:", 5) == 0 && text[5] && strspn(text + 5, "0123456789") == strlen(text + 5) &&
         strlen(text + 5) <= 3 && (text[5] != '0' || !text[6])) {
-        c->device_index = atoi(text + 5);
+        c->device_index = (int)strtol(text + 5, NULL, 10);
         return 0;
     }
     c->device = DEVICE_AUTO;

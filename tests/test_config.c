@@ -303,11 +303,11 @@ static void test_hostile(void **unused)
     assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 1);
     free(text);
     config_close(&config);
-    assert_int_equal(config_open(&config, scratch_path("no-such.yaml"), 0, NULL), -1);
+    assert_int_equal(config_open(&config, temp_path("no-such.yaml"), 0, NULL), -1);
     assert_int_equal(config_n_errors(&config), 0);
     assert_non_null(strstr(fail_text(), "no-such.yaml: No such file"));
     config_close(&config);
-    assert_int_equal(config_open(&config, scratch, 0, NULL), -1); /* a folder */
+    assert_int_equal(config_open(&config, temp_folder, 0, NULL), -1); /* a folder */
     assert_non_null(strstr(fail_text(), "Is a directory"));
 }
 
@@ -392,13 +392,13 @@ static void test_overrides_together(void **unused)
 {
     (void)unused;
     char *both[] = { (char[]){ "decode.tokens=3" }, (char[]){ "decode.tokens=4" } };
-    scratch_write("x.yaml", BASE, strlen(BASE));
+    temp_write("x.yaml", BASE, strlen(BASE));
     config_close(&config);
-    assert_int_equal(config_open(&config, scratch_path("x.yaml"), 2, both), 0);
+    assert_int_equal(config_open(&config, temp_path("x.yaml"), 2, both), 0);
     assert_int_equal(config.points[0].decode_tokens, 4); /* the last one holds */
     char *bad[] = { (char[]){ "decode.tokns=3" }, (char[]){ "nme=4" } };
     config_close(&config);
-    assert_int_equal(config_open(&config, scratch_path("x.yaml"), 2, bad), -1);
+    assert_int_equal(config_open(&config, temp_path("x.yaml"), 2, bad), -1);
     assert_int_equal(config_n_errors(&config), 2);
 }
 
@@ -469,7 +469,7 @@ static void test_reference(void **unused)
 static int close_config(void **state)
 {
     config_close(&config);
-    return scratch_remove(state);
+    return temp_folder_close(state);
 }
 
 int main(void)
@@ -485,5 +485,5 @@ int main(void)
         cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_shipped_configs),
         cmocka_unit_test(test_reference),
     };
-    return cmocka_run_group_tests(tests, scratch_make, close_config);
+    return cmocka_run_group_tests(tests, temp_folder_open, close_config);
 }

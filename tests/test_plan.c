@@ -170,6 +170,10 @@ static void test_equal_lanes(void **unused)
     assert_int_equal(plan.n_warnings, 2);
     assert_non_null(strstr(plan.warnings[0], "do the same"));
     assert_non_null(strstr(plan.warnings[1], "it is the control"));
+    /* Each of two equal clean lanes is its own twin; who comes later takes the first. */
+    open_good(BASE "allow_equal: true\nlanes: [{name: a, sparsity: 0.8, min_blocks: 2, cache_of: dense}, {name: b, sparsity: "
+                   "0.8, min_blocks: 2, cache_of: dense}, {name: c, sparsity: 0.8, min_blocks: 2}]\n");
+    assert_true(plan.runs[0].lanes[1].clean == 1 && plan.runs[0].lanes[2].clean == 2 && plan.runs[0].lanes[3].clean == 1);
     /* Differing at one step is enough: 0.67 keeps 2 of 5 and 2 of 6, 0.65 keeps 2 of 5 and 3 of 6. */
     open_good(BASE "lanes: [{name: a, sparsity: 0.67, min_blocks: 1}, {name: b, sparsity: 0.65, min_blocks: 1}]\n");
     /* A refusal in one of two lengths is a refusal: at 8 tokens both read 1 block of 2 at most. */
@@ -217,7 +221,7 @@ static void test_starts(void **unused)
     (void)unused;
     char ids[1000] = "", *p = ids;
     for (int i = 0; i < 100; i++) p += sprintf(p, "%d%s", i, i % 10 ? " " : "\n");
-    scratch_write("a.ids", ids, strlen(ids));
+    temp_write("a.ids", ids, strlen(ids));
     open_good("name: t\n" MODEL "prompt: {ids: a.ids, tokens: all}\ndecode: {tokens: 9}\n");
     assert_true(plan.runs[0].start == 90 && plan.runs[0].prefill_tokens == 90 && plan.runs[0].stream[99] == 99);
     open_good("name: t\n" MODEL "prompt: {ids: a.ids, tokens: all}\ndecode: {tokens: 9, follow: reference}\n");
@@ -243,7 +247,7 @@ static void test_windows(void **unused)
     (void)unused;
     char ids[1000] = "", *p = ids;
     for (int i = 0; i < 100; i++) p += sprintf(p, "%d\n", i);
-    scratch_write("a.ids", ids, strlen(ids));
+    temp_write("a.ids", ids, strlen(ids));
     open_good("name: t\n" MODEL "prompt: {ids: a.ids, tokens: [10, 20], windows: 3}\ndecode: {tokens: 9}\n");
     assert_int_equal(plan.n_runs, 6); /* windows of 20 + 9 + 1 tokens at 0, 35, 70 */
     static const int starts[] = { 20, 55, 90 };
@@ -279,7 +283,7 @@ static void test_bad_prompts(void **unused)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[300];
-        scratch_write("bad.ids", cases[i].ids, strlen(cases[i].ids));
+        temp_write("bad.ids", cases[i].ids, strlen(cases[i].ids));
         snprintf(text, sizeof text, "name: t\n" MODEL "prompt: {%s}\ndecode: {tokens: 1}\n", cases[i].prompt);
         check_refused(text, cases[i].part);
     }
@@ -349,7 +353,7 @@ static void test_prompt_digest(void **unused)
     char first[65] = "", reference[65] = "";
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[300];
-        scratch_write("d.ids", cases[i].ids, strlen(cases[i].ids));
+        temp_write("d.ids", cases[i].ids, strlen(cases[i].ids));
         snprintf(text, sizeof text,
                  "name: t\n" MODEL "prompt: {ids: d.ids, tokens: 2, start: 3}\ndecode: {tokens: 2, follow: %s}\n",
                  cases[i].follow);
@@ -463,7 +467,7 @@ static void test_print(void **unused)
 static void test_no_memory(void **unused)
 {
     (void)unused;
-    scratch_write("m.ids", "1 2 3 4 5 6 7 8 9 10 11 12", 26);
+    temp_write("m.ids", "1 2 3 4 5 6 7 8 9 10 11 12", 26);
     static const char text[] =
         "name: t\n" MODEL "prompt: {ids: m.ids, tokens: [4, 6]}\ndecode: {tokens: 3}\nallow_equal: true\n"
         "lanes: [{name: a, block_size: 2, sparsity: 0.5, min_blocks: 1}, {name: b, sparsity: 0, cache_of: a}, {name: "
@@ -544,22 +548,22 @@ static void test_smoke(void **unused)
 static void test_files(void **unused)
 {
     (void)unused;
-    char path[1024], folder[160], text[400];
+    char path[1024], folder[PATH_MAX], text[400];
     if (model_known_path("smollm2-135m", path, sizeof path) != 0 || access(path, R_OK) != 0) {
         print_message("# skip: the model smollm2-135m is not there\n");
         skip();
     }
-    strcpy(folder, scratch_path("in [a]*"));
+    strcpy(folder, temp_path("in [a]*"));
     assert_int_equal(mkdir(folder, 0700), 0);
-    scratch_write("in [a]*/b.txt", "one two three four", 18);
-    scratch_write("in [a]*/a c.txt", "one two three five", 18);
-    scratch_write("in [a]*/c.md", "one two three six and seven", 27);
+    temp_write("in [a]*/b.txt", "one two three four", 18);
+    temp_write("in [a]*/a c.txt", "one two three five", 18);
+    temp_write("in [a]*/c.md", "one two three six and seven", 27);
     snprintf(text, sizeof text, "%s",
              "name: t\nprompt: {file: ['*.txt', c.md, b.txt], tokens: 2}\ndecode: {tokens: 1}\n");
-    scratch_write("in [a]*/x.yaml", text, strlen(text));
+    temp_write("in [a]*/x.yaml", text, strlen(text));
     struct config c = { 0 };
     plan_close(&plan);
-    if (config_open(&c, scratch_path("in [a]*/x.yaml"), 0, NULL) != 0) fail_msg("%s", fail_text());
+    if (config_open(&c, temp_path("in [a]*/x.yaml"), 0, NULL) != 0) fail_msg("%s", fail_text());
     model_close(&model);
     assert_int_equal(config_open_model(&c, &model), 0);
     if (plan_open(&plan, &c, &model) != 0) fail_msg("%s", fail_text());
@@ -594,7 +598,7 @@ static int close_all(void **state)
 {
     plan_close(&plan);
     model_close(&model);
-    return scratch_remove(state);
+    return temp_folder_close(state);
 }
 
 int main(void)
@@ -620,5 +624,5 @@ int main(void)
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_stop_without_eos),
     };
-    return cmocka_run_group_tests(tests, scratch_make, close_all);
+    return cmocka_run_group_tests(tests, temp_folder_open, close_all);
 }

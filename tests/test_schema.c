@@ -266,9 +266,7 @@ static void test_print_hostile(void **unused)
 {
     (void)unused;
     char text[3000];
-    memset(text, ' ', sizeof text);
-    memcpy(text, "{name: x,", 9);
-    memcpy(text + 2000, "share: 2, text: y}", 19);
+    snprintf(text, sizeof text, "{name: x,%1991sshare: 2, text: y}", "");
     read_text(text);
     assert_int_equal(diag.errors[0].at.column, 2008);
     char *shown = printed();
