@@ -15,6 +15,11 @@
 #include "kernels/exact_math.h"
 #include "kernels/product.h"
 
+#if defined(__GNUC__)
+#define KEEP_POINTER(p) __asm__("" : "+r"(p))
+#else
+#define KEEP_POINTER(p) (void)(p)
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #ifndef UNROLL
 #define UNROLL _Pragma("GCC unroll 32")
@@ -84,6 +89,33 @@ INLINE void load_scales(const struct matrix_part *p, const uint8_t *scales, int 
     }
 }
 
+/* The rows of x by threes: rows r, r + 1, r + 2 are at a base and one or two strides from it, so that few registers address them. */
+struct x_rows {
+    const float *base[(TILE_ROWS + 2) / 3];
+    size_t stride;
+};
+
+INLINE struct x_rows x_rows_of(const int n_rows, const float *x, size_t stride)
+{
+    struct x_rows rows = { .stride = stride };
+    UNROLL for (int b = 0; b < (n_rows + 2) / 3; b++) rows.base[b] = x + 3 * (size_t)b * stride;
+    return rows;
+}
+
+INLINE vec x_at(const struct x_rows *x, int r, int j)
+{
+    return vec_set(x->base[r / 3][(size_t)(r % 3) * x->stride + (size_t)j]);
+}
+
+/* n k's on; the compiler is kept from turning the bases into one pointer for each row. */
+INLINE void x_advance(const int n_rows, struct x_rows *x, int n)
+{
+    UNROLL for (int b = 0; b < (n_rows + 2) / 3; b++) {
+        x->base[b] += n;
+        KEEP_POINTER(x->base[b]);
+    }
+}
+
 /* What the four k's 4 i .. 4 i + 3 of a step share.  A nibble is not shifted down but left where it is, at bit 4 i, and the scale
  * divided by 16^i (exact: it is an f16, or one times a 6-bit or 8-bit integer): one operation less for every weight.  The last nibble, where
  * the word would turn negative, is shifted. */
@@ -113,9 +145,15 @@ INLINE vec unsigned_at(const int bits, const bool top, const struct place *s, co
     return vec_of_ints(word);
 }
 
-/* Four k's: n_vecs vectors of weights each, times n_rows rows; the weights go to w as well unless it is NULL. */
+/* Whether a kernel leaves the weights in w for further rows: not the widest, which has all the rows there are. */
+INLINE bool stored(const int n_rows, const int n_vecs)
+{
+    return !(n_vecs == WIDE_VECS && n_rows <= WIDE_ROWS);
+}
+
+/* Four k's: n_vecs vectors of weights each, times n_rows rows. */
 INLINE void quarter_multiply(const int bits, const bool top, const int n_rows, const int n_vecs, const struct place *s, const float *const *scales,
-                             int i, const float *x, size_t x_stride, float *w, vec sum[TILE_ROWS][WIDE_VECS])
+                             int i, const struct x_rows *x, float *w, vec sum[TILE_ROWS][WIDE_VECS])
 {
     const struct quarter q = quarter_of(bits, top, i);
     vec scale[WIDE_VECS];
@@ -129,10 +167,10 @@ INLINE void quarter_multiply(const int bits, const bool top, const int n_rows, c
             const int lane0 = v % PANEL_VECS * LANES;
             const vec u = unsigned_at(bits, top, &s[v / PANEL_VECS], &q, lane0, i, j);
             weights[v] = vec_fma(u, scale[v], vec_load(scales[v / PANEL_VECS] + PANEL + lane0));
-            if (w) vec_store(w + (j * n_vecs + v) * LANES, weights[v]);
+            if (stored(n_rows, n_vecs)) vec_store(w + (j * n_vecs + v) * LANES, weights[v]);
         }
         UNROLL for (int r = 0; r < n_rows; r++) {
-            const vec xk = vec_set(x[(size_t)r * x_stride + (size_t)j]);
+            const vec xk = x_at(x, r, j);
             UNROLL for (int v = 0; v < n_vecs; v++) sum[r][v] = vec_fma(xk, weights[v], sum[r][v]);
         }
     }
@@ -151,6 +189,7 @@ INLINE void fused_block(const int bits, const int n_rows, const int n_vecs, cons
         next[i] = place_after(p, bits, panel + (size_t)i * p->panel_bytes, k0, n_k, n_panels);
         load_scales(p, s[i].scales, n_k / MATRIX_STEP * groups, scales[i]);
     }
+    struct x_rows rows = x_rows_of(n_rows, x, x_stride);
     vec sum[TILE_ROWS][WIDE_VECS];
     UNROLL for (int r = 0; r < n_rows; r++) {
         UNROLL for (int v = 0; v < n_vecs; v++) sum[r][v] = vec_load(acc + (size_t)r * acc_stride + v * LANES);
@@ -165,15 +204,15 @@ INLINE void fused_block(const int bits, const int n_rows, const int n_vecs, cons
         const float *scale[WIDE_VECS];
         for (int i = 0; i < (bits == 8 ? 8 : 7); i++) {
             UNROLL for (int v = 0; v < n_panels; v++) scale[v] = scales[v] + (t * groups + (bits == 6 ? i / 4 : 0)) * 2 * PANEL;
-            quarter_multiply(bits, false, n_rows, n_vecs, s, scale, i, x, x_stride, w, sum);
-            x += 4;
-            if (w) w += 4 * n_vecs * LANES;
+            quarter_multiply(bits, false, n_rows, n_vecs, s, scale, i, &rows, w, sum);
+            x_advance(n_rows, &rows, 4);
+            w += 4 * n_vecs * LANES;
         }
         if (bits != 8) {
             UNROLL for (int v = 0; v < n_panels; v++) scale[v] = scales[v] + (t * groups + groups - 1) * 2 * PANEL;
-            quarter_multiply(bits, true, n_rows, n_vecs, s, scale, 7, x, x_stride, w, sum);
-            x += 4;
-            if (w) w += 4 * n_vecs * LANES;
+            quarter_multiply(bits, true, n_rows, n_vecs, s, scale, 7, &rows, w, sum);
+            x_advance(n_rows, &rows, 4);
+            w += 4 * n_vecs * LANES;
         }
         UNROLL for (int i = 0; i < n_panels; i++) {
             s[i].low += bits == 8 ? 32 * PANEL : 16 * PANEL;
@@ -197,6 +236,7 @@ INLINE void fused_floats(const enum tensor_type type, const int n_rows, const in
                          int n_k, const float *x, size_t x_stride, float *w, float *acc, size_t acc_stride)
 {
     const size_t bytes = type == TENSOR_F32 ? 4 * PANEL : 2 * PANEL;
+    struct x_rows rows = x_rows_of(n_rows, x, x_stride);
     vec sum[TILE_ROWS][WIDE_VECS];
     UNROLL for (int r = 0; r < n_rows; r++) {
         UNROLL for (int v = 0; v < n_vecs; v++) sum[r][v] = vec_load(acc + (size_t)r * acc_stride + v * LANES);
@@ -208,12 +248,13 @@ INLINE void fused_floats(const enum tensor_type type, const int n_rows, const in
             const uint8_t *mine = panel + (size_t)(v / PANEL_VECS) * p->panel_bytes;
             if (v % PANEL_VECS == 0) __builtin_prefetch(mine + PREFETCH_FLOATS, 0, 3);
             weights[v] = float_weights(type, mine, (size_t)(v % PANEL_VECS * LANES));
-            if (w) vec_store(w + (k * n_vecs + v) * LANES, weights[v]);
+            if (stored(n_rows, n_vecs)) vec_store(w + (k * n_vecs + v) * LANES, weights[v]);
         }
         UNROLL for (int r = 0; r < n_rows; r++) {
-            const vec xk = vec_set(x[(size_t)r * x_stride + (size_t)k]);
+            const vec xk = x_at(&rows, r, 0);
             UNROLL for (int v = 0; v < n_vecs; v++) sum[r][v] = vec_fma(xk, weights[v], sum[r][v]);
         }
+        x_advance(n_rows, &rows, 1);
     }
     UNROLL for (int r = 0; r < n_rows; r++) {
         UNROLL for (int v = 0; v < n_vecs; v++) vec_store(acc + (size_t)r * acc_stride + v * LANES, sum[r][v]);
@@ -222,6 +263,7 @@ INLINE void fused_floats(const enum tensor_type type, const int n_rows, const in
 
 INLINE void tile_block(const int n_rows, const int n_vecs, int n_k, const float *x, size_t x_stride, const float *w, float *acc, size_t acc_stride)
 {
+    struct x_rows rows = x_rows_of(n_rows, x, x_stride);
     vec sum[TILE_ROWS][WIDE_VECS];
     UNROLL for (int r = 0; r < n_rows; r++) {
         UNROLL for (int v = 0; v < n_vecs; v++) sum[r][v] = vec_load(acc + (size_t)r * acc_stride + v * LANES);
@@ -230,9 +272,10 @@ INLINE void tile_block(const int n_rows, const int n_vecs, int n_k, const float 
         vec weights[WIDE_VECS];
         UNROLL for (int v = 0; v < n_vecs; v++) weights[v] = vec_load(w + v * LANES);
         UNROLL for (int r = 0; r < n_rows; r++) {
-            const vec xk = vec_set(x[(size_t)r * x_stride + (size_t)k]);
+            const vec xk = x_at(&rows, r, 0);
             UNROLL for (int v = 0; v < n_vecs; v++) sum[r][v] = vec_fma(xk, weights[v], sum[r][v]);
         }
+        x_advance(n_rows, &rows, 1);
     }
     UNROLL for (int r = 0; r < n_rows; r++) {
         UNROLL for (int v = 0; v < n_vecs; v++) vec_store(acc + (size_t)r * acc_stride + v * LANES, sum[r][v]);
@@ -305,7 +348,7 @@ INLINE void tile_rows(int n_rows, const int n_vecs, int n_k, const float *x, siz
     }
 }
 
-/* Tiles of nearly equal height, 17 rows of at most 9 are 9 and 8: the first decodes the weights, into w where others follow. */
+/* Tiles of nearly equal height, 17 rows of at most 9 are 9 and 8: the first decodes the weights into w. */
 static void simd_multiply(const struct matrix_part *p, int panel, int n_panels, int k0, int n_k, int n_rows, const float *x, size_t x_stride, float *w,
                           float *acc, size_t acc_stride)
 {
@@ -315,7 +358,7 @@ static void simd_multiply(const struct matrix_part *p, int panel, int n_panels, 
         const uint8_t *bytes = p->panels + (size_t)panel * p->panel_bytes;
         int n_tiles = (n_rows + TILE_ROWS - 1) / TILE_ROWS;
         int r = now >= TILE_PANELS ? (n_rows + n_tiles - 1) / n_tiles : 1;
-        fused_kernels[p->type](r, now, p, bytes, k0, n_k, x, x_stride, r < n_rows ? w : NULL, acc, acc_stride);
+        fused_kernels[p->type](r, now, p, bytes, k0, n_k, x, x_stride, w, acc, acc_stride);
         for (n_tiles = (n_rows - r + TILE_ROWS - 1) / TILE_ROWS; n_tiles > 0; n_tiles--) {
             const int n = (n_rows - r + n_tiles - 1) / n_tiles;
             if (now == TILE_PANELS)
