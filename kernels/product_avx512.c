@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #define LANES 16
-#define TILE_ROWS 12
+#define TILE_ROWS 9
 #define TILE_VECS 2
 #define WIDE_VECS 4
 
