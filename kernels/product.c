@@ -6,7 +6,7 @@
 
 /* Rows that share one decoding of the weights: as many as keep their x in the second-level cache, but no fewer than make
  * the decoding small beside the products. */
-enum { MAX_ROW_BLOCK = 240, MIN_ROW_BLOCK = 96, ROW_BLOCK_FLOATS = 1 << 17 };
+enum { MAX_ROW_BLOCK = 240, MIN_ROW_BLOCK = 96, ROW_BLOCK_FLOATS = 1 << 17, MAX_WIDTH = PRODUCT_MAX_PANELS * PANEL };
 
 const struct product_kernels *product_kernels(enum cpu_isa isa)
 {
@@ -52,24 +52,15 @@ static void unit_end(const struct unit *u, const float *acc)
     }
 }
 
-static void unit_one_row(const struct unit *u)
+static void unit_multiply(const struct unit *u)
 {
-    _Alignas(64) float acc[PRODUCT_MAX_PANELS * PANEL];
-    unit_begin(u, acc);
-    u->kernels->row(u->part, u->panel, u->n_panels, u->a->x + (size_t)u->first_row * (size_t)u->a->w->n_in, acc);
-    unit_end(u, acc);
-}
-
-static void unit_rows(const struct unit *u)
-{
-    _Alignas(64) float acc[MAX_ROW_BLOCK * PRODUCT_MAX_PANELS * PANEL], w[PRODUCT_CHUNK * PRODUCT_MAX_PANELS * PANEL];
-    const int n_in = u->a->w->n_in, chunk = product_chunk(n_in), width = u->n_panels * PANEL;
+    _Alignas(64) float acc[MAX_ROW_BLOCK * MAX_WIDTH], w[PRODUCT_CHUNK * MAX_WIDTH];
+    const int n_in = u->a->w->n_in, chunk = product_chunk(n_in);
     const float *x = u->a->x + (size_t)u->first_row * (size_t)n_in;
     unit_begin(u, acc);
     for (int k = 0; k < n_in; k += chunk) {
         const int n_k = n_in - k < chunk ? n_in - k : chunk;
-        for (int i = 0; i < u->n_panels; i++) u->kernels->decode(u->part, u->panel + i, k, n_k, w + i * PANEL, width);
-        u->kernels->tile(u->n_rows, u->n_panels, n_k, x + k, (size_t)n_in, w, acc);
+        u->kernels->multiply(u->part, u->panel, u->n_panels, k, n_k, u->n_rows, x + k, (size_t)n_in, w, acc, (size_t)u->n_panels * PANEL);
     }
     unit_end(u, acc);
 }
@@ -100,9 +91,7 @@ static int row_block(int n_in)
 int cpu_product(struct device *d, const struct product_args *a)
 {
     const struct product_kernels *kernels = product_kernels(d->isa);
-    const bool one = a->n_rows == 1;
-    const int panels = one ? kernels->row_panels : kernels->tile_panels;
-    const int n_units = units_of(a->w, panels), block = row_block(a->w->n_in);
+    const int panels = kernels->panels(a->n_rows), n_units = units_of(a->w, panels), block = row_block(a->w->n_in);
 #pragma omp parallel num_threads(d->n_threads)
     for (int r = 0; r < a->n_rows; r += block) {
         struct unit u = { .a = a, .kernels = kernels, .first_row = r };
@@ -110,10 +99,7 @@ int cpu_product(struct device *d, const struct product_args *a)
 #pragma omp for schedule(static) nowait
         for (int i = 0; i < n_units; i++) {
             unit_find(&u, i, panels);
-            if (one)
-                unit_one_row(&u);
-            else
-                unit_rows(&u);
+            unit_multiply(&u);
         }
     }
     return 0;

@@ -1,7 +1,7 @@
-/* kernels/product.h: the three kernels of the matrix product, one table of them per instruction set (internal to kernels/).
+/* kernels/product.h: the kernel of the matrix product, one per instruction set (internal to kernels/).
  *
- * Each output is one chain of fused multiply-adds over k in ascending order; a kernel gets the chain's value so far and
- * leaves it further on, so k may be cut anywhere.  Accumulators are [row][panel][PANEL] without gaps.              */
+ * Each output is one chain of fused multiply-adds over k in ascending order; the kernel gets the chain's value so far and
+ * leaves it further on, so k may be cut anywhere.                                                               */
 #ifndef KERNELS_PRODUCT_H
 #define KERNELS_PRODUCT_H
 
@@ -10,20 +10,17 @@
 
 enum {
     PRODUCT_CHUNK = 256,    /* k's that are decoded at a time, at most */
-    PRODUCT_MAX_PANELS = 4, /* panels that any kernel takes at a time */
+    PRODUCT_MAX_PANELS = 4,
 };
 
 struct product_kernels {
-    int row_panels, tile_panels; /* panels at a time, at most, in row() and in tile() */
+    /* Panels to take at a time for so many rows, at most PRODUCT_MAX_PANELS. */
+    int (*panels)(int n_rows);
 
-    /* One row, all k: acc [n_panels][PANEL] += x [n_in] times panels panel .. panel + n_panels - 1; decoded in registers. */
-    void (*row)(const struct matrix_part *p, int panel, int n_panels, const float *x, float *acc);
-
-    /* w [n_k][stride]: the PANEL weights of k0 .. k0 + n_k - 1 as float32.  k0 and, but at the end, n_k: multiples of MATRIX_STEP. */
-    void (*decode)(const struct matrix_part *p, int panel, int k0, int n_k, float *w, int stride);
-
-    /* n_rows rows over n_k k's of decoded panels: x [n_rows][x_stride], w [n_k][n_panels][PANEL]. */
-    void (*tile)(int n_rows, int n_panels, int n_k, const float *x, size_t x_stride, const float *w, float *acc);
+    /* acc[r][i] += x[r] times output i of the panels, over k0 .. k0 + n_k - 1; k0 and, but at the end, n_k are multiples of MATRIX_STEP.
+     * x [n_rows][x_stride] begins at k0; w: workspace for n_k x n_panels x PANEL weights; acc [n_rows][acc_stride], aligned to 64 bytes. */
+    void (*multiply)(const struct matrix_part *p, int panel, int n_panels, int k0, int n_k, int n_rows, const float *x, size_t x_stride,
+                     float *w, float *acc, size_t acc_stride);
 };
 
 /* k's of a chunk: nearly equal chunks, so that one's weights can be prefetched during the one before. */

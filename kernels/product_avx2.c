@@ -3,9 +3,9 @@
 #include <stdint.h>
 
 #define LANES 8
-#define ROW_VECS 4
 #define TILE_ROWS 6
 #define TILE_VECS 2
+#define WIDE_VECS 4
 
 typedef __m256 vec;
 typedef __m256i ivec;
@@ -87,4 +87,4 @@ static inline ivec ivec_left(ivec a, int n)
 
 #include "kernels/product_simd.h"
 
-const struct product_kernels product_avx2 = { ROW_PANELS, TILE_PANELS, simd_row, simd_decode, simd_tile };
+const struct product_kernels product_avx2 = { simd_panels, simd_multiply };

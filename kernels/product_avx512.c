@@ -3,9 +3,9 @@
 #include <stdint.h>
 
 #define LANES 16
-#define ROW_VECS 4
-#define TILE_ROWS 12
+#define TILE_ROWS 9
 #define TILE_VECS 2
+#define WIDE_VECS 4
 
 typedef __m512 vec;
 typedef __m512i ivec;
@@ -87,4 +87,4 @@ static inline ivec ivec_left(ivec a, int n)
 
 #include "kernels/product_simd.h"
 
-const struct product_kernels product_avx512 = { ROW_PANELS, TILE_PANELS, simd_row, simd_decode, simd_tile };
+const struct product_kernels product_avx512 = { simd_panels, simd_multiply };

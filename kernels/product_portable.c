@@ -6,9 +6,10 @@
 #include "core/tensor.h"
 
 #define LANES 16
-#define ROW_VECS 1
 #define TILE_ROWS 4
 #define TILE_VECS 1
+#define WIDE_VECS 2
+#define UNROLL /* the lanes are unrolled enough */
 #define EACH_LANE for (int l = 0; l < LANES; l++)
 
 typedef struct { float at[LANES]; } vec;
@@ -16,7 +17,7 @@ typedef struct { uint32_t at[LANES]; } ivec;
 
 /* fmaf() without the instruction: the product is exact in double, the sum is rounded to odd, so that rounding it again
  * to float32 gives what one rounding would (Boldo and Melquiond, 2008). */
-static inline float fused(float a, float b, float c)
+static inline float fma_float(float a, float b, float c)
 {
 #ifdef FP_FAST_FMAF
     return fmaf(a, b, c);
@@ -55,7 +56,7 @@ static inline vec vec_set(float x)
 
 static inline vec vec_fma(vec a, vec b, vec c)
 {
-    EACH_LANE c.at[l] = fused(a.at[l], b.at[l], c.at[l]);
+    EACH_LANE c.at[l] = fma_float(a.at[l], b.at[l], c.at[l]);
     return c;
 }
 
@@ -100,10 +101,10 @@ static inline ivec ivec_load(const void *p)
     return r;
 }
 
-static inline ivec ivec_set(uint32_t x)
+static inline ivec ivec_set(int x)
 {
     ivec r;
-    EACH_LANE r.at[l] = x;
+    EACH_LANE r.at[l] = (uint32_t)x;
     return r;
 }
 
@@ -133,4 +134,4 @@ static inline ivec ivec_left(ivec a, int n)
 
 #include "kernels/product_simd.h"
 
-const struct product_kernels product_portable = { ROW_PANELS, TILE_PANELS, simd_row, simd_decode, simd_tile };
+const struct product_kernels product_portable = { simd_panels, simd_multiply };
