@@ -462,7 +462,12 @@ def heads_add_up(t):
 def run(path, first):
     """Prints a line for each check; the number of failures."""
     n_failed = 0
-    trace = Trace(path)
+    try:
+        trace = Trace(path)
+    except (OSError, KeyError, ValueError) as why:
+        print("\n".join(f"not ok {first + i} - {f.__name__.replace('_', ' ')} [{path}]" for i, f in enumerate(checks)))
+        print(f"# {path} cannot be read as a trace: {why!r}")
+        return len(checks)
     for i, function in enumerate(checks):
         name = function.__name__.replace("_", " ") + f" [{path}]"
         with np.errstate(invalid="ignore", divide="ignore"):
