@@ -397,7 +397,10 @@ def fresh_cache_equals_the_clean_probe(t):
         if t.twin[l] == 0:
             continue  # a control: compared with lane 0 above, which has no blocks
         for s in np.flatnonzero(fresh[:, l]):
+            one_target = t.vars["target"][s, l] == t.vars["target"][s, t.twin[l]]  # follow: self: each has its own
             for name in same:
+                if name in ("nll", "top3_hit") and not one_target:
+                    continue
                 a, b = t.vars[name][s, l], t.vars[name][s, t.twin[l]]
                 assert a.tobytes() == b.tobytes() or np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), \
                     f"{name} of {t.names[l]} is not {t.names[t.twin[l]]}'s at step {s}"
@@ -459,7 +462,12 @@ def heads_add_up(t):
 def run(path, first):
     """Prints a line for each check; the number of failures."""
     n_failed = 0
-    trace = Trace(path)
+    try:
+        trace = Trace(path)
+    except (OSError, KeyError, ValueError) as why:
+        print("\n".join(f"not ok {first + i} - {f.__name__.replace('_', ' ')} [{path}]" for i, f in enumerate(checks)))
+        print(f"# {path} cannot be read as a trace: {why!r}")
+        return len(checks)
     for i, function in enumerate(checks):
         name = function.__name__.replace("_", " ") + f" [{path}]"
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -391,8 +391,15 @@ def test_program():
                "the program's exit status, " + ("right" if good else "wrong"), done.stdout)
 
 
+def test_no_trace():
+    done = subprocess.run([sys.executable, check_trace.__file__, __file__], stdout=subprocess.PIPE, text=True)
+    report(done.returncode == 1 and done.stdout.count("\nnot ok") == len(check_trace.checks) - 1, "a file that is no trace fails every check",
+           done.stdout)
+
+
 test_right_traces()
 test_violations()
 test_program()
+test_no_trace()
 print(f"1..{n_results}")
 sys.exit(1 if n_failed else 0)
