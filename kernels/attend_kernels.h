@@ -29,6 +29,8 @@ struct attend_kernels {
                   int n_tiles, float *out, size_t out_stride);
     /* Sum of e[from .. to-1] in double: by index mod KV_TILE in order, then as softmax's. */
     double (*sum)(const float *e, int from, int to);
+    /* The sum of each block of e[0 .. n_tokens-1]; returns the sum of those, in order. */
+    double (*block_sums)(const float *e, int n_tokens, int block_size, double *sums);
     /* n_tiles tiles of KEY_TILE block keys, one after the other: score = chain over d of acc += max(q_d max_d, q_d min_d). */
     void (*key_scores)(const float *q, int head_dim, const float *keys, int n_tiles, float *score);
     /* How many of x[0 .. n-1] are at least t. */

@@ -207,22 +207,42 @@ static void weigh(const float *e, size_t e_stride, int n_pairs, int head_dim, co
         }
 }
 
-static double sum(const float *e, int from, int to)
+INLINE void sum_tile(vd *acc, const float *e)
+{
+    UNROLL for (int i = 0; i < TILE_VD; i++) acc[i] = vd_add(acc[i], vd_from(e + i * VD_WIDTH));
+}
+
+INLINE void sum_part(vd *acc, const float *tile, int from, int to)
+{
+    float part[KV_TILE] = { 0 };
+    for (int i = from; i < to; i++) part[i] = tile[i];
+    sum_tile(acc, part);
+}
+
+INLINE double sum_range(const float *e, int from, int to)
 {
     vd acc[TILE_VD];
     UNROLL for (int i = 0; i < TILE_VD; i++) acc[i] = vd_zero();
-    while (from < to) {
-        const int tile = from / KV_TILE * KV_TILE, end = least(to, tile + KV_TILE);
-        float part[KV_TILE] = { 0 };
-        const float *x = e + tile;
-        if (end - from < KV_TILE) {
-            for (int i = from; i < end; i++) part[i - tile] = e[i];
-            x = part;
-        }
-        UNROLL for (int i = 0; i < TILE_VD; i++) acc[i] = vd_add(acc[i], vd_from(x + i * VD_WIDTH));
-        from = end;
+    for (int tile = from / KV_TILE * KV_TILE; tile < to; tile += KV_TILE) {
+        if (tile >= from && tile + KV_TILE <= to) sum_tile(acc, e + tile);
+        else sum_part(acc, e + tile, tile < from ? from - tile : 0, least(to - tile, KV_TILE));
     }
     return vd_fold(acc);
+}
+
+static double sum(const float *e, int from, int to)
+{
+    return sum_range(e, from, to);
+}
+
+static double block_sums(const float *e, int n_tokens, int block_size, double *sums)
+{
+    double total = 0;
+    for (int b = 0, from = 0; from < n_tokens; b++, from += block_size) {
+        sums[b] = sum_range(e, from, least(n_tokens, from + block_size));
+        total += sums[b];
+    }
+    return total;
 }
 
 INLINE void key_scores_block(const float *q, int head_dim, const float *keys, float *score, const int n_tiles)
@@ -260,4 +280,4 @@ static int count_at_least(const int32_t *x, int n, int32_t t)
     return count;
 }
 
-const struct attend_kernels KERNELS = { scores, softmax, exponentials, weigh, sum, key_scores, count_at_least };
+const struct attend_kernels KERNELS = { scores, softmax, exponentials, weigh, sum, block_sums, key_scores, count_at_least };

@@ -13,18 +13,14 @@ struct massing {
     int kv_head;
 };
 
-/* e: exponentials of positions 0 .. position.  Blocks are summed by attend_kernels.sum, their sums added in order. */
+/* e: exponentials of positions 0 .. position. */
 static void mass_write(const struct massing *w, const struct mass_row *row, int head, const float *e)
 {
     const struct block_mass_args *a = w->args;
     const size_t at = (size_t)row->out_row * (size_t)a->n_heads + (size_t)head;
-    double *mass = a->mass + at * (size_t)a->mass_blocks, total = 0;
+    double *mass = a->mass + at * (size_t)a->mass_blocks;
     const int n_tokens = row->position + 1, n_blocks = (n_tokens + row->block_size - 1) / row->block_size;
-    for (int b = 0; b < n_blocks; b++) {
-        const int from = b * row->block_size, to = from + row->block_size;
-        mass[b] = w->job->kernels->sum(e, from, to < n_tokens ? to : n_tokens);
-        total += mass[b];
-    }
+    const double total = w->job->kernels->block_sums(e, n_tokens, row->block_size, mass);
     const double inverse = 1 / total;
     for (int b = 0; b < n_blocks; b++) mass[b] *= inverse;
     for (int b = n_blocks; b < a->mass_blocks; b++) mass[b] = 0;

@@ -141,14 +141,14 @@ int row_tiles(const struct attend_job *j, const struct scratch *s, const struct 
 static void pack_queries(const struct attend_job *j, const struct scratch *s, const struct row_block *b,
                          const struct context *contexts, int kv_head)
 {
-    const int dim = j->kv->head_dim;
-    for (int r = 0; r < b->n_rows; r++)
-        for (int g = 0; g < j->group; g++) {
-            const float *q = j->qkv + (size_t)contexts[b->first + r].q_row * (size_t)j->qkv_stride +
-                             (size_t)(kv_head * j->group + g) * (size_t)dim;
-            float *to = s->q + r * j->group + g;
-            for (int i = 0; i < dim; i++) to[(size_t)i * (size_t)s->max_pairs] = q[i];
-        }
+    const size_t dim = (size_t)j->kv->head_dim, group = (size_t)j->group;
+    for (size_t r = 0; r < (size_t)b->n_rows; r++) {
+        const float *q = j->qkv + (size_t)contexts[(size_t)b->first + r].q_row * (size_t)j->qkv_stride +
+                         (size_t)kv_head * group * dim;
+        float *to = s->q + r * group;
+        for (size_t i = 0; i < dim; i++)
+            for (size_t g = 0; g < group; g++) to[i * (size_t)s->max_pairs + g] = q[g * dim + i];
+    }
 }
 
 void row_block_scores(const struct attend_job *j, struct scratch *s, const struct row_block *b, const struct context *contexts,
