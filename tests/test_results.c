@@ -129,6 +129,7 @@ static void second_writer_is_refused(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         struct results held;
+        alarm(60); /* should the parent fail before it ends this */
         if (results_open(&held, folder) != 0 || write(ready[1], "x", 1) != 1) _exit(1);
         for (;;) pause();
     }
