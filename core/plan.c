@@ -201,14 +201,14 @@ int plan_price(struct plan *p, const struct model *model, const struct cost_inpu
     s->inputs = *inputs;
     for (int i = 0; i < s->n_sets; i++) {
         const struct plan_lengths *n = &s->sets[i].lengths;
-        const struct cost_run r = { s->sets[i].lanes, s->lanes.n, n->prefill_tokens, n->n_steps, p->config.metrics };
-        if (run_cost(&s->sets[i].cost, &model->shape, inputs, &r) != 0) return -1;
+        const struct run_plan r = { .id = "plan", .lanes = s->sets[i].lanes, .n_lanes = s->lanes.n, .prefill_tokens = n->prefill_tokens,
+                                    .n_steps = n->n_steps, .metrics = p->config.metrics, .every = p->config.every };
+        if (run_cost(&s->sets[i].cost, model, inputs, &r) != 0) return -1;
     }
     for (int i = 0; i < p->n_runs; i++) {
         const struct run_cost *cost = &s->sets[s->set_of_run[i]].cost;
         p->runs[i].flop = cost->prefill_flop + cost->step_flop + cost->rectify_flop;
-        p->runs[i].peak_bytes =
-            cost->weight_bytes + cost->prefix_bytes + cost->suffix_bytes + cost->key_bytes + cost->buffer_bytes;
+        p->runs[i].peak_bytes = cost->peak_bytes;
         p->runs[i].trace_bytes = cost->trace_bytes;
     }
     return 0;

@@ -1,9 +1,8 @@
 #include "core/plan_cost.h"
 
-#include "core/kv_cache.h"
-#include "core/lane_table.h"
-#include "core/plan.h"
 #include "core/record.h"
+#include "core/run.h"
+#include "core/trace.h"
 
 #include <omp.h>
 
@@ -27,8 +26,7 @@ void cost_inputs_default(struct cost_inputs *in, const struct model *model)
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) bytes += tensor_packed_bytes(all[k]);
     }
     *in = (struct cost_inputs){ .weight_bytes = (uint64_t)bytes,
-                                .fixed_bytes = 100u << 20,
-                                .chunk_rows = 256,
+                                .fixed_bytes = 24u << 20,
                                 .cache_element_bytes = 4,
                                 .flop_per_second = 40e9 * omp_get_max_threads() };
 }
@@ -91,7 +89,7 @@ static double lane_rectify_flop(const struct model_shape *m, const struct lane_s
     return window * (row_flop(m) + attend_flop(m, context));
 }
 
-static void add_flop(struct run_cost *cost, const struct model_shape *m, const struct cost_run *r)
+static void add_flop(struct run_cost *cost, const struct model_shape *m, const struct run_plan *r)
 {
     const double p = r->prefill_tokens;
     const int stride = (r->n_steps + MAX_SAMPLED_STEPS - 1) / MAX_SAMPLED_STEPS;
@@ -120,18 +118,7 @@ double cost_lane_read_bytes(const struct model_shape *m, const struct cost_input
     return tokens * 2 * m->n_kv_heads * m->head_dim * in->cache_element_bytes;
 }
 
-static uint64_t buffer_bytes(const struct model_shape *m, const struct cost_inputs *in, const struct cost_run *r)
-{
-    const uint64_t rows = (uint64_t)(in->chunk_rows > r->n_lanes ? in->chunk_rows : r->n_lanes);
-    const uint64_t heads = (uint64_t)m->n_heads * (uint64_t)m->head_dim;
-    const uint64_t kv = (uint64_t)m->n_kv_heads * (uint64_t)m->head_dim;
-    const uint64_t row = 3 * (uint64_t)m->hidden + 2 * heads + 2 * kv + 3 * (uint64_t)m->ffn;
-    const uint64_t scores = (uint64_t)m->n_heads * (uint64_t)(r->prefill_tokens + r->n_steps);
-    const uint64_t sums = (uint64_t)r->n_lanes * (uint64_t)m->n_layers * (uint64_t)r->n_steps;
-    return in->fixed_bytes + 4 * rows * row + 4 * (uint64_t)r->n_lanes * ((uint64_t)m->vocab + scores) + 16 * sums;
-}
-
-static uint64_t trace_bytes(const struct model_shape *m, const struct cost_run *r)
+static void trace_cost(struct run_cost *cost, const struct model_shape *m, const struct run_plan *r)
 {
     struct record_layout layout;
     int n_slots = 0;
@@ -140,41 +127,20 @@ static uint64_t trace_bytes(const struct model_shape *m, const struct cost_run *
         if (n > n_slots) n_slots = n;
     }
     record_layout_init(&layout, r->n_lanes, m->n_layers, m->n_kv_heads, n_slots, r->metrics);
-    return (uint64_t)layout.n_bytes * (uint64_t)r->n_steps;
+    cost->trace_bytes = (uint64_t)layout.n_bytes * (uint64_t)r->n_steps;
+    cost->memory[MEMORY_MEASURES] += trace_buffer_bytes(&layout, r->n_steps);
 }
 
-static int add_memory(struct run_cost *cost, const struct model_shape *m, const struct cost_inputs *in,
-                      const struct cost_run *r)
+int run_cost(struct run_cost *cost, const struct model *model, const struct cost_inputs *in, const struct run_plan *r)
 {
-    struct lane_table t;
-    int rc = lane_table_open(&t, r->lanes, r->n_lanes, r->prefill_tokens, r->n_steps);
-    if (rc == 0) {
-        const int end = r->prefill_tokens + r->n_steps;
-        struct kv_cache c = { .n_layers = m->n_layers,
-                              .n_kv_heads = m->n_kv_heads,
-                              .head_dim = m->head_dim,
-                              .prefix_tokens = r->prefill_tokens,
-                              .prefix_tiles = (r->prefill_tokens + KV_TILE - 1) / KV_TILE,
-                              .first_own_tile = r->prefill_tokens / KV_TILE,
-                              .n_stores = t.n_stores,
-                              .n_tails = t.n_tails };
-        c.own_tiles = (end + KV_TILE - 1) / KV_TILE - c.first_own_tile;
-        const uint64_t element = 2 * (uint64_t)in->cache_element_bytes; /* K and V */
-        cost->prefix_bytes = element * kv_prefix_elems(&c);
-        cost->suffix_bytes = element * (kv_own_elems(&c) + kv_tail_elems(&c));
-        for (int i = 0; i < t.n_sets; i++) cost->key_bytes += 4 * (uint64_t)key_set_elems(&c, &t.sets[i]);
-    }
-    lane_table_close(&t);
-    return rc;
-}
-
-int run_cost(struct run_cost *cost, const struct model_shape *m, const struct cost_inputs *in, const struct cost_run *r)
-{
-    *cost = (struct run_cost){ .weight_bytes = in->weight_bytes };
+    const struct model_shape *m = &model->shape;
+    *cost = (struct run_cost){ 0 };
     add_flop(cost, m, r);
-    if (add_memory(cost, m, in, r) != 0) return -1;
-    cost->buffer_bytes = buffer_bytes(m, in, r);
-    cost->trace_bytes = trace_bytes(m, r);
+    if (run_memory(r, model, cost->memory) != 0) return -1;
+    cost->memory[MEMORY_WEIGHTS] += in->weight_bytes;
+    cost->memory[MEMORY_BUFFERS] += in->fixed_bytes;
+    trace_cost(cost, m, r);
+    for (int i = 0; i < N_MEMORY_PARTS; i++) cost->peak_bytes += cost->memory[i];
     cost->seconds = (cost->prefill_flop + cost->step_flop + cost->rectify_flop) / in->flop_per_second;
     double read = (double)in->weight_bytes;
     for (int i = 0; i < r->n_lanes; i++)

@@ -6,18 +6,16 @@
  *   scoring (minmax)      4 x n_kv_heads x head_dim x blocks, each sparse layer
  *   mass                  2 x n_heads x head_dim x tokens, each layer, of sparse rows: the scores of what is not read
  *   rectification         a row without logits for each token of the window, attending to all before it
- * Memory: the packed weights, the shared prefix, the stores and tails, the block keys (core/kv_cache.h gives the exact
- * arrays) and the buffers, which are an estimate: activations of the widest batch, logits, per-token drift sums.   */
+ * Memory: what the engine would allocate, counted by the engine itself (core/run.h, run_memory), the trace's chunk
+ * buffers, and fixed_bytes for the program.                                                               */
 #ifndef CORE_PLAN_COST_H
 #define CORE_PLAN_COST_H
 
-#include "core/lane.h"
-#include "core/model.h"
+#include "core/forward.h"
 
 struct cost_inputs {
     uint64_t weight_bytes;         /* as the back end packs them */
-    uint64_t fixed_bytes;          /* the program itself, its libraries, buffers of the trace */
-    int chunk_rows;                /* rows of the widest batch: prefill and rectification are cut into such chunks */
+    uint64_t fixed_bytes;          /* the program itself and its libraries */
     int cache_element_bytes;       /* 4 on the CPU */
     double flop_per_second;        /* for the time */
 };
@@ -26,20 +24,17 @@ struct run_cost {
     double prefill_flop, step_flop, rectify_flop; /* of the whole run */
     double rows_per_step;          /* lanes and rectified tokens together, mean */
     double seconds;                /* flop / inputs.flop_per_second */
-    uint64_t weight_bytes, prefix_bytes, suffix_bytes, key_bytes, buffer_bytes; /* resident; their sum is the peak */
+    uint64_t memory[N_MEMORY_PARTS]; /* resident, enum memory_part; the trace's buffers and the program among the measures' and the buffers' */
+    uint64_t peak_bytes;           /* their sum */
     uint64_t trace_bytes;          /* uncompressed */
     uint64_t step_read_bytes;      /* weights once, and K and V of every lane, at the last step */
 };
 
-/* Weights at bits + 2 x 32 / group bits each; 100 MiB for the program; 256 rows; 40 GFLOP/s for each thread. */
+/* Weights at bits + 2 x 32 / group bits each; 24 MiB for the program; 40 GFLOP/s for each thread. */
 void cost_inputs_default(struct cost_inputs *in, const struct model *model);
 
-struct cost_run { /* what of a run decides its cost */
-    const struct lane_spec *lanes;
-    int n_lanes, prefill_tokens, n_steps;
-    unsigned metrics;
-};
-int  run_cost(struct run_cost *cost, const struct model_shape *m, const struct cost_inputs *in, const struct cost_run *r);
+struct run_plan; /* lanes, lengths, metrics and every of it are read */
+int  run_cost(struct run_cost *cost, const struct model *m, const struct cost_inputs *in, const struct run_plan *r);
 
 /* Of lane l at a step: K and V read by all layers together, in the cache's element size. */
 double cost_lane_read_bytes(const struct model_shape *m, const struct cost_inputs *in, const struct lane_spec *l, int n_tokens);

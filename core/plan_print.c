@@ -91,22 +91,23 @@ static const struct plan_set *largest_set(const struct plan_store *s)
     uint64_t peak = 0;
     for (int i = 0; i < s->n_sets; i++) {
         const struct run_cost *c = &s->sets[i].cost;
-        const uint64_t sum = c->prefix_bytes + c->suffix_bytes + c->key_bytes + c->buffer_bytes;
-        if (sum > peak) peak = sum, most = &s->sets[i];
+        if (c->peak_bytes > peak) peak = c->peak_bytes, most = &s->sets[i];
     }
     return most;
 }
 
 static void print_memory(const struct plan_store *s, FILE *out)
 {
+    static const char *const names[N_MEMORY_PARTS] = {
+        [MEMORY_WEIGHTS] = "weights", [MEMORY_PREFIX] = "prefix", [MEMORY_SUFFIX] = "lanes' own K and V",
+        [MEMORY_KEYS] = "block keys", [MEMORY_BUFFERS] = "buffers", [MEMORY_MEASURES] = "measures and trace"
+    };
     const struct run_cost *c = &largest_set(s)->cost;
-    char a[24], b[24], d[24], e[24], f[24], all[24];
-    const uint64_t sum = c->weight_bytes + c->prefix_bytes + c->suffix_bytes + c->key_bytes + c->buffer_bytes;
-    fprintf(out,
-            "\nmemory  %s: weights %s, prefix %s, lanes' own K and V %s, block keys %s, buffers %s (the largest run)\n",
-            bytes_text((double)sum, all), bytes_text((double)c->weight_bytes, a),
-            bytes_text((double)c->prefix_bytes, b), bytes_text((double)c->suffix_bytes, d),
-            bytes_text((double)c->key_bytes, e), bytes_text((double)c->buffer_bytes, f));
+    char text[24];
+    fprintf(out, "\nmemory  %s:", bytes_text((double)c->peak_bytes, text));
+    for (int i = 0; i < N_MEMORY_PARTS; i++)
+        fprintf(out, "%s %s %s", i ? "," : "", names[i], bytes_text((double)c->memory[i], text));
+    fprintf(out, " (the largest run)\n");
 }
 
 static void print_cost(const struct plan *p, FILE *out)

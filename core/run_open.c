@@ -235,13 +235,12 @@ void run_close(struct run *r)
     *r = (struct run){ 0 };
 }
 
-int run_memory(const struct run_plan *plan, const struct backend *be, const struct model *model, uint64_t bytes[N_MEMORY_PARTS])
+int run_memory(const struct run_plan *plan, const struct model *model, uint64_t bytes[N_MEMORY_PARTS])
 {
-    const struct weights shape_only = { .be = be, .model = model };
-    struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .be = be, .dry = true } };
+    const struct weights shape_only = { .model = model };
+    struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .dry = true } };
     const int rc = take_all(&r, model);
     memcpy(bytes, r.mem.bytes, sizeof r.mem.bytes);
-    bytes[MEMORY_WEIGHTS] += weights_bytes(be, model);
     run_close(&r);
     return rc;
 }

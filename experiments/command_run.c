@@ -63,9 +63,9 @@ static int check_memory(const struct job *j, const struct run_plan *run)
 {
     uint64_t bytes[N_MEMORY_PARTS], need = 0;
     const uint64_t free_bytes = j->s.be->free_bytes(j->s.dev);
-    TRY(run_memory(run, j->s.be, &j->s.model, bytes), "memory");
+    TRY(run_memory(run, &j->s.model, bytes), "memory");
     for (int i = 0; i < N_MEMORY_PARTS; i++)
-        if (i != MEMORY_WEIGHTS) need += bytes[i]; /* the weights are packed by now */
+        need += bytes[i]; /* the weights are packed by now */
     if (free_bytes > 0 && need > free_bytes)
         return fail("run %s needs %.0f MiB beside the weights, %.0f MiB are free; fewer lanes, decode.tokens or prompt.tokens need less",
                     run->id, (double)need / 1048576, (double)free_bytes / 1048576);

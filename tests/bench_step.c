@@ -153,9 +153,10 @@ int main(int argc, char **argv)
     printf("dense and 16 sparse lanes, untraced: %7.2f ms a step\n", 1e3 * many.step);
     uint64_t bytes[N_MEMORY_PARTS], sum = 0;
     t.plan.metrics = NO_MASS | METRIC_MASS;
-    if (run_memory(&t.plan, t.be, &t.model, bytes) != 0) die("memory");
+    if (run_memory(&t.plan, &t.model, bytes) != 0) die("memory");
     printf("tracing the same 17 lanes:\n");
     print_tracing(&t, many.step);
+    bytes[MEMORY_WEIGHTS] = weights_bytes(t.be, &t.model);
     printf("memory counted beforehand with the five groups (MB):");
     static const char *const part[] = { "weights", "prefix", "suffixes", "block keys", "buffers", "measures" };
     for (int i = 0; i < N_MEMORY_PARTS; i++) {

@@ -385,7 +385,7 @@ static void test_price(void **unused)
     assert_true(plan.runs[0].flop > (prefill + steps) * (1 - 1e-12) &&
                 plan.runs[0].flop < (prefill + steps) * (1 + 1e-12));
     const struct cost_inputs in = {
-        .weight_bytes = 1000, .fixed_bytes = 0, .chunk_rows = 1, .cache_element_bytes = 4, .flop_per_second = 1e9
+        .weight_bytes = 1000, .fixed_bytes = 0, .cache_element_bytes = 4, .flop_per_second = 1e9
     };
     assert_int_equal(plan_price(&plan, &model, &in), 0);
     /* K and V of 3 layers x 16 elements x 4 bytes: prefix 3 tiles of 16 tokens; two stores that begin at tile 2 and end
