@@ -108,6 +108,8 @@ static void mixed_rows(struct fixture *f, struct rows *r)
     for (int i = 0; i < 9; i++) add_row(r, 0, NO_TAIL, p + 20 + i, 0);
     for (int i = 0; i < 3; i++) add_row(r, i, NO_TAIL, p + 33, 0);
     for (int i = 0; i < 8; i++) add_row(r, i % 3, NO_TAIL, p + 33, block_sizes[i]);
+    for (int i = 0; i < 3; i++) /* tails in the last slot of a tile, beside the store that has a token of its own there */
+        add_row(r, 1, i - 1, (p + 20) / KV_TILE * KV_TILE + 15, 0);
     add_row(r, 1, 0, p + 33, 16);
     add_row(r, 1, 1, p + 33, 0);
     add_row(r, 2, NO_TAIL, p, 16);

@@ -37,6 +37,8 @@ static void masses_rows(const struct fixture *f, struct masses *m)
         m->rows[m->n] = (struct mass_row){ m->n, i % 3, tail, position, block_sizes[i], p + i - 3, m->n };
         m->n++;
     }
+    for (int i = 0; i < 3; i++, m->n++) /* tails in the last slot of a tile, beside the store's own token there */
+        m->rows[m->n] = (struct mass_row){ m->n, 1, i - 1, (p + 20) / KV_TILE * KV_TILE + 15, 16, p, m->n };
 }
 
 static void run(struct fixture *f, const struct masses *m)

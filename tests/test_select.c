@@ -173,6 +173,24 @@ static void commits_equal_a_rebuild(void **state)
     }
 }
 
+/* Without local blocks the best block is the current one, by the current token's key alone: in a block of its own, and in
+ * one that earlier tokens opened. */
+static void the_current_key_counts(void **state)
+{
+    (void)state;
+    struct selection s;
+    selection_open(&s, 2, 1, 16, 64, 16, false);
+    for (int i = 0; i < 3 * 16; i++) s.qkv[i] = i < 32 ? 1 : 50;
+    for (int position = 64; position < 100; position += 7) {
+        keys_build(&s, 1, 4, 7, position);
+        select_row(&s, position, NO_TAIL, (struct lane_params){ .selector = SELECT_MINMAX, .block_size = 16 });
+        assert_int_equal(s.lists.count[0], 1);
+        assert_int_equal(s.lists.blocks[0], position / 16);
+        assert_int_equal(s.lists.tokens[0], position % 16 + 1);
+    }
+    selection_close(&s);
+}
+
 /* The same lists from each instruction set and number of threads, of a row alone and in a batch. */
 static void select_has_one_result(void **state)
 {
@@ -303,7 +321,7 @@ int main(void)
         cmocka_unit_test(select_agrees_with_reference),  cmocka_unit_test(commits_equal_a_rebuild),
         cmocka_unit_test(select_has_one_result),         cmocka_unit_test(top_takes_the_lower_of_equals),
         cmocka_unit_test(top_of_many),                   cmocka_unit_test(random_is_uniform),
-        cmocka_unit_test(refuses_what_does_not_fit),
+        cmocka_unit_test(the_current_key_counts),        cmocka_unit_test(refuses_what_does_not_fit),
     };
     return cmocka_run_group_tests_name("select", tests, NULL, NULL);
 }
