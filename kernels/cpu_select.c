@@ -197,6 +197,7 @@ static int select_check(const struct select_args *a, int *n_tokens)
     return 0;
 }
 
+/* Scores stay in the thread's own workspace: args.scores is for back ends that need them in one piece. */
 int cpu_select(struct device *d, const struct select_args *a)
 {
     const int n_kv = a->kv->n_kv_heads, dim = a->kv->head_dim, group = a->n_heads / n_kv;

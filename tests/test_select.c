@@ -1,7 +1,6 @@
 /* Selection against METHOD.md's words done naively from the cached keys, and against hand-made cases. */
 #include "kv_fixture.h"
 
-#include "kernels/block_top.h"
 #include "kernels/reference.h"
 
 enum { MAX_ROWS = 4, N_LAYERS = 2, LAYER = 1, N_STEPS = 70 };
@@ -224,54 +223,6 @@ static void select_has_one_result(void **state)
     selection_close(&s);
 }
 
-/* Equal scores, NaN, both zeros, infinities; all k. */
-static void top_takes_the_lower_of_equals(void **state)
-{
-    (void)state;
-    const float score[] = { 1, NAN, -0.0f, 0, 5, 5, -INFINITY, INFINITY, 0, -3, 5, NAN };
-    enum { N = sizeof score / sizeof *score };
-    static const int32_t order[N] = { 7, 4, 5, 10, 0, 2, 3, 8, 9, 1, 6, 11 }; /* best first; NaN is -inf */
-    double wide[N];
-    for (int i = 0; i < N; i++) wide[i] = (double)score[i];
-    for (int k = 0; k <= N; k++) {
-        int32_t key[N], got[N], got_wide[N];
-        block_top(&attend_kernels_portable, score, key, N, k, got);
-        block_top_f64(wide, N, k, got_wide);
-        for (int i = 0, at = 0; i < N; i++)
-            for (int j = 0; j < k; j++)
-                if (order[j] == i) {
-                    assert_int_equal(got[at], i);
-                    assert_int_equal(got_wide[at++], i);
-                }
-    }
-}
-
-/* 65,536 scores of 50 values against a count of those better. */
-static void top_of_many(void **state)
-{
-    (void)state;
-    enum { N = 65536, K = 6554 };
-    struct fixture f = { 0 };
-    float *score = NULL;
-    int32_t *key = NULL, *chosen = NULL;
-    assert_int_equal(MEM_NEW(&score, N, "test") | MEM_NEW(&key, N, "test") | MEM_NEW(&chosen, N, "test"), 0);
-    int n_of[51] = { 0 };
-    for (int i = 0; i < N; i++) {
-        score[i] = (float)(draw_int(&f, 50) - 25);
-        n_of[(int)score[i] + 25]++;
-    }
-    block_top(&attend_kernels_portable, score, key, N, K, chosen);
-    int threshold = 50, above = 0;
-    while (above + n_of[threshold] < K) above += n_of[threshold--];
-    int left = K - above, at = 0;
-    for (int i = 0; i < N; i++)
-        if ((int)score[i] + 25 > threshold || ((int)score[i] + 25 == threshold && left-- > 0)) assert_int_equal(chosen[at++], i);
-    assert_int_equal(at, K);
-    mem_free(score);
-    mem_free(key);
-    mem_free(chosen);
-}
-
 /* Over 4,000 draws of 5 from 20, each block comes 1,000 times +- 5 binomial standard deviations (27.4 each). */
 static void random_is_uniform(void **state)
 {
@@ -319,8 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(select_agrees_with_reference),  cmocka_unit_test(commits_equal_a_rebuild),
-        cmocka_unit_test(select_has_one_result),         cmocka_unit_test(top_takes_the_lower_of_equals),
-        cmocka_unit_test(top_of_many),                   cmocka_unit_test(random_is_uniform),
+        cmocka_unit_test(select_has_one_result),         cmocka_unit_test(random_is_uniform),
         cmocka_unit_test(the_current_key_counts),        cmocka_unit_test(refuses_what_does_not_fit),
     };
     return cmocka_run_group_tests_name("select", tests, NULL, NULL);
