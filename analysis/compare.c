@@ -31,7 +31,7 @@ static int row_add(struct sheet *t, const struct evidence *e, const struct study
         sheet_text(t, s->runs[0].facts[FACT_COMMIT]) != 0 || sheet_number(t, s->n_texts) != 0)
         return -1;
     for (int i = 0; i < N_MEASURES_SHOWN; i++)
-        if (study_estimate(s, lane, measures[i], &estimate) != 0 || sheet_estimate(t, estimate) != 0) return -1;
+        if (study_estimate(s, lane, measures[i], 0, &estimate) != 0 || sheet_estimate(t, estimate) != 0) return -1;
     return 0;
 }
 

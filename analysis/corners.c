@@ -119,7 +119,7 @@ static void titles_make(struct corners *c)
         if (local) n += (size_t)snprintf(set->title + n, sizeof set->title - n, ", local %d", l->local_blocks);
         if (least) n += (size_t)snprintf(set->title + n, sizeof set->title - n, ", least %d", l->min_blocks);
         if (layers) n += (size_t)snprintf(set->title + n, sizeof set->title - n, ", dense layers %d", l->dense_layers);
-        if (until) snprintf(set->title + n, sizeof set->title - n, ", dense until %d", l->dense_until);
+        if (until && l->dense_until > 0) snprintf(set->title + n, sizeof set->title - n, ", dense until %d", l->dense_until);
         snprintf(set->key, sizeof set->key, "%s-s%g-b%d-l%d-m%d-d%d-u%d", selector_names[l->selector], l->sparsity, l->block_size,
                  l->local_blocks, l->min_blocks, l->dense_layers, l->dense_until);
     }

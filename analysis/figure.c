@@ -10,6 +10,7 @@
 
 /* Okabe and Ito's colours, in an order whose greys differ, each with its own dash and point. */
 static const char settings[] =
+    "reset\n"
     "set encoding utf8\n"
     "set style line 1 lw 2 lc rgb '#000000' dt 1 pt 7 ps 0.55\n"
     "set style line 2 lw 2 lc rgb '#0072B2' dt 1 pt 5 ps 0.55\n"
@@ -25,10 +26,10 @@ static const char settings[] =
     /* viridis, at nine places: its lightness rises evenly, so that it can be read in grey */
     "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 '#5ec962', 7 '#addc30', 8 '#fde725')\n";
 
-int figure_open(struct figure *f, const char *results, const char *name, int width, int height)
+int figure_open(struct figure *f, const char *results, const char *name)
 {
     char script[112];
-    *f = (struct figure){ .width = width, .height = height };
+    *f = (struct figure){ .width = FIGURE_WIDTH };
     if (snprintf(f->name, sizeof f->name, "%s", name) >= (int)sizeof f->name) return fail("plot %s: the name is too long", name);
     if (snprintf(f->folder, sizeof f->folder, "%s/plots", results) >= (int)sizeof f->folder) return fail("%s/plots: the path is too long", results);
     snprintf(script, sizeof script, "%s.gp", name);
@@ -59,17 +60,17 @@ void figure_begin(struct figure *f)
     snprintf(id, sizeof id, "%s", f->name);
     for (char *c = id; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789", *c)) *c = '_'; /* gnuplot takes no other names */
-    fputs(settings, out);
     /* The PNG is drawn at 2.5 pixels a point: 180 dots an inch. */
     fprintf(out,
             "do for [kind in 'svg png'] {\n"
             "if (kind eq 'svg') {\n"
-            "  set terminal svg size %d,%d dynamic enhanced font 'sans-serif,9' name '%s' background rgb 'white'\n"
+            "  set terminal svg size %d,%d dynamic enhanced font 'sans-serif,8' name '%s' background rgb 'white'\n"
             "} else {\n"
-            "  set terminal pngcairo size %d,%d enhanced font 'sans-serif,9' fontscale 2.5 linewidth 2.5 pointscale 2.5 background rgb 'white'\n"
+            "  set terminal pngcairo size %d,%d enhanced font 'sans-serif,8' fontscale 2.5 linewidth 2.5 pointscale 2.5 background rgb 'white'\n"
             "}\n"
             "set output '%s.'.kind\n",
             f->width, f->height, id, f->width * 5 / 2, f->height * 5 / 2, f->name);
+    fputs(settings, out);
 }
 
 /* Reads what gnuplot says, the first of it into text, until it ends. */

@@ -15,7 +15,7 @@ struct figure {
     struct output script;
 };
 
-int  figure_open(struct figure *f, const char *results, const char *name, int width, int height);
+int  figure_open(struct figure *f, const char *results, const char *name); /* a page wide; whoever draws sets the height */
 void figure_close(struct figure *f); /* safe on a zeroed or drawn figure */
 
 void figure_data(struct figure *f, const char *block);  /* $block << EOD */
@@ -29,6 +29,6 @@ int  figure_draw(struct figure *f);
 int  figure_check(void);
 
 /* The line style of curve i of a figure: colour, dash and point differ, so that it can be read in grey. */
-enum { FIGURE_STYLES = 8 };
+enum { FIGURE_STYLES = 8, FIGURE_WIDTH = 504 };
 
 #endif

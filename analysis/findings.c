@@ -22,28 +22,30 @@ static const char *side(char *text, size_t n_bytes, struct estimate e)
     return text;
 }
 
-/* How an estimate of NLL differences is told: which of three it is. */
-enum told { TOLD_NOTHING, TOLD_FEW, TOLD_UNCLEAR, TOLD_CLEAR };
+/* How an estimate of NLL differences is told: which of these it is. */
+enum told { TOLD_NOTHING, TOLD_SAME, TOLD_FEW, TOLD_UNCLEAR, TOLD_CLEAR };
 
 static enum told told_of(struct estimate e)
 {
     if (e.n == 0) return TOLD_NOTHING;
+    if (e.mean == 0 && e.n_above == 0 && !(e.low < 0)) return TOLD_SAME;
     if (!estimate_has_interval(e)) return TOLD_FEW;
     return estimate_is_clear(e) ? TOLD_CLEAR : TOLD_UNCLEAR;
 }
 
 /* "X is above dense by ..": one corner against lane 0. */
-static int corner_tell(const struct study *s, struct notes *findings, const char *where, const char *who, int lane)
+static int corner_tell(const struct study *s, struct notes *findings, const char *where, const char *who, int lane, int first)
 {
     struct estimate e;
     char text[96], on[48];
     if (lane == STUDY_ABSENT) return 0;
-    if (study_estimate(s, lane, MEASURE_ABOVE_DENSE, &e) != 0) return -1;
+    if (study_estimate(s, lane, MEASURE_ABOVE_DENSE, first, &e) != 0) return -1;
     const char *direction = e.mean < 0 ? "below" : "above";
     amount(text, sizeof text, e);
     side(on, sizeof on, e);
     switch (told_of(e)) {
     case TOLD_NOTHING: return 0;
+    case TOLD_SAME: return notes_add(findings, "%s: %s has the same NLL as dense on all %d texts.", where, who, e.n);
     case TOLD_FEW:
         return notes_add(findings, "%s: %s: %s %s dense on average of %d texts, too few for a claim.", where, who, text, direction, e.n);
     case TOLD_UNCLEAR:
@@ -54,8 +56,8 @@ static int corner_tell(const struct study *s, struct notes *findings, const char
 }
 
 /* What the texts say of lane a against lane b; better: a has the lower NLL. */
-static int pair_tell(const struct study *s, struct notes *findings, const char *where, const char *a_words, int a, const char *b_words, int b,
-                     const char *better, const char *worse)
+static int pair_tell(const struct study *s, struct notes *findings, const char *where, const char *a_words, int a, const char *b_words,
+                     const char *b_same, int b, const char *better, const char *worse)
 {
     struct estimate e;
     char text[96], on[48];
@@ -66,6 +68,7 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
     side(on, sizeof on, e);
     switch (told_of(e)) {
     case TOLD_NOTHING: return 0;
+    case TOLD_SAME: return notes_add(findings, "%s: %s has the same NLL as %s on all %d texts.", where, a_words, b_same, e.n);
     case TOLD_FEW:
         return notes_add(findings, "%s: %s %s %s %s on average of %d texts, too few for a claim.", where, a_words, verb, text, b_words, e.n);
     case TOLD_UNCLEAR:
@@ -96,7 +99,7 @@ static int equal_tell(const struct study *s, const struct corner_set *set, struc
         const int f = s->lanes[c->lane].equal_bytes, rectified = corner_lane(set, CORNER_RECTIFIED, f, s);
         snprintf(words, sizeof words, "the equal-bytes lane (never rectified, reading 1/%d more)", f);
         snprintf(than, sizeof than, "than interval %d", f);
-        if (pair_tell(s, findings, where, words, c->lane, than, rectified, "is better by", "is worse by") != 0) return -1;
+        if (pair_tell(s, findings, where, words, c->lane, than, than + 5, rectified, "is better by", "is worse by") != 0) return -1;
     }
     return 0;
 }
@@ -104,19 +107,21 @@ static int equal_tell(const struct study *s, const struct corner_set *set, struc
 static int set_tell(const struct study *s, const struct corner_set *set, struct notes *findings)
 {
     const int never = corner_lane(set, CORNER_NEVER, 0, s), clean = corner_lane(set, CORNER_CLEAN, 0, s), stale = corner_lane(set, CORNER_STALE, 0, s);
+    const int first = set->policy.dense_until;
     char where[224], words[96];
     snprintf(where, sizeof where, "%s", set->title);
     where[0] = (char)(where[0] == 's' ? 'S' : where[0]);
-    if (corner_tell(s, findings, where, "never rectified", never) != 0 ||
-        corner_tell(s, findings, where, "selection alone (clean)", clean) != 0 ||
-        corner_tell(s, findings, where, "the disturbed cache alone (stale)", stale) != 0)
+    if (corner_tell(s, findings, where, "never rectified", never, first) != 0 ||
+        corner_tell(s, findings, where, "selection alone (clean)", clean, first) != 0 ||
+        corner_tell(s, findings, where, "the disturbed cache alone (stale)", stale, first) != 0)
         return -1;
     for (int i = 0; i < set->n_corners; i++) {
         const struct corner *c = &set->corners[i];
         if (c->role != CORNER_RECTIFIED) continue;
         snprintf(words, sizeof words, "interval %s", c->label + 1);
-        if (never == STUDY_ABSENT ? corner_tell(s, findings, where, words, c->lane) != 0
-                                  : pair_tell(s, findings, where, words, c->lane, "against never rectifying", never, "takes back", "adds") != 0)
+        if (never == STUDY_ABSENT ? corner_tell(s, findings, where, words, c->lane, first) != 0
+                                  : pair_tell(s, findings, where, words, c->lane, "against never rectifying", "never rectifying",
+                                              never, "takes back", "adds") != 0)
             return -1;
         if (share_tell(s, findings, where, c->lane, words, never, clean) != 0) return -1;
     }

@@ -8,16 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_COLUMNS = 3, MAX_ROWS = 3, ROW_HEIGHT = 135, TOP = 24, BOTTOM = 74, NEAR = 32 };
+enum { N_COLUMNS = 3, MAX_ROWS = 3, ROW_HEIGHT = 142, TOP = 4, HEADS = 25, BOTTOM = 66, NEAR = 32 };
 
 static const struct column {
     enum study_map map;
     bool rectified;
-    const char *title;
+    const char *title;             /* before the lane's label */
 } columns[N_COLUMNS] = {
-    { MAP_K_DRIFT, false, "K drift" },
-    { MAP_V_DRIFT, true, "V drift" },
-    { MAP_K_ACCUM, true, "distance of K to clean" },
+    { MAP_K_DRIFT, false, "K drift of " },
+    { MAP_V_DRIFT, true, "V drift of " },
+    { MAP_K_ACCUM, true, "K to clean, " },
 };
 
 /* Never rectified for the first column, the interval nearest 32 for the others; where one is missing, any own lane. */
@@ -62,11 +62,13 @@ struct maps {
     const struct corner *corners[MAX_ROWS][N_COLUMNS];
     bool there[MAX_ROWS][N_COLUMNS];
     double max[N_COLUMNS];
+    int first[N_COLUMNS];          /* the first row with values */
 };
 
 static int maps_write(struct figure *f, const struct plot_job *job, struct maps *m)
 {
     bool any = false;
+    for (int i = 0; i < N_COLUMNS; i++) m->first[i] = STUDY_ABSENT;
     for (int row = 0; row < job->n; row++)
         for (int i = 0; i < N_COLUMNS; i++) {
             const struct corner *c = corner_pick(&job->corners->sets[job->first + row], job->study, columns[i].rectified);
@@ -77,6 +79,7 @@ static int maps_write(struct figure *f, const struct plot_job *job, struct maps 
             const int rc = map_write(f, block, job->study, columns[i].map, c->lane, &m->max[i]);
             if (rc < 0) return -1;
             m->there[row][i] = rc == 0;
+            if (rc == 0 && m->first[i] == STUDY_ABSENT) m->first[i] = row;
             any |= rc == 0;
         }
     return any ? 0 : 1;
@@ -86,32 +89,31 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
 {
     FILE *out = f->script.file;
     const struct study *s = job->study;
-    const double height = (double)(f->height - TOP - BOTTOM) / f->height / job->n, width = 0.915 / N_COLUMNS;
-    const double left = 0.08 + column * width, top = 1 - (double)TOP / f->height - row * height, bin = (double)s->n_steps / s->n_bins;
+    const double height = (double)(f->height - TOP - BOTTOM) / f->height / job->n, width = 0.91 / N_COLUMNS;
+    const double left = 0.09 + column * width, top = 1 - (double)TOP / f->height - row * height, bin = (double)s->n_steps / s->n_bins;
     const bool last = row == job->n - 1;
     fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen %.4f\n", left,
-            left + width - 0.025, top - 0.07 * height, top - 0.93 * height);
-    fprintf(out, "unset label\nset label 1 \"%s\" at graph 0.03, graph 0.92 left noenhanced front textcolor rgb 'white'\n",
-            m->corners[row][column] ? m->corners[row][column]->label : "");
-    if (row == 0) fprintf(out, "set label 2 '%s' at graph 0.5, graph 1.09 center noenhanced\n", columns[column].title);
+            left + width - 0.035, top - (double)HEADS / f->height, top - height + 5.0 / f->height);
+    fprintf(out, "unset label\nset label 1 \"%s%s\" at graph 0, screen %.4f left noenhanced\n", columns[column].title,
+            m->corners[row][column] ? m->corners[row][column]->label : "no lane", top - 19.0 / f->height);
     if (column == 0) {
         fputs("set label 3 \"", out);
         output_plot(out, job->corners->sets[job->first + row].title);
-        fputs("\" at graph -0.26, graph 0.5 center rotate noenhanced\n", out);
+        fprintf(out, "\" at screen %.4f, screen %.4f left noenhanced font ',9'\nset label 4 'layer' at screen 0.03, graph 0.5 center rotate\n", left,
+                top - 7.0 / f->height);
     }
     fprintf(out, "set format x '%s'; set format y '%s'\n", last ? "%g" : "", column == 0 ? "%g" : "");
     fprintf(out, last ? "set xlabel 'decoding step (tokens)' offset 0,0.5\n" : "unset xlabel\n");
-    fprintf(out, column == 0 ? "set ylabel 'layer' offset 1.8\n" : "unset ylabel\n");
     fprintf(out, "set cbrange [0:%g]\nset cbtics %g\n", plot_ceil(m->max[column]), plot_ceil(m->max[column]) / 2);
-    if (last)
-        fprintf(out, "set colorbox horizontal user origin screen %.4f, screen %.4f size screen %.4f, screen %.4f\n", left, 26.0 / f->height,
-                width - 0.025, 7.0 / f->height);
+    if (row == m->first[column]) /* one for the column, at its foot */
+        fprintf(out, "set colorbox horizontal user origin screen %.4f, screen %.4f size screen %.4f, screen %.4f\n", left, 22.0 / f->height,
+                width - 0.035, 7.0 / f->height);
     else
         fputs("unset colorbox\n", out);
     if (m->there[row][column])
-        fprintf(out, "plot $m%d_%d matrix using (($1+0.5)*%g-0.5):($2+1):3 with image pixels notitle\n", row, column, bin);
+        fprintf(out, "plot $m%d_%d matrix using (($1+0.5)*%g-0.5):($2+1):3 with image notitle\n", row, column, bin);
     else
-        fputs("set label 4 'not run' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
+        fputs("set label 5 'no values' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
 }
 
 int plot_depth(struct figure *f, const struct plot_job *job)
@@ -122,8 +124,8 @@ int plot_depth(struct figure *f, const struct plot_job *job)
     if (rc != 0) return rc;
     f->height = TOP + BOTTOM + ROW_HEIGHT * job->n;
     figure_begin(f);
-    fprintf(f->script.file, "set multiplot\nset xrange [-0.5:%g]\nset yrange [0.5:%g]\nset border 15 lw 0.6\nset cbtics scale 0.3 offset 0,0.6\n", job->study->n_steps - 0.5,
-            job->study->n_layers - 0.5);
+    fprintf(f->script.file, "set multiplot\nset xrange [-0.5:%g]\nset yrange [0.5:%g]\nset xtics %g\nset ytics %d\nset border 15 lw 0.6\nset cbtics scale 0.3 offset 0,0.6\n",
+            job->study->n_steps - 0.5, job->study->n_layers - 0.5, plot_ceil(job->study->n_steps / 4.0), (job->study->n_layers + 5) / 6);
     for (int row = 0; row < job->n; row++)
         for (int column = 0; column < N_COLUMNS; column++) panel_draw(f, job, &m, row, column);
     snprintf(f->caption, sizeof f->caption,

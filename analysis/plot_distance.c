@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CURVES = FIGURE_STYLES, MAX_COLUMNS = 2, MAX_POINTS = 64 };
+enum { MAX_CURVES = FIGURE_STYLES, MAX_COLUMNS = 2, MAX_POINTS = 64, KEYS_A_ROW = 5, KEY_HEIGHT = 13, HEIGHT = 200 };
 
 static const char *const thin_colours[FIGURE_STYLES] = { "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F" };
 
@@ -51,18 +51,22 @@ static int curves_write(struct figure *f, const struct plot_job *job, struct cur
     return 0;
 }
 
+static int key_rows(const struct curves *p)
+{
+    return (p->n + KEYS_A_ROW - 1) / KEYS_A_ROW;
+}
+
 static void panel_draw(const struct figure *f, const struct plot_job *job, const struct curves *p, int column)
 {
     FILE *out = f->script.file;
-    const double width = 0.905 / job->n, left = 0.085 + column * width;
+    const double width = 0.89 / job->n, left = 0.105 + column * width;
     const int mean = job->study->n_texts + 2;
     bool any = false;
-    fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen 0.80; set bmargin at screen 0.17\n", left,
-            left + width - 0.02);
+    fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen %.4f\n", left,
+            left + width - 0.035, 1 - (key_rows(p) * KEY_HEIGHT + 20.0) / f->height, 36.0 / f->height);
     fprintf(out, "set format y '%s'\nunset label\nset label 2 \"", column == 0 ? "%g" : "");
     output_plot(out, job->corners->sets[job->first + column].title);
     fputs("\" at graph 0.5, graph 1.06 center noenhanced\n", out);
-    fputs(column == 0 ? "set key at screen 0.54, screen 0.985 center top horizontal noenhanced samplen 3.5 width 1.5\n" : "unset key\n", out);
     fputs(column == 0 ? "set ylabel 'distance of K to clean (1)' offset 1.2\n" : "unset ylabel\n", out);
     fputs("plot ", out);
     for (int i = 0; i < p->n; i++) { /* thin ones first, so that no mean is hidden */
@@ -72,14 +76,23 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
         any = true;
     }
     for (int i = 0; i < p->n; i++) {
-        if (!p->there[i][column] && column > 0) continue;
-        if (p->there[i][column])
-            fprintf(out, ", $c%d_%d using 1:%d with linespoints ls %d pointinterval 6 title \"%s\"", i, column, mean, p->styles[i], p->labels[i]);
-        else
-            fprintf(out, "%sNaN with linespoints ls %d title \"%s\"", any ? ", " : "", p->styles[i], p->labels[i]);
-        any = true;
+        if (!p->there[i][column]) continue;
+        fprintf(out, ", $c%d_%d using 1:%d with linespoints ls %d pointinterval 6 notitle", i, column, mean, p->styles[i]);
     }
     fputs(any ? "\n" : "NaN notitle\n", out);
+}
+
+/* Over all panels, an entry at a time: the key of a panel would be as narrow as the panel. */
+static void key_draw(const struct figure *f, const struct curves *p)
+{
+    FILE *out = f->script.file;
+    const int a_row = p->n < KEYS_A_ROW ? p->n : KEYS_A_ROW;
+    fputs("set lmargin at screen 0; set rmargin at screen 1; set tmargin at screen 1; set bmargin at screen 0\n"
+          "unset border; unset xtics; unset ytics\n", out);
+    for (int i = 0; i < p->n; i++)
+        fprintf(out, "set key at screen %.4f, screen %.4f left center Left reverse noenhanced samplen 4\nplot NaN with linespoints ls %d title \"%s\"\n",
+                0.105 + 0.85 * (i % KEYS_A_ROW) / a_row, 1 - (i / KEYS_A_ROW + 0.6) * KEY_HEIGHT / f->height, p->styles[i], p->labels[i]);
+    fputs("unset key\nset border 3\n", out);
 }
 
 int plot_distance(struct figure *f, const struct plot_job *job)
@@ -92,9 +105,12 @@ int plot_distance(struct figure *f, const struct plot_job *job)
     for (int i = 0; i < p.n; i++)
         for (int column = 0; column < job->n; column++) any |= p.there[i][column];
     if (!any) return 1;
+    f->height = HEIGHT + key_rows(&p) * KEY_HEIGHT;
     figure_begin(f);
-    fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\nset xlabel 'decoding step (tokens)' offset 0,0.4\n",
-            job->study->n_steps, plot_ceil(max));
+    fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\n", job->study->n_steps, plot_ceil(max));
+    key_draw(f, &p);
+    fprintf(f->script.file, "set ytics nomirror out %g\nset xtics nomirror out %g\nset xlabel 'decoding step (tokens)' offset 0,0.6\n", plot_ceil(max) / 4,
+            plot_ceil(job->study->n_steps / 4.0));
     for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, column);
     const int bin = (job->study->n_steps + MAX_POINTS - 1) / MAX_POINTS;
     char bins[96] = "";

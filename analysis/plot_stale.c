@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_ROWS = 7, MAX_COLUMNS = 2, MAX_POINTS = 512, ROW_HEIGHT = 78, TOP = 22, BOTTOM = 38 };
+enum { MAX_ROWS = 7, MAX_COLUMNS = 2, MAX_POINTS = 512, ROW_HEIGHT = 78, TOP = 22, BOTTOM = 36 };
 
 struct panels {
     char labels[MAX_ROWS][48];
@@ -47,21 +47,24 @@ static int panels_write(struct figure *f, const struct plot_job *job, struct pan
 static void panel_draw(const struct figure *f, const struct plot_job *job, const struct panels *p, int row, int column)
 {
     FILE *out = f->script.file;
-    const double width = 0.905 / job->n, height = (double)(f->height - TOP - BOTTOM) / f->height / p->n_rows;
-    const double left = 0.085 + column * width, top = 1 - (double)TOP / f->height - row * height;
+    const double width = 0.89 / job->n, height = (double)(f->height - TOP - BOTTOM) / f->height / p->n_rows;
+    const double left = 0.105 + column * width, top = 1 - (double)TOP / f->height - row * height;
     const int mean = job->study->n_texts + 2;
     fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen %.4f\n", left,
-            left + width - 0.02, top - 0.012, top - height + 0.012);
+            left + width - 0.035, top - 0.012, top - height + 0.012);
     fprintf(out, "unset label\nset label 1 \"%s\" at graph 0.012, graph 0.9 left noenhanced front\n", p->labels[row]);
     if (row == 0) {
         fputs("set label 2 \"", out);
         output_plot(out, job->corners->sets[job->first + column].title);
         fputs("\" at graph 0.5, graph 1.16 center noenhanced\n", out);
     }
+    if (row == 0 && column == 0) /* one for the rows, which share their axis */
+        fprintf(out, "set label 9 'relative K drift of the stale tokens (1)' at screen 0.016, screen %.4f center rotate\n",
+                (1 - (double)TOP / f->height + (double)BOTTOM / f->height) / 2);
     fprintf(out, "set format x '%s'; set format y '%s'\n", row == p->n_rows - 1 ? "%g" : "", column == 0 ? "%g" : "");
     fprintf(out, row == p->n_rows - 1 ? "set xlabel 'decoding step (tokens)' offset 0,0.4\n" : "unset xlabel\n");
     if (!p->there[row][column]) {
-        fputs("set label 3 'not run' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
+        fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
         return;
     }
     fprintf(out, "plot for [i=2:%d] $p%d_%d using 1:i with lines lw 0.5 lc rgb '#9ecae1' notitle, "
@@ -81,14 +84,8 @@ int plot_stale(struct figure *f, const struct plot_job *job)
     if (!any) return 1;
     f->height = TOP + BOTTOM + ROW_HEIGHT * p.n_rows;
     figure_begin(f);
-    fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\nset ytics %g\n", job->study->n_steps,
-            plot_ceil(max), plot_ceil(max) / 2);
-    /* One label for the rows, which share their axis. */
-    fprintf(f->script.file, "set label 9 'relative K drift of the stale tokens (1)' at screen 0.018, screen %.4f center rotate\n",
-            (1 - (double)TOP / f->height + (double)BOTTOM / f->height) / 2);
-    fputs("set lmargin at screen 0; set rmargin at screen 0.001; set tmargin at screen 0.001; set bmargin at screen 0\n"
-          "unset border; unset tics; plot NaN notitle\nset border 3; set tics nomirror out scale 0.5\n", f->script.file);
-    fprintf(f->script.file, "set ytics %g\n", plot_ceil(max) / 2);
+    fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\nset ytics %g\nset xtics %g\n",
+            job->study->n_steps, plot_ceil(max), plot_ceil(max) / 2, plot_ceil(job->study->n_steps / 4.0));
     for (int row = 0; row < p.n_rows; row++)
         for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, row, column);
     snprintf(f->caption, sizeof f->caption,

@@ -82,13 +82,13 @@ const char *plot_count(const struct study *s, char *text, size_t n_bytes)
 
 static const struct plot_kind {
     const char *name;
-    int max_sets, width, height;   /* the drawing function may change the height */
+    int max_sets;
     const char *missing;
     int (*draw)(struct figure *f, const struct plot_job *job);
 } kinds[] = {
-    { "stale-drift", 2, 504, 0, "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale },
-    { "distance-to-clean", 2, 504, 210, "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group drift", plot_distance },
-    { "depth", 3, 504, 0, "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer", plot_depth },
+    { "stale-drift", 2, "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale },
+    { "distance-to-clean", 2, "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group drift", plot_distance },
+    { "depth", 3, "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer", plot_depth },
 };
 
 static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *results, const struct study *s, const struct corners *c,
@@ -103,7 +103,7 @@ static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *
         if (first == 0) snprintf(name, sizeof name, "%s%.60s", kind->name, suffix);
         else snprintf(name, sizeof name, "%s%.60s-%d", kind->name, suffix, first / kind->max_sets + 1);
         struct figure *f = &p->figures[p->n_figures];
-        int rc = figure_open(f, results, name, kind->width, kind->height);
+        int rc = figure_open(f, results, name);
         if (rc == 0) rc = kind->draw(f, &job);
         if (rc == 0) rc = figure_draw(f);
         figure_close(f);

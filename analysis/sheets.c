@@ -42,7 +42,7 @@ static int lane_row(struct sheet *t, const struct study *s, int lane)
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (sheet_number(t, settings[i]) != 0) return -1;
     for (int m = 0; m < N_MEASURES; m++)
-        if (study_estimate(s, lane, (enum measure)m, &e) != 0 || sheet_estimate(t, e) != 0) return -1;
+        if (study_estimate(s, lane, (enum measure)m, 0, &e) != 0 || sheet_estimate(t, e) != 0) return -1;
     return 0;
 }
 
@@ -82,7 +82,7 @@ static int corner_row(struct sheet *t, const struct study *s, const struct corne
         sheet_text(t, s->lanes[c->lane].name) != 0)
         return -1;
     for (int i = 0; i < N_CORNER_MEASURES; i++)
-        if (study_estimate(s, c->lane, corner_measures[i], &e) != 0 || sheet_estimate(t, e) != 0) return -1;
+        if (study_estimate(s, c->lane, corner_measures[i], set->policy.dense_until, &e) != 0 || sheet_estimate(t, e) != 0) return -1;
     return 0;
 }
 
@@ -94,7 +94,7 @@ int sheet_of_corners(struct sheet *t, const struct study *s, const struct corner
     snprintf(t->caption, sizeof t->caption,
              "The four corners. %s. Clean reads the undisturbed cache sparsely (selection alone), stale reads the never rectified lane's cache "
              "densely (the cache alone), never and f16 .. do both; equal 32 is never rectified and reads as many bytes more as rectifying every "
-             "32 steps costs. Distance to clean: each lane against its own clean twin.", over);
+             "32 steps costs. Distance to clean: each lane against its own clean twin. Sets that are dense until some step: from that step on.", over);
     int rc = sheet_column(t, COLUMN_TEXT, "set", "set", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "corner", "lane", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "meaning", "what disturbs", 0);

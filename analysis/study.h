@@ -65,12 +65,12 @@ void study_close(struct study *s);
 /* A study's lane in a run: [n_steps], or NULL where the run lacks the lane or the quantity. */
 const double *study_series(const struct study *s, int run, int lane, enum quantity q);
 
-/* One number for each text, values: [n_texts], NaN where there is none. */
-int study_measure(const struct study *s, int lane, enum measure m, double *values);
+/* One number for each text over the steps from first on, values: [n_texts], NaN where there is none. */
+int study_measure(const struct study *s, int lane, enum measure m, int first, double *values);
 /* lane a minus lane b, step by step over the steps that both have (for a median or the last value: their difference). */
 int study_difference(const struct study *s, int a, int b, enum measure m, double *values);
 /* The two, and what the texts say about their mean. */
-int study_estimate(const struct study *s, int lane, enum measure m, struct estimate *e);
+int study_estimate(const struct study *s, int lane, enum measure m, int first, struct estimate *e);
 int study_estimate_difference(const struct study *s, int a, int b, enum measure m, struct estimate *e);
 
 /* The mean over the texts of a layered variable: out [n_layers][n_bins], NaN where there is none; false: nothing at all. */

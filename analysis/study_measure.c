@@ -24,12 +24,13 @@ static double statistic_of(enum statistic statistic, const double *x, int n, dou
 }
 
 /* b STUDY_ABSENT: lane a itself. */
-static double run_value(const struct study *s, int run, int a, int b, enum measure m, double *scratch)
+static double run_value(const struct study *s, int run, int a, int b, enum measure m, int first, double *scratch)
 {
     const struct measure_def *def = &measure_defs[m];
     const int n = s->runs[run].n_steps;
     const double *x = study_series(s, run, a, def->quantity);
-    if (b == STUDY_ABSENT) return statistic_of(def->statistic, x, n, scratch);
+    if (first > n) return NAN;
+    if (b == STUDY_ABSENT) return statistic_of(def->statistic, x ? x + first : NULL, n - first, scratch);
     const double *y = study_series(s, run, b, def->quantity);
     if (!x || !y) return NAN;
     if (def->statistic != STATISTIC_MEAN)
@@ -38,7 +39,7 @@ static double run_value(const struct study *s, int run, int a, int b, enum measu
     return mean_of(scratch, (size_t)n);
 }
 
-static int texts_value(const struct study *s, int a, int b, enum measure m, double *values)
+static int texts_value(const struct study *s, int a, int b, enum measure m, int first, double *values)
 {
     double *scratch = NULL;
     int *n_runs = NULL, n_steps = 1;
@@ -48,7 +49,7 @@ static int texts_value(const struct study *s, int a, int b, enum measure m, doub
     for (int i = 0; i < s->n_texts; i++) values[i] = NAN;
     for (int i = 0; i < s->n_runs && rc == 0; i++) {
         const int text = s->runs[i].text;
-        const double x = run_value(s, i, a, b, m, scratch);
+        const double x = run_value(s, i, a, b, m, first, scratch);
         if (isnan(x)) continue;
         values[text] = n_runs[text]++ ? values[text] + x : x;
     }
@@ -58,38 +59,38 @@ static int texts_value(const struct study *s, int a, int b, enum measure m, doub
     return rc;
 }
 
-int study_measure(const struct study *s, int lane, enum measure m, double *values)
+int study_measure(const struct study *s, int lane, enum measure m, int first, double *values)
 {
-    return texts_value(s, lane, STUDY_ABSENT, m, values);
+    return texts_value(s, lane, STUDY_ABSENT, m, first, values);
 }
 
 int study_difference(const struct study *s, int a, int b, enum measure m, double *values)
 {
-    if (a != STUDY_ABSENT && b != STUDY_ABSENT) return texts_value(s, a, b, m, values);
+    if (a != STUDY_ABSENT && b != STUDY_ABSENT) return texts_value(s, a, b, m, 0, values);
     for (int i = 0; i < s->n_texts; i++) values[i] = NAN;
     return 0;
 }
 
-static int estimate_texts(const struct study *s, int a, int b, enum measure m, struct estimate *e)
+static int estimate_texts(const struct study *s, int a, int b, enum measure m, int first, struct estimate *e)
 {
     double *values = NULL;
     *e = (struct estimate){ .mean = NAN, .low = NAN, .high = NAN };
     TRY(MEM_NEW(&values, s->n_texts, "texts"), "%s", s->key);
-    const int rc = texts_value(s, a, b, m, values);
+    const int rc = texts_value(s, a, b, m, first, values);
     if (rc == 0) *e = estimate_of(values, s->n_texts);
     mem_free(values);
     return rc;
 }
 
-int study_estimate(const struct study *s, int lane, enum measure m, struct estimate *e)
+int study_estimate(const struct study *s, int lane, enum measure m, int first, struct estimate *e)
 {
-    return estimate_texts(s, lane, STUDY_ABSENT, m, e);
+    return estimate_texts(s, lane, STUDY_ABSENT, m, first, e);
 }
 
 int study_estimate_difference(const struct study *s, int a, int b, enum measure m, struct estimate *e)
 {
     *e = (struct estimate){ .mean = NAN, .low = NAN, .high = NAN };
-    return a == STUDY_ABSENT || b == STUDY_ABSENT ? 0 : estimate_texts(s, a, b, m, e);
+    return a == STUDY_ABSENT || b == STUDY_ABSENT ? 0 : estimate_texts(s, a, b, m, 0, e);
 }
 
 bool study_map(const struct study *s, enum study_map map, int lane, double *out)
