@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_COLUMNS = 3, MAX_ROWS = 3, ROW_HEIGHT = 142, TOP = 4, HEADS = 25, BOTTOM = 66, NEAR = 32 };
+enum { N_COLUMNS = 3, MAX_ROWS = 3, ROW_HEIGHT = 142, TOP = 4, HEADS = 28, BOTTOM = 66, NEAR = 32 };
 
 static const struct column {
     enum study_map map;
@@ -95,7 +95,7 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
     fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen %.4f\n", left,
             left + width - 0.035, top - (double)HEADS / f->height, top - height + 5.0 / f->height);
     fprintf(out, "unset label\nset label 1 \"%s%s\" at graph 0, screen %.4f left noenhanced\n", columns[column].title,
-            m->corners[row][column] ? m->corners[row][column]->label : "no lane", top - 19.0 / f->height);
+            m->corners[row][column] ? m->corners[row][column]->label : "no lane", top - 20.0 / f->height);
     if (column == 0) {
         fputs("set label 3 \"", out);
         output_plot(out, job->corners->sets[job->first + row].title);
