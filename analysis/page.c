@@ -13,7 +13,7 @@ static const char style[] =
     "body{font:16px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;color:#1a1a1a;background:#fff;max-width:60rem;margin:0 auto;padding:1rem}\n"
     "h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid #ccc}h3{font-size:1rem}\n"
     "p,li{overflow-wrap:anywhere}figure{margin:1.5rem 0}figcaption,.caption{font-size:.85rem;color:#444;margin:.4rem 0}\n"
-    ".wide{overflow-x:auto}figure svg{width:100%;min-width:34rem;height:auto;display:block}\n"
+    ".wide{overflow-x:auto}figure svg{width:100%;min-width:34rem;height:auto;display:block}figure svg image{image-rendering:pixelated}\n"
     "table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums}\n"
     "th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}\n"
     "th{white-space:normal;vertical-align:bottom;border-bottom:1px solid #888}td.text,th:first-child{text-align:left}\n"
@@ -21,7 +21,8 @@ static const char style[] =
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-size:.85rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"
     "@media(max-width:40rem){body{padding:.6rem}dl{grid-template-columns:1fr}dd{margin:0 0 .4rem 0}}\n"
     "@media print{body{max-width:none;font-size:10pt;padding:0}figure,tr{break-inside:avoid}figure svg{min-width:0}.wide{overflow:visible}"
-    "table{font-size:6.5pt}th,td{padding:1pt 2.5pt}details{display:block}h2{break-after:avoid}}\n";
+    "table{font-size:6pt;width:100%}th,td{padding:1pt 2pt;white-space:normal}td.text{overflow-wrap:anywhere}h2{break-after:avoid}"
+    "@page{margin:12mm}}\n";
 
 void page_begin(FILE *out, const char *title)
 {

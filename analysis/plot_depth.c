@@ -104,7 +104,7 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
     }
     fprintf(out, "set format x '%s'; set format y '%s'\n", last ? "%g" : "", column == 0 ? "%g" : "");
     fprintf(out, last ? "set xlabel 'decoding step (tokens)' offset 0,0.5\n" : "unset xlabel\n");
-    fprintf(out, "set cbrange [0:%g]\nset cbtics %g\n", plot_ceil(m->max[column]), plot_ceil(m->max[column]) / 2);
+    fprintf(out, "set cbrange [0:%g]\nset cbtics %g\n", plot_ceil(m->max[column]), plot_tick(plot_ceil(m->max[column]), 2));
     if (row == m->first[column]) /* one for the column, at its foot */
         fprintf(out, "set colorbox horizontal user origin screen %.4f, screen %.4f size screen %.4f, screen %.4f\n", left, 22.0 / f->height,
                 width - 0.035, 7.0 / f->height);
@@ -125,7 +125,7 @@ int plot_depth(struct figure *f, const struct plot_job *job)
     f->height = TOP + BOTTOM + ROW_HEIGHT * job->n;
     figure_begin(f);
     fprintf(f->script.file, "set multiplot\nset xrange [-0.5:%g]\nset yrange [0.5:%g]\nset xtics %g\nset ytics %d\nset border 15 lw 0.6\nset cbtics scale 0.3 offset 0,0.6\n",
-            job->study->n_steps - 0.5, job->study->n_layers - 0.5, plot_ceil(job->study->n_steps / 4.0), (job->study->n_layers + 5) / 6);
+            job->study->n_steps - 0.5, job->study->n_layers - 0.5, plot_tick(job->study->n_steps, 4), (job->study->n_layers + 5) / 6);
     for (int row = 0; row < job->n; row++)
         for (int column = 0; column < N_COLUMNS; column++) panel_draw(f, job, &m, row, column);
     snprintf(f->caption, sizeof f->caption,

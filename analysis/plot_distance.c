@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_CURVES = FIGURE_STYLES, MAX_COLUMNS = 2, MAX_POINTS = 64, KEYS_A_ROW = 5, KEY_HEIGHT = 13, HEIGHT = 200 };
+enum { MAX_CURVES = FIGURE_STYLES, MAX_COLUMNS = 2, MAX_POINTS = 16, KEYS_A_ROW = 5, KEY_HEIGHT = 13, HEIGHT = 200 };
 
 static const char *const thin_colours[FIGURE_STYLES] = { "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F" };
 
@@ -63,7 +63,7 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
     const int mean = job->study->n_texts + 2;
     bool any = false;
     fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen %.4f\n", left,
-            left + width - 0.035, 1 - (key_rows(p) * KEY_HEIGHT + 20.0) / f->height, 36.0 / f->height);
+            left + width - 0.035, 1 - (key_rows(p) * KEY_HEIGHT + 20.0) / f->height, 38.0 / f->height);
     fprintf(out, "set format y '%s'\nunset label\nset label 2 \"", column == 0 ? "%g" : "");
     output_plot(out, job->corners->sets[job->first + column].title);
     fputs("\" at graph 0.5, graph 1.06 center noenhanced\n", out);
@@ -77,7 +77,7 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
     }
     for (int i = 0; i < p->n; i++) {
         if (!p->there[i][column]) continue;
-        fprintf(out, ", $c%d_%d using 1:%d with linespoints ls %d pointinterval 6 notitle", i, column, mean, p->styles[i]);
+        fprintf(out, ", $c%d_%d using 1:%d with linespoints ls %d pointinterval 3 notitle", i, column, mean, p->styles[i]);
     }
     fputs(any ? "\n" : "NaN notitle\n", out);
 }
@@ -109,12 +109,12 @@ int plot_distance(struct figure *f, const struct plot_job *job)
     figure_begin(f);
     fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\n", job->study->n_steps, plot_ceil(max));
     key_draw(f, &p);
-    fprintf(f->script.file, "set ytics nomirror out %g\nset xtics nomirror out %g\nset xlabel 'decoding step (tokens)' offset 0,0.6\n", plot_ceil(max) / 4,
-            plot_ceil(job->study->n_steps / 4.0));
+    fprintf(f->script.file, "set ytics nomirror out %g\nset xtics nomirror out %g\nset xlabel 'decoding step (tokens)' offset 0,0.3\n", plot_tick(plot_ceil(max), 5),
+            plot_tick(job->study->n_steps, 4));
     for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, column);
     const int bin = (job->study->n_steps + MAX_POINTS - 1) / MAX_POINTS;
     char bins[96] = "";
-    if (bin > 1) snprintf(bins, sizeof bins, " Means of bins of %d steps, so that shorter saw-teeth are averaged out.", bin);
+    if (bin > 1) snprintf(bins, sizeof bins, " Means of bins of %d steps, so that most saw-teeth are averaged out (the next figure has them).", bin);
     snprintf(f->caption, sizeof f->caption,
              "Accumulated error: distance of the current token's K to the same token's in the clean lane (same policy, undisturbed cache), over the dense "
              "lane's norm, mean over layers 1 and up. 0 would be no accumulation. Thin lines: texts (%s), thick: their mean.%s",

@@ -72,6 +72,16 @@ double plot_ceil(double x)
     return 10 * power;
 }
 
+double plot_tick(double max, int n)
+{
+    static const double rounds[] = { 1, 2, 2.5, 5, 10 };
+    if (!(max > 0) || isinf(max)) return 1;
+    const double least = max / n * (1 - 1e-9), power = pow(10, floor(log10(least)));
+    for (size_t i = 0; i < sizeof rounds / sizeof rounds[0]; i++)
+        if (rounds[i] * power >= least) return rounds[i] * power;
+    return 10 * power;
+}
+
 const char *plot_count(const struct study *s, char *text, size_t n_bytes)
 {
     snprintf(text, n_bytes, "n = %d text%s", s->n_texts, s->n_texts == 1 ? "" : "s");
@@ -83,11 +93,12 @@ const char *plot_count(const struct study *s, char *text, size_t n_bytes)
 static const struct plot_kind {
     const char *name;
     int max_sets;
-    const char *missing;
+    const char *missing;           /* what is said where there is nothing to draw; NULL: another figure says it */
     int (*draw)(struct figure *f, const struct plot_job *job);
 } kinds[] = {
     { "stale-drift", 2, "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale },
     { "distance-to-clean", 2, "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group drift", plot_distance },
+    { "distance-steps", 2, NULL, plot_distance_steps },
     { "depth", 3, "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer", plot_depth },
 };
 
@@ -111,7 +122,7 @@ static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *
         p->n_figures += rc == 0;
         n_drawn += rc == 0;
     }
-    return n_drawn ? 0 : notes_add(notes, "%s", kind->missing);
+    return n_drawn || !kind->missing ? 0 : notes_add(notes, "%s", kind->missing);
 }
 
 int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c, const char *suffix, struct notes *notes)

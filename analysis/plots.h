@@ -1,6 +1,6 @@
 /* analysis/plots.h: the figures of a study.  Each is drawn into FOLDER/plots as svg and png beside its script.
  *
- * A figure holds a few sets of lanes (core/corners.h), more go into more figures.  The unit drawn is a text: thin lines are
+ * A figure holds a few sets of lanes (analysis/corners.h), more go into more figures.  The unit drawn is a text: thin lines are
  * texts, thick ones their mean.                                                                               */
 #ifndef ANALYSIS_PLOTS_H
 #define ANALYSIS_PLOTS_H
@@ -28,10 +28,11 @@ struct plot_job {
     int first, n;
 };
 
-/* Stale drift (the saw-tooth), distance to clean, drift by layer and step: each writes data, script and caption.
- * 1: there was nothing to draw. */
+/* Stale drift (the saw-tooth), distance to clean in bins and step by step, drift by layer and step: each writes data, script
+ * and caption.  1: there was nothing to draw. */
 int plot_stale(struct figure *f, const struct plot_job *job);
 int plot_distance(struct figure *f, const struct plot_job *job);
+int plot_distance_steps(struct figure *f, const struct plot_job *job);
 int plot_depth(struct figure *f, const struct plot_job *job);
 
 /* A text's curve, or the mean over texts (text STUDY_ABSENT), over n_bins bins of steps: out [n_bins], NaN where there is
@@ -42,6 +43,8 @@ bool plot_curve(const struct study *s, int lane, enum quantity q, int text, int 
 int  plot_block(struct figure *f, const char *name, const struct study *s, int lane, enum quantity q, int n_bins, double *max);
 /* A round number at or above x, for the end of an axis. */
 double plot_ceil(double x);
+/* The distance of at most n ticks, beside 0, up to max. */
+double plot_tick(double max, int n);
 /* "n = 8 texts", "n = 1 text" */
 const char *plot_count(const struct study *s, char *text, size_t n_bytes);
 

@@ -1,4 +1,4 @@
-/* The saw-tooth: drift of the stale tokens over steps; a row of panels for each lane, a column for each set. */
+/* A quantity over steps, step by step: a row of panels for each lane, a column for each set.  The saw-tooth is here. */
 #include "analysis/plots.h"
 
 #include "core/err.h"
@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_ROWS = 7, MAX_COLUMNS = 2, MAX_POINTS = 512, ROW_HEIGHT = 78, TOP = 22, BOTTOM = 36 };
+enum { MAX_ROWS = 7, MAX_COLUMNS = 2, MAX_POINTS = 512, ROW_HEIGHT = 78, TOP = 22, BOTTOM = 38 };
 
 struct panels {
     char labels[MAX_ROWS][48];
@@ -23,7 +23,7 @@ static int row_find(struct panels *p, const char *label)
     return p->n_rows++;
 }
 
-static int panels_write(struct figure *f, const struct plot_job *job, struct panels *p, double *max)
+static int panels_write(struct figure *f, const struct plot_job *job, enum quantity q, struct panels *p, double *max)
 {
     const struct study *s = job->study;
     const int n_bins = s->n_steps < MAX_POINTS ? s->n_steps : MAX_POINTS;
@@ -36,7 +36,7 @@ static int panels_write(struct figure *f, const struct plot_job *job, struct pan
             const int row = row_find(p, c->label);
             if (row < 0) continue;
             snprintf(block, sizeof block, "p%d_%d", row, column);
-            const int rc = plot_block(f, block, s, c->lane, QUANTITY_K_STALE, n_bins, max);
+            const int rc = plot_block(f, block, s, c->lane, q, n_bins, max);
             if (rc < 0) return -1;
             p->there[row][column] = rc == 0;
         }
@@ -44,7 +44,7 @@ static int panels_write(struct figure *f, const struct plot_job *job, struct pan
     return 0;
 }
 
-static void panel_draw(const struct figure *f, const struct plot_job *job, const struct panels *p, int row, int column)
+static void panel_draw(const struct figure *f, const struct plot_job *job, const struct panels *p, const char *label, int row, int column)
 {
     FILE *out = f->script.file;
     const double width = 0.89 / job->n, height = (double)(f->height - TOP - BOTTOM) / f->height / p->n_rows;
@@ -59,10 +59,10 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
         fputs("\" at graph 0.5, graph 1.16 center noenhanced\n", out);
     }
     if (row == 0 && column == 0) /* one for the rows, which share their axis */
-        fprintf(out, "set label 9 'relative K drift of the stale tokens (1)' at screen 0.016, screen %.4f center rotate\n",
+        fprintf(out, "set label 9 '%s' at screen 0.016, screen %.4f center rotate\n", label,
                 (1 - (double)TOP / f->height + (double)BOTTOM / f->height) / 2);
     fprintf(out, "set format x '%s'; set format y '%s'\n", row == p->n_rows - 1 ? "%g" : "", column == 0 ? "%g" : "");
-    fprintf(out, row == p->n_rows - 1 ? "set xlabel 'decoding step (tokens)' offset 0,0.4\n" : "unset xlabel\n");
+    fprintf(out, row == p->n_rows - 1 ? "set xlabel 'decoding step (tokens)' offset 0,0.3\n" : "unset xlabel\n");
     if (!p->there[row][column]) {
         fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
         return;
@@ -72,26 +72,46 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
             mean - 1, row, column, row, column, mean);
 }
 
-int plot_stale(struct figure *f, const struct plot_job *job)
+/* 1: there was nothing to draw. */
+static int rows_draw(struct figure *f, const struct plot_job *job, enum quantity q, const char *label)
 {
     struct panels p = { 0 };
-    char count[32];
     double max = 0;
     bool any = false;
-    if (panels_write(f, job, &p, &max) != 0) return -1;
+    if (panels_write(f, job, q, &p, &max) != 0) return -1;
     for (int row = 0; row < p.n_rows; row++)
         for (int column = 0; column < job->n; column++) any |= p.there[row][column];
     if (!any) return 1;
     f->height = TOP + BOTTOM + ROW_HEIGHT * p.n_rows;
     figure_begin(f);
     fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\nset ytics %g\nset xtics %g\n",
-            job->study->n_steps, plot_ceil(max), plot_ceil(max) / 2, plot_ceil(job->study->n_steps / 4.0));
+            job->study->n_steps, plot_ceil(max), plot_tick(plot_ceil(max), 2), plot_tick(job->study->n_steps, 4));
     for (int row = 0; row < p.n_rows; row++)
-        for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, row, column);
-    snprintf(f->caption, sizeof f->caption,
-             "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of the current one, against the dense "
-             "lane, just before a rectification; relative norm, mean over layers 1 and up. Thin lines: texts (%s), thick: their mean. "
-             "f16: rectified every 16 steps; never: not at all; equal: not at all, reading as many bytes more.%s",
-             plot_count(job->study, count, sizeof count), job->study->n_steps > MAX_POINTS ? " Steps are averaged in bins, so that short intervals are smoothed away." : "");
+        for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, label, row, column);
     return 0;
+}
+
+static void rows_caption(struct figure *f, const struct plot_job *job, const char *what)
+{
+    char count[32];
+    snprintf(f->caption, sizeof f->caption,
+             "%s Thin lines: texts (%s), thick: their mean. f16: rectified every 16 steps; never: not at all; equal: not at all, reading as many bytes more.%s",
+             what, plot_count(job->study, count, sizeof count),
+             job->study->n_steps > MAX_POINTS ? " Steps are averaged in bins, so that short intervals are smoothed away." : "");
+}
+
+int plot_stale(struct figure *f, const struct plot_job *job)
+{
+    rows_caption(f, job,
+                 "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of the current one, against the dense lane, "
+                 "just before a rectification; relative norm, mean over layers 1 and up.");
+    return rows_draw(f, job, QUANTITY_K_STALE, "relative K drift of the stale tokens (1)");
+}
+
+int plot_distance_steps(struct figure *f, const struct plot_job *job)
+{
+    rows_caption(f, job,
+                 "Accumulated error, step by step: distance of the current token's K to the same token's in the clean lane (same policy, undisturbed cache), "
+                 "over the dense lane's norm, mean over layers 1 and up. 0 is no accumulation.");
+    return rows_draw(f, job, QUANTITY_K_ACCUM, "distance of K to clean (1)");
 }
