@@ -113,7 +113,7 @@ int plot_distance(struct figure *f, const struct plot_job *job)
             plot_tick(job->study->n_steps, 4));
     for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, column);
     const int bin = (job->study->n_steps + MAX_POINTS - 1) / MAX_POINTS;
-    char bins[96] = "";
+    char bins[128] = "";
     if (bin > 1) snprintf(bins, sizeof bins, " Means of bins of %d steps, so that most saw-teeth are averaged out (the next figure has them).", bin);
     snprintf(f->caption, sizeof f->caption,
              "Accumulated error: distance of the current token's K to the same token's in the clean lane (same policy, undisturbed cache), over the dense "
