@@ -1,6 +1,7 @@
 /* experiments/main.c: the command line. */
 #include "experiments/commands.h"
 
+#include "analysis/report.h"
 #include "core/err.h"
 #include "core/version.h"
 
@@ -26,6 +27,21 @@ static void print_usage(FILE *out)
     for (int i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-7s %-32s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
     fprintf(out, "\nkey=value overrides a key of the config, as in decode.tokens=128 or lanes.resa.interval=[16,32].\n"
                  "Exit status: 0 all done; 1 something failed; 2 the command line or the config is wrong; 130 interrupted.\n");
+}
+
+int command_report(int argc, char **argv)
+{
+    if (argc < 2 || argv[1][0] == '-') {
+        fprintf(stderr, "usage: " PROGRAM " report RESULTS ..\n");
+        return EXIT_USAGE;
+    }
+    if (report_write(argc - 1, argv + 1) != 0) {
+        fprintf(stderr, PROGRAM ": error: %s\n", fail_text());
+        return EXIT_FAILED;
+    }
+    for (int i = 1; i < argc; i++) printf("report: %s/report.html\n", argv[i]);
+    if (argc > 2) printf("side by side: %s/compare.html\n", argv[1]);
+    return EXIT_OK;
 }
 
 static int command_help(int argc, char **argv)

@@ -1,0 +1,191 @@
+#include "analysis/findings.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_SETS_TOLD = 12 };
+
+/* "0.306 nat [0.281, 0.331]" */
+static const char *amount(char *text, size_t n_bytes, struct estimate e)
+{
+    const int n = snprintf(text, n_bytes, "%.3f nat", fabs(e.mean));
+    const double sign = e.mean < 0 ? -1 : 1, low = sign > 0 ? e.low : -e.high, high = sign > 0 ? e.high : -e.low;
+    if (estimate_has_interval(e)) snprintf(text + n, n_bytes - (size_t)n, " [%.3f, %.3f]", low, high);
+    return text;
+}
+
+/* " (on 7 of 8 texts)": those on the mean's side. */
+static const char *side(char *text, size_t n_bytes, struct estimate e)
+{
+    snprintf(text, n_bytes, " (on %d of %d texts)", e.mean < 0 ? e.n - e.n_above : e.n_above, e.n);
+    return text;
+}
+
+/* How an estimate of NLL differences is told: which of these it is. */
+enum told { TOLD_NOTHING, TOLD_SAME, TOLD_FEW, TOLD_UNCLEAR, TOLD_CLEAR };
+
+static enum told told_of(struct estimate e)
+{
+    if (e.n == 0) return TOLD_NOTHING;
+    if (e.mean == 0 && e.n_above == 0 && !(e.low < 0)) return TOLD_SAME;
+    if (!estimate_has_interval(e)) return TOLD_FEW;
+    return estimate_is_clear(e) ? TOLD_CLEAR : TOLD_UNCLEAR;
+}
+
+/* "X is above dense by ..": one corner against lane 0. */
+static int corner_tell(const struct study *s, struct notes *findings, const char *where, const char *who, int lane, int first)
+{
+    struct estimate e;
+    char text[96], on[48];
+    if (lane == STUDY_ABSENT) return 0;
+    if (study_estimate(s, lane, MEASURE_ABOVE_DENSE, first, &e) != 0) return -1;
+    const char *direction = e.mean < 0 ? "below" : "above";
+    amount(text, sizeof text, e);
+    side(on, sizeof on, e);
+    switch (told_of(e)) {
+    case TOLD_NOTHING: return 0;
+    case TOLD_SAME: return notes_add(findings, "%s: %s has the same NLL as dense on all %d texts.", where, who, e.n);
+    case TOLD_FEW:
+        return notes_add(findings, "%s: %s: %s %s dense on average of %d texts, too few for a claim.", where, who, text, direction, e.n);
+    case TOLD_UNCLEAR:
+        return notes_add(findings, "%s: %s cannot be told from dense: %s %s it, an interval that holds 0%s.", where, who, text, direction, on);
+    case TOLD_CLEAR: return notes_add(findings, "%s: %s is %s %s dense%s.", where, who, text, direction, on);
+    }
+    return 0;
+}
+
+/* What the texts say of lane a against lane b; better: a has the lower NLL. */
+static int pair_tell(const struct study *s, struct notes *findings, const char *where, const char *a_words, int a, const char *b_words,
+                     const char *b_same, int b, const char *better, const char *worse)
+{
+    struct estimate e;
+    char text[96], on[48];
+    if (a == STUDY_ABSENT || b == STUDY_ABSENT) return 0;
+    if (study_estimate_difference(s, a, b, MEASURE_NLL, &e) != 0) return -1;
+    const char *verb = e.mean < 0 ? better : worse;
+    amount(text, sizeof text, e);
+    side(on, sizeof on, e);
+    switch (told_of(e)) {
+    case TOLD_NOTHING: return 0;
+    case TOLD_SAME: return notes_add(findings, "%s: %s has the same NLL as %s on all %d texts.", where, a_words, b_same, e.n);
+    case TOLD_FEW:
+        return notes_add(findings, "%s: %s %s %s %s on average of %d texts, too few for a claim.", where, a_words, verb, text, b_words, e.n);
+    case TOLD_UNCLEAR:
+        return notes_add(findings, "%s: %s %s %s %s, but the interval holds 0: no difference is shown%s.", where, a_words, verb, text, b_words, on);
+    case TOLD_CLEAR: return notes_add(findings, "%s: %s %s %s %s%s.", where, a_words, verb, text, b_words, on);
+    }
+    return 0;
+}
+
+/* The share of what the disturbed cache costs that a lane takes back: a ratio of means, where both are clear. */
+static int share_tell(const struct study *s, struct notes *findings, const char *where, int lane, const char *label, int never, int clean)
+{
+    struct estimate back, cost;
+    if (lane == STUDY_ABSENT || never == STUDY_ABSENT || clean == STUDY_ABSENT) return 0;
+    if (study_estimate_difference(s, never, lane, MEASURE_NLL, &back) != 0 || study_estimate_difference(s, never, clean, MEASURE_NLL, &cost) != 0)
+        return -1;
+    if (!estimate_is_clear(back) || !estimate_is_clear(cost) || cost.mean < 0 || back.mean < 0) return 0;
+    return notes_add(findings, "%s: %s takes back %.0f %% of what the disturbed cache adds to selection (%.3f of %.3f nat, a ratio of the means).", where,
+                     label, 100 * back.mean / cost.mean, back.mean, cost.mean);
+}
+
+static int equal_tell(const struct study *s, const struct corner_set *set, struct notes *findings, const char *where)
+{
+    char words[96], than[96];
+    for (int i = 0; i < set->n_corners; i++) {
+        const struct corner *c = &set->corners[i];
+        if (c->role != CORNER_EQUAL) continue;
+        const int f = s->lanes[c->lane].equal_bytes, rectified = corner_lane(set, CORNER_RECTIFIED, f, s);
+        snprintf(words, sizeof words, "the equal-bytes lane (never rectified, reading 1/%d more)", f);
+        snprintf(than, sizeof than, "than interval %d", f);
+        if (pair_tell(s, findings, where, words, c->lane, than, than + 5, rectified, "is better by", "is worse by") != 0) return -1;
+    }
+    return 0;
+}
+
+static int set_tell(const struct study *s, const struct corner_set *set, struct notes *findings)
+{
+    const int never = corner_lane(set, CORNER_NEVER, 0, s), clean = corner_lane(set, CORNER_CLEAN, 0, s), stale = corner_lane(set, CORNER_STALE, 0, s);
+    const int first = set->policy.dense_until;
+    char where[224], words[96];
+    snprintf(where, sizeof where, "%s", set->title);
+    where[0] = (char)(where[0] == 's' ? 'S' : where[0]);
+    if (corner_tell(s, findings, where, "never rectified", never, first) != 0 ||
+        corner_tell(s, findings, where, "selection alone (clean)", clean, first) != 0 ||
+        corner_tell(s, findings, where, "the disturbed cache alone (stale)", stale, first) != 0)
+        return -1;
+    for (int i = 0; i < set->n_corners; i++) {
+        const struct corner *c = &set->corners[i];
+        if (c->role != CORNER_RECTIFIED) continue;
+        snprintf(words, sizeof words, "interval %s", c->label + 1);
+        if (never == STUDY_ABSENT ? corner_tell(s, findings, where, words, c->lane, first) != 0
+                                  : pair_tell(s, findings, where, words, c->lane, "against never rectifying", "never rectifying",
+                                              never, "takes back", "adds") != 0)
+            return -1;
+        if (share_tell(s, findings, where, c->lane, words, never, clean) != 0) return -1;
+    }
+    return equal_tell(s, set, findings, where);
+}
+
+/* What a set lacks for its four corners and for the reader's first question. */
+static int set_lacks(const struct study *s, const struct corner_set *set, struct notes *missing)
+{
+    static const struct {
+        enum corner_role role;
+        const char *words;
+    } parts[] = {
+        { CORNER_NEVER, "a lane that is never rectified (both causes)" },
+        { CORNER_CLEAN, "a clean lane (cache_of: dense; selection alone, distance to clean)" },
+        { CORNER_STALE, "a stale lane (cache_of the sparse lane, sparsity 0; the cache alone)" },
+        { CORNER_RECTIFIED, "a rectified lane" },
+        { CORNER_EQUAL, "an equal-bytes lane (whether rectification beats reading more)" },
+    };
+    char text[480];
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (corner_lane(set, parts[i].role, 0, s) == STUDY_ABSENT && n < sizeof text)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n ? "; " : "", parts[i].words);
+    return n ? notes_add(missing, "%s: not run: %s.", set->title, text) : 0;
+}
+
+static bool has_quantity(const struct study *s, enum quantity q)
+{
+    for (int i = 0; i < s->n_runs; i++)
+        if (s->runs[i].series[q]) return true;
+    return false;
+}
+
+static int groups_lack(const struct study *s, struct notes *missing)
+{
+    static const struct {
+        enum quantity quantity;
+        const char *group, *what;
+    } groups[] = {
+        { QUANTITY_NLL, "logits", "NLL, KL and agreement" },
+        { QUANTITY_K_DRIFT, "drift", "K drift, shift and the distance to clean" },
+        { QUANTITY_K_STALE, "cache", "stale and cache drift" },
+        { QUANTITY_ATTN_ERR, "attention", "attention error and blocks read" },
+        { QUANTITY_KEPT_MASS, "mass", "kept mass" },
+    };
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        if (!has_quantity(s, groups[i].quantity) &&
+            notes_add(missing, "The metric group %s was switched off: %s are missing.", groups[i].group, groups[i].what) != 0)
+            return -1;
+    return 0;
+}
+
+int findings_write(const struct study *s, const struct corners *c, struct notes *findings, struct notes *missing)
+{
+    if (groups_lack(s, missing) != 0) return -1;
+    if (s->target_of[0] && strcmp(s->target_of, "text") != 0 &&
+        notes_add(missing, "NLL is that of the token chosen by %s and no language-modelling figure.", strcmp(s->target_of, "own") == 0 ? "each lane itself" : "the dense lane") != 0)
+        return -1;
+    if (c->n_sets == 0) return notes_add(missing, "No lane is sparse with a cache of its own: there are no four corners.");
+    for (int i = 0; i < c->n_sets; i++) {
+        if (set_lacks(s, &c->sets[i], missing) != 0) return -1;
+        if (i < MAX_SETS_TOLD && set_tell(s, &c->sets[i], findings) != 0) return -1;
+    }
+    if (c->n_sets > MAX_SETS_TOLD) return notes_add(findings, "%d more sets of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD);
+    return 0;
+}

@@ -1,0 +1,106 @@
+#include "analysis/report.h"
+
+#include "analysis/compare.h"
+#include "analysis/page.h"
+#include "analysis/plots.h"
+#include "analysis/sheets.h"
+#include "analysis/findings.h"
+
+#include "core/err.h"
+#include "core/mem.h"
+
+#include <gsl/gsl_errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { N_TABLES = 4 };
+
+/* One study on its way into the page. */
+struct chapter {
+    struct corners corners;
+    struct plots plots;
+    struct sheet tables[N_TABLES];
+    struct page_part part;
+};
+
+static int tables_write(struct chapter *c, const char *folder, const struct study *s, const char *suffix)
+{
+    static const char *const names[N_TABLES] = { "corners", "paired", "summary", "paired-texts" };
+    char file[N_TABLES][96], footer[512];
+    for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", names[i], suffix);
+    TRY(sheet_of_corners(&c->tables[0], s, &c->corners, file[0]), "%s", folder);
+    TRY(sheet_of_pairs(&c->tables[1], s, &c->corners, file[1]), "%s", folder);
+    TRY(sheet_of_lanes(&c->tables[2], s, file[2]), "%s", folder);
+    TRY(sheet_of_texts(&c->tables[3], s, &c->corners, file[3]), "%s", folder);
+    snprintf(footer, sizeof footer, "%s. %d runs, made by commit %.80s with: %.200s", s->title, s->n_runs, s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
+    for (int i = 0; i < N_TABLES; i++)
+        if (sheet_write(&c->tables[i], folder, footer) != 0) return -1;
+    return 0;
+}
+
+/* draw: gnuplot is there. */
+static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, bool draw)
+{
+    char suffix[72] = "";
+    if (e->n_studies > 1) snprintf(suffix, sizeof suffix, "-%s", s->key);
+    c->part.study = s;
+    TRY(corners_open(&c->corners, s), "%s", e->folder);
+    TRY(findings_write(s, &c->corners, &c->part.findings, &c->part.missing), "%s", e->folder);
+    if (tables_write(c, e->folder, s, suffix) != 0) return -1;
+    if (draw) TRY(plots_draw(&c->plots, e->folder, s, &c->corners, suffix, &c->part.missing), "%s", e->folder);
+    c->part.figures = c->plots.figures;
+    c->part.n_figures = c->plots.n_figures;
+    c->part.tables = c->tables;
+    c->part.n_tables = N_TABLES;
+    return 0;
+}
+
+static void chapter_close(struct chapter *c)
+{
+    for (int i = 0; i < N_TABLES; i++) sheet_close(&c->tables[i]);
+    plots_close(&c->plots);
+    corners_close(&c->corners);
+    notes_close(&c->part.findings);
+    notes_close(&c->part.missing);
+}
+
+static int chapters_write(struct evidence *e, struct chapter *chapters, struct page_part *parts, bool draw)
+{
+    for (int i = 0; i < e->n_studies; i++) {
+        if (chapter_write(&chapters[i], e, &e->studies[i], draw) != 0) return -1;
+        parts[i] = chapters[i].part;
+    }
+    return page_write(e, parts, e->n_studies);
+}
+
+static int folder_write(struct evidence *e, bool draw)
+{
+    struct chapter *chapters = NULL;
+    struct page_part *parts = NULL;
+    int rc = MEM_NEW(&chapters, e->n_studies, "studies");
+    if (rc == 0) rc = MEM_NEW(&parts, e->n_studies, "studies");
+    if (rc == 0) rc = chapters_write(e, chapters, parts, draw);
+    for (int i = 0; chapters && i < e->n_studies; i++) chapter_close(&chapters[i]);
+    mem_free(parts);
+    mem_free(chapters);
+    return rc;
+}
+
+int report_write(int n_folders, char *const *folders)
+{
+    struct evidence *all = NULL;
+    char no_plots[512] = "";
+    gsl_set_error_handler_off();
+    TRY(MEM_NEW(&all, n_folders, "folders"), "report");
+    if (figure_check() != 0) snprintf(no_plots, sizeof no_plots, "%s", fail_text());
+    int rc = 0;
+    for (int i = 0; i < n_folders && rc == 0; i++) {
+        rc = evidence_open(&all[i], folders[i]);
+        if (rc == 0 && no_plots[0]) rc = notes_add(&all[i].warnings, "no plots: %s", no_plots);
+        if (rc == 0) rc = folder_write(&all[i], !no_plots[0]);
+    }
+    if (rc == 0 && n_folders > 1) rc = compare_write(all, n_folders);
+    for (int i = 0; i < n_folders; i++) evidence_close(&all[i]);
+    mem_free(all);
+    return rc == 0 && no_plots[0] ? fail("the report has no plots: %s", no_plots) : rc;
+}

@@ -1,0 +1,12 @@
+/* analysis/report.h: a results folder's tables, plots and report.html; several folders side by side.                 */
+#ifndef ANALYSIS_REPORT_H
+#define ANALYSIS_REPORT_H
+
+/* For each folder: FOLDER/tables/NAME.csv and .md, FOLDER/plots/NAME.gp, .svg and .png, FOLDER/report.html.  With more than one
+ * folder also compare.csv, compare.md (tables/) and compare.html in the first.  Everything follows from the traces alone: the
+ * same traces give the same bytes.
+ * A broken run is a warning in the report.  -1: a folder has no run that can be read, something cannot be written, or gnuplot
+ * cannot be run: then the report is there, without plots.                                                       */
+int report_write(int n_folders, char *const *folders);
+
+#endif

@@ -1,0 +1,435 @@
+/* The report: values in its tables against what was worked out by hand, what is missing, what is broken, the same bytes twice. */
+#include "tests/report_fixture.h"
+
+#include "analysis/estimate.h"
+#include "analysis/figure.h"
+#include "analysis/report.h"
+
+#include "core/err.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+/* Student's t at 0.975 with 7 degrees of freedom, from any printed table to its four places: 2.3646. */
+static const double T7 = 2.364624251592785;
+
+static char folder[PATH_MAX], with_tools[PATH_MAX * 2];
+
+static int group_setup(void **state)
+{
+    const char *path = getenv("PATH");
+    snprintf(with_tools, sizeof with_tools, "%s", path ? path : "");
+    return temp_folder_open(state);
+}
+
+/* Most tests need no pictures: without a PATH there is no gnuplot, and the report is quick. */
+static int each_setup(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "%s", temp_path("results"));
+    setenv("PATH", "/nonexistent", 1);
+    return mkdir(folder, 0777);
+}
+
+static int each_teardown(void **state)
+{
+    (void)state;
+    setenv("PATH", with_tools, 1);
+    return nftw(folder, temp_remove, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static const char *inside(const char *name)
+{
+    static char paths[4][PATH_MAX * 2];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(paths[turn], sizeof paths[turn], "%s/%s", folder, name);
+    return paths[turn];
+}
+
+static void write_runs(const struct fixture *fix, int n)
+{
+    mkdir(inside("runs"), 0777);
+    for (int text = 0; text < n; text++)
+        if (fixture_run(fix, folder, text) != 0) fail_msg("%s", fail_text());
+}
+
+static char *text_of(const char *name, size_t *n_bytes)
+{
+    FILE *in = fopen(inside(name), "rb");
+    if (!in) fail_msg("%s is not there", name);
+    fseek(in, 0, SEEK_END);
+    const long n = ftell(in);
+    rewind(in);
+    char *text = calloc(1, (size_t)n + 1);
+    assert_non_null(text);
+    assert_int_equal(fread(text, 1, (size_t)n, in), n);
+    fclose(in);
+    if (n_bytes) *n_bytes = (size_t)n;
+    return text;
+}
+
+static void write_text(const char *name, const char *text)
+{
+    FILE *out = fopen(inside(name), "wb");
+    assert_non_null(out);
+    assert_true(fputs(text, out) >= 0);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Without gnuplot a report is made all the same, and says so. */
+static void write_report(void)
+{
+    char *folders[] = { folder };
+    assert_int_equal(report_write(1, folders), -1);
+    if (!strstr(fail_text(), "the report has no plots")) fail_msg("%s", fail_text());
+}
+
+static void assert_page(const char *words, bool there)
+{
+    char *page = text_of("report.html", NULL);
+    if ((strstr(page, words) != NULL) != there) fail_msg("report.html %s '%s'", there ? "does not say" : "says", words);
+    free(page);
+}
+
+/* ---- reading a csv ---- */
+
+/* The end of the field that begins at line: its comma or line end; commas inside quotes are not it. */
+static const char *field_end(const char *line)
+{
+    for (bool quoted = false; *line && (quoted || (*line != ',' && *line != '\n')); line++) quoted ^= *line == '"';
+    return line;
+}
+
+static void field_copy(const char *line, int column, char *out, size_t n_bytes)
+{
+    for (; column > 0 && *line; column--) line = field_end(line) + 1;
+    snprintf(out, n_bytes, "%.*s", (int)(field_end(line) - line), line);
+}
+
+static int column_of(const char *text, const char *key)
+{
+    char field[128];
+    for (int column = 0; column < 200; column++) {
+        field_copy(text, column, field, sizeof field);
+        if (strcmp(field, key) == 0) return column;
+    }
+    fail_msg("no column %s", key);
+    return -1;
+}
+
+/* The cell of the row whose column `by` reads `row`. */
+static void cell(const char *file, const char *by, const char *row, const char *key, char *out, size_t n_bytes)
+{
+    char *text = text_of(file, NULL), field[128];
+    const int by_column = column_of(text, by), column = column_of(text, key);
+    const char *line = strchr(text, '\n') + 1;
+    for (; *line; line = strchr(line, '\n') + 1) {
+        field_copy(line, by_column, field, sizeof field);
+        if (strcmp(field, row) == 0) break;
+    }
+    if (!*line) fail_msg("%s: no row %s", file, row);
+    field_copy(line, column, out, n_bytes);
+    free(text);
+}
+
+/* Tolerance: values are sums of at most 16 exact terms and a few rounded products: 1e-13 is beyond what they can lose. */
+static void assert_cell(const char *file, const char *by, const char *row, const char *key, double want)
+{
+    char text[128];
+    cell(file, by, row, key, text, sizeof text);
+    const double got = text[0] ? strtod(text, NULL) : (double)NAN;
+    if (isnan(want) ? text[0] != '\0' : !(fabs(got - want) <= 1e-13 * (1 + fabs(want))))
+        fail_msg("%s, %s, %s: '%s' instead of %.17g", file, row, key, text, want);
+}
+
+/* ---- the tests ---- */
+
+static void estimates(void **state)
+{
+    (void)state;
+    const double eight[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    struct estimate e = estimate_of(eight, 8);
+    assert_int_equal(e.n, 8);
+    assert_int_equal(e.n_above, 7);
+    assert_true(fabs(e.mean - 3.5) < 1e-15);
+    assert_true(fabs(e.high - 3.5 - T7 * sqrt(6.0 / 8)) < 1e-12); /* variance 42 / 7 */
+    const double gaps[] = { NAN, 1, 2, 3, 4, 5, NAN };
+    e = estimate_of(gaps, 7);
+    assert_int_equal(e.n, 5);
+    assert_true(isnan(e.low) && isnan(e.high)); /* five are too few */
+    assert_int_equal(estimate_of(gaps, 1).n, 0);
+    assert_true(isnan(estimate_of(gaps, 1).mean));
+    double even[] = { 4, NAN, 1, 3, 2 };
+    assert_true(fabs(median_of(even, 5) - 2.5) < 1e-15);
+}
+
+static void lanes_table(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    write_runs(&fix, 8);
+    write_report();
+    const char *file = "tables/summary.csv";
+    assert_cell(file, "lane", "dense", "nll", 2.1875);
+    assert_cell(file, "lane", "sparse/a", "nll", 2.1875 + 0.5 + 0.0625 * 3.5);
+    assert_cell(file, "lane", "sparse/a", "nll_above_dense", 0.71875);
+    assert_cell(file, "lane", "sparse/a", "nll_above_dense_low", 0.71875 - T7 * 0.0625 * sqrt(6.0 / 8));
+    assert_cell(file, "lane", "sparse/a", "nll_above_dense_high", 0.71875 + T7 * 0.0625 * sqrt(6.0 / 8));
+    assert_cell(file, "lane", "sparse/a", "nll_above_dense_texts", 8);
+    assert_cell(file, "lane", "sparse/a", "kl_mean", 1);
+    assert_cell(file, "lane", "sparse/a", "kl_median", 0.5);
+    assert_cell(file, "lane", "sparse/a", "top1_agreement", 0.5);
+    assert_cell(file, "lane", "sparse/a", "k_drift", 0.1875);                  /* layer 0's 64 is not in it */
+    assert_cell(file, "lane", "sparse/a", "k_cache_drift_end", 15 * 0.0625);
+    assert_cell(file, "lane", "sparse/a", "attn_err", 0.5);
+    assert_cell(file, "lane", "resa/a", "bytes_per_step", 1003 + 100 + 100);
+    assert_cell(file, "lane", "resa/a", "interval", 8);
+}
+
+static void corners_table(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    static const struct {
+        const char *label;
+        int lane;
+    } rows[] = { { "clean", CLEAN }, { "f8", F8 }, { "never", NEVER }, { "equal 8", EQUAL }, { "stale", STALE }, { "clean of equal 8", CLEAN_EQUAL } };
+    write_runs(&fix, 8);
+    write_report();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const int lane = rows[i].lane;
+        assert_cell("tables/corners.csv", "corner", rows[i].label, "nll_above_dense", BASE[lane] + 3.5 * SLOPE[lane]);
+        assert_cell("tables/corners.csv", "corner", rows[i].label, "kl_mean", 2 * BASE[lane]);
+        assert_cell("tables/corners.csv", "corner", rows[i].label, "k_accum", lane == CLEAN || lane == CLEAN_EQUAL ? 0 : BASE[lane]);
+    }
+    assert_page("What is missing", false);
+    assert_page("control lane control: K drift exactly 0", true);
+    assert_page("just rectified tokens of 1 lane: K exactly the dense lane&#39;s", true);
+}
+
+static void paired_table(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    write_runs(&fix, 8);
+    write_report();
+    const char *file = "tables/paired.csv";
+    char *text = text_of(file, NULL);
+    int n_lines = 0;
+    for (const char *c = text; *c; c++) n_lines += *c == '\n';
+    assert_int_equal(n_lines, 1 + 10); /* of clean, f8, never, equal, stale; a clean lane of another policy is in no pair */
+    free(text);
+    assert_cell(file, "pair", "never − clean", "nll", 0.25 + 0.03125 * 3.5);
+    assert_cell(file, "pair", "never − clean", "nll_high", 0.359375 + T7 * 0.03125 * sqrt(6.0 / 8));
+    assert_cell(file, "pair", "never − f8", "nll", 0.125); /* the same slope: no spread over texts */
+    assert_cell(file, "pair", "never − f8", "nll_low", 0.125);
+    assert_cell(file, "pair", "equal 8 − f8", "nll", -0.0625 - 0.03125 * 3.5);
+    assert_cell(file, "pair", "equal 8 − f8", "nll_above", 0);
+    assert_cell(file, "pair", "never − f8", "kl_mean", 0.25);
+    assert_cell(file, "pair", "never − f8", "k_accum", 0.125);
+    assert_cell("tables/paired-texts.csv", "pair", "never − clean", "text2", 0.25 + 0.0625);
+    assert_page("interval 8 takes back 0.125 nat [0.125, 0.125]", true);
+    assert_page("interval 8 takes back 35 % of what the disturbed cache adds", true); /* 0.125 of 0.359375 */
+    assert_page("is better by 0.172 nat [0.108, 0.236] than interval 8 (on 8 of 8 texts)", true);
+}
+
+/* The other way round: texts on which never rectifying is better must be told as such. */
+static void direction_is_not_presumed(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .text_add = -64 }; /* equal - f8 = -0.0625 + 0.03125 * (64 - text) > 0 */
+    write_runs(&fix, 8);
+    write_report();
+    assert_page("is worse by 1.828 nat", true);
+    assert_page("never rectified is 3.281 nat [3.153, 3.409] below dense", true);
+}
+
+static void steps_that_one_lane_lacks(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .missing_steps = 6 };
+    write_runs(&fix, 8);
+    write_report();
+    /* Over steps 6 .. 15 alone: the dense NLL's own course (0.125 (step mod 4)) drops out of the pair. */
+    assert_cell("tables/paired.csv", "pair", "never − f8", "nll", 0.125);
+    assert_cell("tables/summary.csv", "lane", "resa/a", "nll", 2 + 0.125 * 1.7 + 0.375 + 0.0625 * 3.5);
+}
+
+static void few_texts(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    write_runs(&fix, 5);
+    write_report();
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense", 0.5 + 0.0625 * 2);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense_low", (double)NAN);
+    assert_page("too few for a claim", true);
+    assert_page("5 texts: with fewer than 6 no interval is given", true);
+    assert_page("takes back 35 %", false);
+}
+
+static void missing_lanes(void **state)
+{
+    (void)state;
+    const struct fixture one = { .n_lanes = 1 }, three = { .n_lanes = NEVER + 1 };
+    write_runs(&three, 6);
+    write_report();
+    assert_page("not run: a stale lane", true);
+    assert_page("an equal-bytes lane", true);
+    assert_page("a clean lane (", false);
+    write_runs(&one, 1); /* the dense lane alone in one run: its text does not count */
+    write_report();
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense_texts", 5);
+    assert_page("run run0 has no lane sparse/a", true);
+}
+
+static void only_dense(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .n_lanes = 1 };
+    write_runs(&fix, 1);
+    write_report();
+    assert_cell("tables/summary.csv", "lane", "dense", "nll", 2.1875);
+    assert_page("there are no four corners", true);
+}
+
+static void metrics_off(void **state)
+{
+    (void)state;
+    const struct fixture none = { .no_metrics = true }, logits = { .metrics = METRIC_LOGITS };
+    write_runs(&none, 6);
+    write_report();
+    assert_page("The metric group logits was switched off", true);
+    assert_page("The metric group mass was switched off", true);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll", (double)NAN);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "bytes_per_step", 1102);
+    write_runs(&logits, 6);
+    write_report();
+    assert_page("The metric group logits was switched off", false);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense", 0.5 + 0.0625 * 2.5);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "k_drift", (double)NAN);
+}
+
+/* A run that is cut short, one that is not there, one of an earlier config. */
+static void runs_that_cannot_be_used(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    write_runs(&fix, 8);
+    assert_int_equal(truncate(inside("runs/run3.h5"), 30000), 0);
+    write_report();
+    assert_page("run run3 is left out", true);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense_texts", 7);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense", 0.5 + 0.0625 * 25 / 7);
+    write_text("plan.yaml", "name: x\nruns:\n  - id: run0\n  - id: run1\n  - id: run9\n");
+    write_report();
+    assert_page("run run9 is missing", true);
+    assert_page("6 traces in runs/ are not of this plan", true);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense_texts", 2);
+}
+
+static void warnings(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .loops = true, .noisy = true, .same = true, .source = "<b>&," };
+    struct fixture other = fix;
+    other.commit = "another";
+    write_runs(&fix, 6);
+    if (fixture_run(&other, folder, 2) != 0) fail_msg("%s", fail_text());
+    write_report();
+    /* 13 4-grams are too few for a statement about loops */
+    assert_page("the stream loops", false);
+    assert_page("noise floor: the control lane control: K differs from the dense lane&#39;s by up to 0.25", true);
+    assert_page("lanes sparse/a and resa/a never differ", true);
+    assert_page("the runs are of more than one commit", true);
+    assert_page("interval 8 has the same NLL as never rectifying on all 6 texts", true);
+    assert_page("<b>", false);
+    assert_page("&lt;b&gt;&amp;,0", true);
+    char *text = text_of("tables/paired-texts.csv", NULL);
+    assert_non_null(strstr(text, ",\"<b>&,0\","));
+    free(text);
+}
+
+static void unusable_folders(void **state)
+{
+    (void)state;
+    char *nowhere[] = { (char[]){ "/nonexistent/results" } }, *empty[] = { folder };
+    assert_int_equal(report_write(1, nowhere), -1);
+    assert_non_null(strstr(fail_text(), "/nonexistent/results: no such results folder"));
+    assert_int_equal(report_write(1, empty), -1);
+    assert_non_null(strstr(fail_text(), "it holds no runs"));
+    mkdir(inside("runs"), 0777);
+    write_text("runs/a.h5", "no trace");
+    assert_int_equal(report_write(1, empty), -1);
+    assert_non_null(strstr(fail_text(), "not one of its 1 runs can be read"));
+    assert_int_equal(access(inside("report.html"), F_OK), -1);
+}
+
+static void side_by_side(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    char *folders[] = { folder, folder };
+    write_runs(&fix, 6);
+    assert_int_equal(report_write(2, folders), -1);
+    assert_non_null(strstr(fail_text(), "no plots"));
+    assert_cell("tables/compare.csv", "lane", "sparse/a", "nll_above_dense", 0.5 + 0.0625 * 2.5);
+    char *text = text_of("compare.html", NULL);
+    assert_non_null(strstr(text, "resa/a"));
+    free(text);
+}
+
+/* ---- with gnuplot ---- */
+
+static const char *const made[] = { "report.html", "tables/summary.csv", "tables/summary.md", "tables/corners.csv", "tables/corners.md",
+                                    "tables/paired.csv", "tables/paired.md", "tables/paired-texts.csv", "tables/paired-texts.md",
+                                    "plots/stale-drift.svg", "plots/stale-drift.gp", "plots/distance-to-clean.svg", "plots/depth.svg" };
+enum { N_MADE = sizeof made / sizeof made[0] };
+
+static void same_bytes_twice(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    char *folders[] = { folder }, *first[N_MADE];
+    size_t n_first[N_MADE], n;
+    setenv("PATH", with_tools, 1);
+    if (figure_check() != 0) {
+        print_message("# skip: %s\n", fail_text());
+        skip();
+    }
+    write_runs(&fix, 6);
+    if (report_write(1, folders) != 0) fail_msg("%s", fail_text());
+    for (int i = 0; i < N_MADE; i++) first[i] = text_of(made[i], &n_first[i]);
+    if (report_write(1, folders) != 0) fail_msg("%s", fail_text());
+    for (int i = 0; i < N_MADE; i++) {
+        char *again = text_of(made[i], &n);
+        if (n != n_first[i] || memcmp(again, first[i], n) != 0) fail_msg("%s: other bytes the second time", made[i]);
+        free(again);
+        free(first[i]);
+    }
+    assert_int_equal(access(inside("plots/depth.png"), F_OK), 0);
+    assert_page("<svg", true);
+    assert_page("http-equiv", false);
+    assert_page("src=\"http", false);
+}
+
+int main(void)
+{
+#define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, each_setup, each_teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(estimates),     REPORT_TEST(lanes_table),  REPORT_TEST(corners_table),
+        REPORT_TEST(paired_table),       REPORT_TEST(direction_is_not_presumed),
+        REPORT_TEST(steps_that_one_lane_lacks), REPORT_TEST(few_texts), REPORT_TEST(missing_lanes),
+        REPORT_TEST(only_dense),         REPORT_TEST(metrics_off),  REPORT_TEST(runs_that_cannot_be_used),
+        REPORT_TEST(warnings),           REPORT_TEST(unusable_folders), REPORT_TEST(side_by_side),
+        REPORT_TEST(same_bytes_twice),
+    };
+    return cmocka_run_group_tests_name("report", tests, group_setup, temp_folder_close);
+}
