@@ -131,7 +131,7 @@ static void print_cost(const struct plan *p, FILE *out)
     fprintf(out, "bytes   up to %s read in a step: the weights once, K and V of every lane\n", bytes_text(read, bytes));
     fprintf(
         out,
-        "time    about %s: %.3g TFLOP (prefill %.0f%%, rectification %.0f%%) at an assumed %.0f GFLOP/s; an estimate\n",
+        "time    about %s: %.3g TFLOP (prefill %.0f%%, rectification %.0f%%) at %.3g GFLOP/s; an estimate\n",
         time_text(flop / s->inputs.flop_per_second, time), flop / 1e12, 100 * prefill / flop, 100 * rectify / flop,
         s->inputs.flop_per_second / 1e9);
     fprintf(out, "traces  %s before compression, %s the largest\n", bytes_text(trace, each),

@@ -1,22 +1,67 @@
 /* experiments/command_plan.c: `resa plan` and `resa fetch`: what happens before anything runs. */
 #include "experiments/commands.h"
+#include "experiments/progress.h"
 #include "experiments/session.h"
 
 #include "core/err.h"
+#include "core/mem.h"
 #include "core/model_known.h"
 #include "core/plan_cost.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* What the back end says of itself, and what the device has free. */
+enum { RATE_ROWS = 24 };
+static const double RATE_SECONDS = 0.2;
+
+/* FLOP/s of one of the model's own products on this device, the best within RATE_SECONDS: what the estimate of time goes by. */
+static int product_rate(struct session *s, struct matrix *m, const struct tensor *up, float *buffer, double *flop_per_second)
+{
+    const struct product_args a = { .n_rows = RATE_ROWS, .w = m, .x = buffer, .y = buffer + (size_t)RATE_ROWS * (size_t)up->n_cols };
+    const double flop = 2.0 * RATE_ROWS * up->n_rows * up->n_cols;
+    *flop_per_second = 0;
+    for (const double start = progress_seconds(); progress_seconds() - start < RATE_SECONDS;) {
+        const double from = progress_seconds();
+        TRY(s->be->product(s->dev, &a), "product");
+        TRY(s->be->sync(s->dev), "product");
+        const double rate = flop / (progress_seconds() - from);
+        if (rate > *flop_per_second) *flop_per_second = rate;
+    }
+    return 0;
+}
+
+static int measure_rate(struct session *s, double *flop_per_second)
+{
+    const struct tensor *const up = &s->model.layers[0].up;
+    const size_t n_bytes = (size_t)RATE_ROWS * ((size_t)up->n_cols + (size_t)up->n_rows) * sizeof(float);
+    struct matrix *m = NULL;
+    float *buffer = NULL, *zero = NULL;
+    int rc = s->be->matrix_pack(s->dev, &m, &up, 1);
+    if (rc == 0) rc = s->be->alloc(s->dev, (void **)&buffer, n_bytes, "rate");
+    if (rc == 0) rc = mem_alloc((void **)&zero, 1, n_bytes, "rate");
+    if (rc == 0) rc = s->be->upload(s->dev, buffer, zero, n_bytes);
+    if (rc == 0) rc = product_rate(s, m, up, buffer, flop_per_second);
+    mem_free(zero);
+    s->be->release(s->dev, buffer);
+    s->be->matrix_free(s->dev, m);
+    return rc;
+}
+
+/* Prices the plan with what the device says and shows of itself. */
 static int price(struct session *s)
 {
     struct cost_inputs in;
     cost_inputs_default(&in, &s->model);
     TRY(session_pick_backend(&s->plan, &s->be, &s->dev), "%s", s->plan.config.path);
     in.weight_bytes = weights_bytes(s->be, &s->model);
-    return plan_price(&s->plan, &s->model, &in);
+    TRY(measure_rate(s, &in.flop_per_second), "measuring the device's rate");
+    TRY(plan_price(&s->plan, &s->model, &in), "%s", s->plan.config.path);
+    const uint64_t free_bytes = s->be->free_bytes(s->dev);
+    for (int i = 0; i < s->plan.n_runs; i++)
+        if (free_bytes > 0 && s->plan.runs[i].peak_bytes > free_bytes)
+            return fail("run %s needs %.0f MiB on device %s, %.0f MiB are free", s->plan.runs[i].id,
+                        (double)s->plan.runs[i].peak_bytes / 1048576, s->be->name, (double)free_bytes / 1048576);
+    return 0;
 }
 
 int command_plan(int argc, char **argv)
@@ -28,9 +73,9 @@ int command_plan(int argc, char **argv)
     }
     int status = session_open(&s, argv[1], argc - 2, argv + 2);
     if (status == EXIT_OK) {
-        int rc = price(&s);
-        if (rc == 0) rc = plan_print(&s.plan, &s.model, stdout);
-        if (rc != 0) status = complain(EXIT_FAILED);
+        const int priced = price(&s);
+        if (priced != 0) status = complain(EXIT_FAILED); /* the plan is shown all the same */
+        if (plan_print(&s.plan, &s.model, stdout) != 0) status = complain(EXIT_FAILED);
     }
     session_close(&s);
     return status;
