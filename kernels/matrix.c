@@ -8,6 +8,9 @@
 #include <omp.h>
 #include <string.h>
 
+/* Scales of 256 k's. */
+enum { K_BYTES = (4 + 8 * 2) * PANEL, K6_BYTES = (2 + 16) * PANEL };
+
 static size_t align64(size_t n)
 {
     return (n + 63) & ~(size_t)63;
@@ -22,29 +25,33 @@ static enum matrix_scales scales_of(enum tensor_type type, float *offset)
     case TENSOR_Q4_1:
     case TENSOR_Q5_1: return SCALES_MINIMUM;
     case TENSOR_Q4_K:
-    case TENSOR_Q5_K:
-    case TENSOR_Q6_K: return SCALES_FLOAT;
+    case TENSOR_Q5_K: return SCALES_K;
+    case TENSOR_Q6_K: *offset = -32; return SCALES_K6;
     default: return SCALES_NONE;
     }
 }
 
-static size_t group_bytes(enum matrix_scales scales)
+/* Bytes of scales for MATRIX_STEP k's. */
+static size_t step_bytes(enum matrix_scales scales)
 {
-    static const size_t bytes[] = { [SCALES_NONE] = 0, [SCALES_SYMMETRIC] = 2, [SCALES_MINIMUM] = 4, [SCALES_FLOAT] = 8 };
-    return bytes[scales] * PANEL;
+    static const size_t bytes[] = { [SCALES_SYMMETRIC] = 2 * PANEL,
+                                    [SCALES_MINIMUM] = 4 * PANEL,
+                                    [SCALES_K] = K_BYTES / 8,
+                                    [SCALES_K6] = K6_BYTES / 8 };
+    return bytes[scales];
 }
 
 /* Everything of a part but its place in y and in memory. */
 static void part_lay_out(struct matrix_part *p, const struct tensor *t)
 {
     const struct tensor_format *f = tensor_format(t->type);
-    const size_t n_in = (size_t)t->n_cols, groups = f->group > 0 ? n_in / (size_t)f->group : 0;
+    const size_t n_in = (size_t)t->n_cols;
     *p = (struct matrix_part){ .type = t->type, .n_in = t->n_cols, .n_out = t->n_rows, .bits = f->bits, .group = f->group };
     p->scales = scales_of(t->type, &p->offset);
-    p->group_bytes = group_bytes(p->scales);
+    p->step_bytes = step_bytes(p->scales);
     p->n_panels = t->n_rows / PANEL + (t->n_rows % PANEL != 0);
     const int low_bits = f->bits == 5 || f->bits == 6 ? 4 : f->bits;
-    p->low_at = align64(groups * p->group_bytes);
+    p->low_at = align64(n_in / MATRIX_STEP * p->step_bytes);
     p->high_at = align64(p->low_at + n_in * (size_t)low_bits / 8 * PANEL);
     p->panel_bytes = align64(p->high_at + n_in * (size_t)(f->bits - low_bits) / 8 * PANEL);
 }
@@ -60,6 +67,11 @@ size_t cpu_matrix_bytes(const struct tensor *const *parts, int n_parts)
     return bytes;
 }
 
+static void put_half(uint8_t *to, uint16_t half)
+{
+    memcpy(to, &half, 2);
+}
+
 /* PANEL rows as tensor_row_parts() gives them; rows past the end are zero. */
 struct panel_rows {
     uint8_t *u;             /* [PANEL][n_in] */
@@ -69,18 +81,37 @@ struct panel_rows {
 static void pack_scales(const struct matrix_part *p, const struct panel_rows *rows, uint8_t *panel)
 {
     const int groups = p->n_in / p->group;
-    for (int g = 0; g < groups; g++, panel += p->group_bytes) {
+    for (int g = 0; g < groups; g++, panel += p->step_bytes) {
         for (int o = 0; o < PANEL; o++) {
-            const float scale = rows->scale[o * groups + g], minimum = rows->minimum[o * groups + g];
-            if (p->scales == SCALES_FLOAT) {
-                memcpy(panel + 4 * o, &scale, 4);
-                memcpy(panel + 4 * (PANEL + o), &minimum, 4);
-                continue;
-            }
-            const uint16_t half = f32_to_f16(scale), half_minimum = f32_to_f16(minimum);
-            memcpy(panel + 2 * o, &half, 2);
-            if (p->scales == SCALES_MINIMUM) memcpy(panel + 2 * (PANEL + o), &half_minimum, 2);
+            put_half(panel + 2 * o, f32_to_f16(rows->scale[o * groups + g]));
+            if (p->scales == SCALES_MINIMUM) put_half(panel + 2 * (PANEL + o), f32_to_f16(rows->minimum[o * groups + g]));
         }
+    }
+}
+
+/* Scales of lane o from a row of Q4_K or Q5_K blocks: d, d_min, then eight 6-bit scales and minima in 12 bytes. */
+static void pack_scales_k(const uint8_t *row, int n_blocks, int block_bytes, int o, uint8_t *panel)
+{
+    for (int i = 0; i < n_blocks; i++, row += block_bytes, panel += K_BYTES) {
+        const uint8_t *s = row + 4;
+        uint8_t *to = panel + 4 * PANEL + o;
+        memcpy(panel + 2 * o, row, 2);
+        memcpy(panel + 2 * (PANEL + o), row + 2, 2);
+        for (int j = 0; j < 4; j++) {
+            to[2 * j * PANEL] = s[j] & 63;
+            to[(2 * j + 1) * PANEL] = s[j + 4] & 63;
+            to[(2 * j + 8) * PANEL] = (uint8_t)((s[j + 8] & 15) | s[j] >> 6 << 4);
+            to[(2 * j + 9) * PANEL] = (uint8_t)(s[j + 8] >> 4 | s[j + 4] >> 6 << 4);
+        }
+    }
+}
+
+/* The same of Q6_K blocks: sixteen int8 scales at 192, d at 208. */
+static void pack_scales_k6(const uint8_t *row, int n_blocks, int block_bytes, int o, uint8_t *panel)
+{
+    for (int i = 0; i < n_blocks; i++, row += block_bytes, panel += K6_BYTES) {
+        memcpy(panel + 2 * o, row + 208, 2);
+        for (int j = 0; j < 16; j++) panel[2 * PANEL + j * PANEL + o] = row[192 + j] ^ 128; /* two's complement plus 128 */
     }
 }
 
@@ -150,7 +181,12 @@ static void pack_panel(const struct matrix_part *p, const struct tensor *t, int 
             memset(rows->minimum + o * groups, 0, groups * sizeof(float));
         }
     }
-    pack_scales(p, rows, to);
+    const int n_blocks = p->n_in / 256, block_bytes = tensor_format(t->type)->block_bytes;
+    for (int o = 0; o < n_out && p->scales >= SCALES_K; o++) {
+        const uint8_t *row = t->data + (size_t)(first + o) * tensor_row_bytes(t);
+        (p->scales == SCALES_K ? pack_scales_k : pack_scales_k6)(row, n_blocks, block_bytes, o, to);
+    }
+    if (p->scales < SCALES_K) pack_scales(p, rows, to);
     if (p->bits == 8)
         pack_elements(rows->u, n_in, PANEL, p->n_in, 1, to + p->low_at);
     else
@@ -247,16 +283,18 @@ static float float_at(const uint8_t *p)
     return x;
 }
 
-static void group_scale(const struct matrix_part *p, const uint8_t *panel, int g, int o, float *scale, float *minimum)
+/* Of lane o at k. */
+static void scale_at(const struct matrix_part *p, const uint8_t *panel, int k, int o, float *scale, float *minimum)
 {
-    const uint8_t *at = panel + (size_t)g * p->group_bytes;
-    if (p->scales == SCALES_FLOAT) {
-        *scale = float_at(at + 4 * o);
-        *minimum = float_at(at + 4 * (PANEL + o));
-        return;
-    }
-    *scale = f16_to_f32(half_at(at + 2 * o));
-    *minimum = p->scales == SCALES_SYMMETRIC ? p->offset * *scale : f16_to_f32(half_at(at + 2 * (PANEL + o)));
+    const uint8_t *at = panel + (size_t)(p->scales >= SCALES_K ? k / 256 * 8 : k / MATRIX_STEP) * p->step_bytes;
+    const float d = f16_to_f32(half_at(at + 2 * o));
+    const int group = k % 256 / p->group;
+    *scale = d;
+    if (p->scales == SCALES_K) *scale = d * (float)at[4 * PANEL + 2 * group * PANEL + o];
+    if (p->scales == SCALES_K6) *scale = d * (float)(at[2 * PANEL + group * PANEL + o] - 128);
+    *minimum = p->offset * *scale;
+    if (p->scales == SCALES_MINIMUM) *minimum = f16_to_f32(half_at(at + 2 * (PANEL + o)));
+    if (p->scales == SCALES_K) *minimum = -(f16_to_f32(half_at(at + 2 * (PANEL + o))) * (float)at[4 * PANEL + (2 * group + 1) * PANEL + o]);
 }
 
 static uint32_t unsigned_at(const struct matrix_part *p, const uint8_t *panel, int k, int o)
@@ -280,7 +318,7 @@ void matrix_row(const struct matrix *m, int out, float *w)
     float scale = 0, minimum = 0;
     for (int k = 0; k < p->n_in; k++) {
         const size_t element = (size_t)k * PANEL + (size_t)o;
-        if (p->group > 0 && k % p->group == 0) group_scale(p, panel, k / p->group, o, &scale, &minimum);
+        if (p->group > 0 && k % p->group == 0) scale_at(p, panel, k, o, &scale, &minimum);
         if (p->bits == 32)
             w[k] = float_at(panel + 4 * element);
         else if (p->bits == 16)

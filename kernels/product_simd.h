@@ -43,7 +43,7 @@ INLINE struct place place_at(const struct matrix_part *p, const int bits, const 
 {
     const size_t step = (size_t)(k / MATRIX_STEP), low_bytes = bits == 8 ? 32 * PANEL : 16 * PANEL;
     const size_t high_bytes = bits == 5 ? 4 * PANEL : bits == 6 ? 8 * PANEL : 0;
-    return (struct place){ panel + step * (bits == 6 ? 2 : 1) * p->group_bytes, panel + p->low_at + step * low_bytes,
+    return (struct place){ panel + step * p->step_bytes, panel + p->low_at + step * low_bytes,
                            panel + p->high_at + step * high_bytes };
 }
 
@@ -58,33 +58,53 @@ INLINE struct place place_after(const struct matrix_part *p, const int bits, con
 #define PREFETCH_STEP(p, bits, place, t, level)                                                                         \
     do {                                                                                                               \
         const size_t low_lines = (bits) == 8 ? 8 : 4, high_lines = (bits) == 5 ? 1 : (bits) == 6 ? 2 : 0;              \
-        const size_t scale_bytes = (p)->group_bytes * ((bits) == 6 ? 2 : 1);                                           \
         UNROLL for (size_t l = 0; l < low_lines; l++)                                                                  \
             __builtin_prefetch((place)->low + ((size_t)(t) * low_lines + l) * 64, 0, level);                           \
         UNROLL for (size_t l = 0; l < high_lines; l++)                                                                 \
             __builtin_prefetch((place)->high + ((size_t)(t) * high_lines + l) * 64, 0, level);                         \
-        for (size_t b = 0; b < scale_bytes; b += 64) __builtin_prefetch((place)->scales + (size_t)(t) * scale_bytes + b, 0, level); \
+        __builtin_prefetch((place)->scales + (size_t)(t) * (p)->step_bytes, 0, level);                                 \
     } while (0)
 
-/* Scales and minima of n groups as float32, each [n][2][PANEL]. */
-INLINE void load_scales(const struct matrix_part *p, const uint8_t *scales, int n, float *out)
+/* LANES outputs from lane0 of n groups of a block. */
+INLINE void load_scales_k(const uint8_t *block, int n, int lane0, float *out)
 {
+    const uint16_t *half = (const uint16_t *)(const void *)block + lane0;
+    const vec d = vec_of_f16(half), minus_min = vec_mul(vec_of_f16(half + PANEL), vec_set(-1));
+    const uint8_t *integers = block + 4 * PANEL + lane0;
+    for (int g = 0; g < n; g++, integers += 2 * PANEL, out += 2 * PANEL) {
+        vec_store(out + lane0, vec_mul(d, vec_of_bytes(integers)));
+        vec_store(out + PANEL + lane0, vec_mul(minus_min, vec_of_bytes(integers + PANEL)));
+    }
+}
+
+INLINE void load_scales_k6(const uint8_t *block, int n, int lane0, float *out)
+{
+    const vec d = vec_of_f16((const uint16_t *)(const void *)block + lane0);
+    const uint8_t *integers = block + 2 * PANEL + lane0;
+    for (int g = 0; g < n; g++, integers += PANEL, out += 2 * PANEL) {
+        const vec scale = vec_mul(d, vec_fma(vec_of_bytes(integers), vec_set(1), vec_set(-128)));
+        vec_store(out + lane0, scale);
+        vec_store(out + PANEL + lane0, vec_mul(scale, vec_set(-32)));
+    }
+}
+
+/* Scales and minima of n groups as float32, each [n][2][PANEL]; of a K type at most one block's. */
+static void load_scales(const struct matrix_part *p, const uint8_t *scales, int n, float *out)
+{
+    for (int lane0 = 0; lane0 < PANEL && p->scales >= SCALES_K; lane0 += LANES) {
+        if (p->scales == SCALES_K)
+            load_scales_k(scales, n, lane0, out);
+        else
+            load_scales_k6(scales, n, lane0, out);
+    }
+    if (p->scales >= SCALES_K) return;
     const vec offset = vec_set(p->offset);
-    for (int g = 0; g < n; g++, out += 2 * PANEL, scales += p->group_bytes) {
-        const float *f = (const float *)(const void *)scales;
-        const uint16_t *h = (const uint16_t *)(const void *)scales;
+    for (int g = 0; g < n; g++, out += 2 * PANEL, scales += p->step_bytes) {
+        const uint16_t *half = (const uint16_t *)(const void *)scales;
         for (int v = 0; v < PANEL; v += LANES) {
-            if (p->scales == SCALES_FLOAT) {
-                vec_store(out + v, vec_load(f + v));
-                vec_store(out + PANEL + v, vec_load(f + PANEL + v));
-            } else if (p->scales == SCALES_MINIMUM) {
-                vec_store(out + v, vec_of_f16(h + v));
-                vec_store(out + PANEL + v, vec_of_f16(h + PANEL + v));
-            } else {
-                const vec scale = vec_of_f16(h + v);
-                vec_store(out + v, scale);
-                vec_store(out + PANEL + v, vec_mul(scale, offset));
-            }
+            const vec scale = vec_of_f16(half + v);
+            vec_store(out + v, scale);
+            vec_store(out + PANEL + v, p->scales == SCALES_MINIMUM ? vec_of_f16(half + PANEL + v) : vec_mul(scale, offset));
         }
     }
 }
