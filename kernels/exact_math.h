@@ -19,7 +19,7 @@
 
 /* exp(x) = 2^n (1 + r + r^2 q(r)), n = x log2(e) to the nearest, |r| <= ln(2) / 2. */
 #define EXPF_LOG2E 0x1.715476p+0f
-#define EXPF_MAGIC 0x1.8p23f      /* t = x log2(e) + MAGIC holds n in its low bits */
+#define EXPF_MAGIC 0x1.8p23f /* t = x log2(e) + MAGIC holds n in its low bits */
 #define EXPF_LN2_HI 0x1.62e43p-1f
 #define EXPF_LN2_LO -0x1.05c61p-29f
 #define EXPF_Q0 0x1.fffffcp-2f
@@ -27,8 +27,8 @@
 #define EXPF_Q2 0x1.5558f2p-5f
 #define EXPF_Q3 0x1.123a2p-7f
 #define EXPF_Q4 0x1.6a23dp-10f
-#define EXPF_LOW -0x1.5d589ep+6f  /* exp of it is the first at or above 2^-126 */
-#define EXPF_HIGH 0x1.62e42ep+6f  /* exp of it is the last finite one */
+#define EXPF_LOW -0x1.5d589ep+6f /* exp of it is the first at or above 2^-126 */
+#define EXPF_HIGH 0x1.62e42ep+6f /* exp of it is the last finite one */
 
 #define EXP_LOG2E 0x1.71547652b82fep+0
 #define EXP_MAGIC 0x1.8p52
@@ -115,8 +115,10 @@ static inline double exact_exp(double x)
 static inline double exact_log(double x)
 {
     static const double ln2_hi = 0x1.62e42fefa38p-1, ln2_lo = 0x1.ef35793c7673p-45; /* k ln2_hi is exact */
-    static const double l[8] = { 0x1.5555555555555p-1, 0x1.9999999999e06p-2, 0x1.249249242aaf4p-2, 0x1.c71c7259aa5bdp-3,
-                                 0x1.745cddff5d5ebp-3, 0x1.3b20b4e005b2cp-3, 0x1.0f5bf5effc9a4p-3, 0x1.0f6a9ad8c35d3p-3 };
+    static const double l[8] = {
+        0x1.5555555555555p-1, 0x1.9999999999e06p-2, 0x1.249249242aaf4p-2, 0x1.c71c7259aa5bdp-3,
+        0x1.745cddff5d5ebp-3, 0x1.3b20b4e005b2cp-3, 0x1.0f5bf5effc9a4p-3, 0x1.0f6a9ad8c35d3p-3
+    };
     if (!(x > 0)) return x == 0 ? -(double)INFINITY : (double)NAN;
     if (x == (double)INFINITY) return x;
     const double up = x < 0x1p-1022 ? 54 : 0;
@@ -134,10 +136,12 @@ static inline double exact_log(double x)
 static inline void exact_sincos(double x, double *sine, double *cosine)
 {
     static const double half_pi[3] = { 0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110 };
-    static const double s[7] = { -0x1.5555555555555p-3, 0x1.111111111110bp-7, -0x1.a01a01a018ab3p-13, 0x1.71de3a5335618p-19,
-                                 -0x1.ae645292df2ddp-26, 0x1.61208f32cf11fp-33, -0x1.aaa380cbe999dp-41 };
-    static const double c[7] = { 0x1.5555555555555p-5, -0x1.6c16c16c16c10p-10, 0x1.a01a01a018dbfp-16, -0x1.27e4fb75fa933p-22,
-                                 0x1.1eed8ca05fc20p-29, -0x1.9393347b107cbp-37, 0x1.aac3f42e5cb64p-45 };
+    static const double s[7] = { -0x1.5555555555555p-3, 0x1.111111111110bp-7,   -0x1.a01a01a018ab3p-13,
+                                 0x1.71de3a5335618p-19, -0x1.ae645292df2ddp-26, 0x1.61208f32cf11fp-33,
+                                 -0x1.aaa380cbe999dp-41 };
+    static const double c[7] = { 0x1.5555555555555p-5,   -0x1.6c16c16c16c10p-10, 0x1.a01a01a018dbfp-16,
+                                 -0x1.27e4fb75fa933p-22, 0x1.1eed8ca05fc20p-29,  -0x1.9393347b107cbp-37,
+                                 0x1.aac3f42e5cb64p-45 };
     if (!(fabs(x) <= 0x1p31)) {
         *sine = *cosine = (double)NAN;
         return;

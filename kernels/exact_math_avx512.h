@@ -37,7 +37,8 @@ static inline __m512d exact_exp_avx512(__m512d x)
     const __m512i y = _mm512_add_epi64(_mm512_castpd_si512(p), _mm512_slli_epi64(_mm512_castpd_si512(t), 52));
     const __mmask8 kept = _mm512_cmp_pd_mask(x, _mm512_set1_pd(EXP_LOW), _CMP_NLT_UQ);
     const __mmask8 over = _mm512_cmp_pd_mask(x, _mm512_set1_pd(EXP_HIGH), _CMP_NLE_UQ);
-    return _mm512_mask_add_pd(_mm512_castsi512_pd(_mm512_maskz_mov_epi64(kept, y)), over, x, _mm512_set1_pd((double)INFINITY));
+    return _mm512_mask_add_pd(_mm512_castsi512_pd(_mm512_maskz_mov_epi64(kept, y)), over, x,
+                              _mm512_set1_pd((double)INFINITY));
 }
 
 #endif

@@ -19,15 +19,26 @@ static size_t align64(size_t n)
 static enum matrix_scales scales_of(enum tensor_type type, float *offset)
 {
     switch (type) {
-    case TENSOR_Q4_0: *offset = -8; return SCALES_SYMMETRIC;
-    case TENSOR_Q5_0: *offset = -16; return SCALES_SYMMETRIC;
-    case TENSOR_Q8_0: *offset = -128; return SCALES_SYMMETRIC;
+    case TENSOR_Q4_0:
+        *offset = -8;
+        return SCALES_SYMMETRIC;
+    case TENSOR_Q5_0:
+        *offset = -16;
+        return SCALES_SYMMETRIC;
+    case TENSOR_Q8_0:
+        *offset = -128;
+        return SCALES_SYMMETRIC;
     case TENSOR_Q4_1:
-    case TENSOR_Q5_1: return SCALES_MINIMUM;
+    case TENSOR_Q5_1:
+        return SCALES_MINIMUM;
     case TENSOR_Q4_K:
-    case TENSOR_Q5_K: return SCALES_K;
-    case TENSOR_Q6_K: *offset = -32; return SCALES_K6;
-    default: return SCALES_NONE;
+    case TENSOR_Q5_K:
+        return SCALES_K;
+    case TENSOR_Q6_K:
+        *offset = -32;
+        return SCALES_K6;
+    default:
+        return SCALES_NONE;
     }
 }
 
@@ -46,7 +57,9 @@ static void part_lay_out(struct matrix_part *p, const struct tensor *t)
 {
     const struct tensor_format *f = tensor_format(t->type);
     const size_t n_in = (size_t)t->n_cols;
-    *p = (struct matrix_part){ .type = t->type, .n_in = t->n_cols, .n_out = t->n_rows, .bits = f->bits, .group = f->group };
+    *p = (struct matrix_part){
+        .type = t->type, .n_in = t->n_cols, .n_out = t->n_rows, .bits = f->bits, .group = f->group
+    };
     p->scales = scales_of(t->type, &p->offset);
     p->step_bytes = step_bytes(p->scales);
     p->n_panels = t->n_rows / PANEL + (t->n_rows % PANEL != 0);
@@ -84,7 +97,8 @@ static void pack_scales(const struct matrix_part *p, const struct panel_rows *ro
     for (int g = 0; g < groups; g++, panel += p->step_bytes) {
         for (int o = 0; o < PANEL; o++) {
             put_half(panel + 2 * o, f32_to_f16(rows->scale[o * groups + g]));
-            if (p->scales == SCALES_MINIMUM) put_half(panel + 2 * (PANEL + o), f32_to_f16(rows->minimum[o * groups + g]));
+            if (p->scales == SCALES_MINIMUM)
+                put_half(panel + 2 * (PANEL + o), f32_to_f16(rows->minimum[o * groups + g]));
         }
     }
 }
@@ -111,7 +125,8 @@ static void pack_scales_k6(const uint8_t *row, int n_blocks, int block_bytes, in
 {
     for (int i = 0; i < n_blocks; i++, row += block_bytes, panel += K6_BYTES) {
         memcpy(panel + 2 * o, row + 208, 2);
-        for (int j = 0; j < 16; j++) panel[2 * PANEL + j * PANEL + o] = row[192 + j] ^ 128; /* two's complement plus 128 */
+        for (int j = 0; j < 16; j++)
+            panel[2 * PANEL + j * PANEL + o] = row[192 + j] ^ 128; /* two's complement plus 128 */
     }
 }
 
@@ -158,7 +173,8 @@ static void pack_words(const struct matrix_part *p, const struct panel_rows *row
 static void pack_elements(const uint8_t *rows, size_t stride, int n_out, int n_in, size_t size, uint8_t *to)
 {
     for (int k = 0; k < n_in; k++) {
-        for (int o = 0; o < n_out; o++) memcpy(to + ((size_t)k * PANEL + (size_t)o) * size, rows + (size_t)o * stride + (size_t)k * size, size);
+        for (int o = 0; o < n_out; o++)
+            memcpy(to + ((size_t)k * PANEL + (size_t)o) * size, rows + (size_t)o * stride + (size_t)k * size, size);
     }
 }
 
@@ -174,7 +190,8 @@ static void pack_panel(const struct matrix_part *p, const struct tensor *t, int 
     const size_t n_in = (size_t)p->n_in, groups = n_in / (size_t)p->group;
     for (size_t o = 0; o < PANEL; o++) {
         if (o < (size_t)n_out) {
-            tensor_row_parts(t, first + (int)o, rows->u + o * n_in, rows->scale + o * groups, rows->minimum + o * groups);
+            tensor_row_parts(t, first + (int)o, rows->u + o * n_in, rows->scale + o * groups,
+                             rows->minimum + o * groups);
         } else {
             memset(rows->u + o * n_in, 0, n_in);
             memset(rows->scale + o * groups, 0, groups * sizeof(float));
@@ -194,7 +211,8 @@ static void pack_panel(const struct matrix_part *p, const struct tensor *t, int 
 }
 
 /* scratch: what panel_rows needs, for each thread. */
-static void part_pack(const struct matrix_part *p, const struct tensor *t, uint8_t *scratch, size_t slice, int n_threads)
+static void part_pack(const struct matrix_part *p, const struct tensor *t, uint8_t *scratch, size_t slice,
+                      int n_threads)
 {
     const size_t n_in = (size_t)p->n_in;
 #pragma omp parallel for num_threads(n_threads) schedule(static)
@@ -211,13 +229,16 @@ static void part_pack(const struct matrix_part *p, const struct tensor *t, uint8
 
 static int parts_check(const struct tensor *const *parts, int n_parts)
 {
-    if (n_parts < 1 || n_parts > MAX_MATRIX_PARTS) return fail("matrix: %d parts, allowed are 1 to %d", n_parts, MAX_MATRIX_PARTS);
+    if (n_parts < 1 || n_parts > MAX_MATRIX_PARTS)
+        return fail("matrix: %d parts, allowed are 1 to %d", n_parts, MAX_MATRIX_PARTS);
     for (int i = 0; i < n_parts; i++) {
         const struct tensor *t = parts[i];
         const struct tensor_format *f = tensor_format(t->type);
         if (t->n_rows < 1 || t->n_cols < 1 || t->n_cols % f->block != 0)
-            return fail("matrix: a part of type %s is %d x %d: columns come in blocks of %d", f->name, t->n_rows, t->n_cols, f->block);
-        if (t->n_cols != parts[0]->n_cols) return fail("matrix: parts of %d and %d columns", parts[0]->n_cols, t->n_cols);
+            return fail("matrix: a part of type %s is %d x %d: columns come in blocks of %d", f->name, t->n_rows,
+                        t->n_cols, f->block);
+        if (t->n_cols != parts[0]->n_cols)
+            return fail("matrix: parts of %d and %d columns", parts[0]->n_cols, t->n_cols);
     }
     return 0;
 }
@@ -294,7 +315,8 @@ static void scale_at(const struct matrix_part *p, const uint8_t *panel, int k, i
     if (p->scales == SCALES_K6) *scale = d * (float)(at[2 * PANEL + group * PANEL + o] - 128);
     *minimum = p->offset * *scale;
     if (p->scales == SCALES_MINIMUM) *minimum = f16_to_f32(half_at(at + 2 * (PANEL + o)));
-    if (p->scales == SCALES_K) *minimum = -(f16_to_f32(half_at(at + 2 * (PANEL + o))) * (float)at[4 * PANEL + (2 * group + 1) * PANEL + o]);
+    if (p->scales == SCALES_K)
+        *minimum = -(f16_to_f32(half_at(at + 2 * (PANEL + o))) * (float)at[4 * PANEL + (2 * group + 1) * PANEL + o]);
 }
 
 static uint32_t unsigned_at(const struct matrix_part *p, const uint8_t *panel, int k, int o)
@@ -305,7 +327,9 @@ static uint32_t unsigned_at(const struct matrix_part *p, const uint8_t *panel, i
     const int r = k % MATRIX_STEP, i = r / 4, j = r % 4;
     const uint32_t u = word_at(low + 4 * ((4 * step + (size_t)j) * PANEL + (size_t)o)) >> (4 * i) & 15;
     if (p->bits == 5) return u | (word_at(high + 4 * (step * PANEL + (size_t)o)) >> r & 1) << 4;
-    if (p->bits == 6) return u | (word_at(high + 4 * ((2 * step + (size_t)(j / 2)) * PANEL + (size_t)o)) >> (4 * i + 2 * (j & 1)) & 3) << 4;
+    if (p->bits == 6)
+        return u | (word_at(high + 4 * ((2 * step + (size_t)(j / 2)) * PANEL + (size_t)o)) >> (4 * i + 2 * (j & 1)) & 3)
+                       << 4;
     return u;
 }
 
@@ -322,7 +346,8 @@ void matrix_row(const struct matrix *m, int out, float *w)
         if (p->bits == 32)
             w[k] = float_at(panel + 4 * element);
         else if (p->bits == 16)
-            w[k] = p->type == TENSOR_F16 ? f16_to_f32(half_at(panel + 2 * element)) : bf16_to_f32(half_at(panel + 2 * element));
+            w[k] = p->type == TENSOR_F16 ? f16_to_f32(half_at(panel + 2 * element))
+                                         : bf16_to_f32(half_at(panel + 2 * element));
         else
             w[k] = fmaf((float)unsigned_at(p, panel, k, o), scale, minimum);
     }

@@ -24,26 +24,26 @@ enum matrix_scales {
     SCALES_NONE,      /* floats */
     SCALES_SYMMETRIC, /* f16 scale [PANEL]; minimum = offset * scale */
     SCALES_MINIMUM,   /* f16 scale and minimum [2][PANEL] */
-    SCALES_K,         /* f16 d and d_min [2][PANEL], uint8 integers [8][2][PANEL]: scale = d * integer, minimum = -(d_min * integer) */
-    SCALES_K6,        /* f16 d [PANEL], uint8 integer + 128 [16][PANEL]: scale = d * integer, minimum = offset * scale */
+    SCALES_K, /* f16 d and d_min [2][PANEL], uint8 integers [8][2][PANEL]: scale = d * integer, minimum = -(d_min * integer) */
+    SCALES_K6, /* f16 d [PANEL], uint8 integer + 128 [16][PANEL]: scale = d * integer, minimum = offset * scale */
 };
 
 struct matrix_part {
     enum tensor_type type;
     enum matrix_scales scales;
     int n_in, n_out, n_panels;
-    int bits, group;      /* as in struct tensor_format */
-    float offset;         /* minimum = offset * scale, where there is no minimum */
-    int first_out;        /* index of its first output in y */
-    size_t step_bytes;    /* scales of MATRIX_STEP k's; of a K type an eighth of its block's */
+    int bits, group;                     /* as in struct tensor_format */
+    float offset;                        /* minimum = offset * scale, where there is no minimum */
+    int first_out;                       /* index of its first output in y */
+    size_t step_bytes;                   /* scales of MATRIX_STEP k's; of a K type an eighth of its block's */
     size_t low_at, high_at, panel_bytes; /* offsets in a panel; scales are at 0 */
-    uint8_t *panels;      /* [n_panels][panel_bytes], in the matrix's block */
+    uint8_t *panels;                     /* [n_panels][panel_bytes], in the matrix's block */
 };
 
 struct matrix {
     int n_in, n_out, n_panels, n_parts;
     struct matrix_part parts[MAX_MATRIX_PARTS];
-    uint8_t *block;       /* owned */
+    uint8_t *block; /* owned */
 };
 
 /* Row `out` of the matrix decoded to f32 [n_in]. */

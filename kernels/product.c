@@ -60,7 +60,8 @@ static void unit_multiply(const struct unit *u)
     unit_begin(u, acc);
     for (int k = 0; k < n_in; k += chunk) {
         const int n_k = n_in - k < chunk ? n_in - k : chunk;
-        u->kernels->multiply(u->part, u->panel, u->n_panels, k, n_k, u->n_rows, x + k, (size_t)n_in, w, acc, (size_t)u->n_panels * PANEL);
+        u->kernels->multiply(u->part, u->panel, u->n_panels, k, n_k, u->n_rows, x + k, (size_t)n_in, w, acc,
+                             (size_t)u->n_panels * PANEL);
     }
     unit_end(u, acc);
 }

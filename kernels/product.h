@@ -9,7 +9,7 @@
 #include "kernels/matrix.h"
 
 enum {
-    PRODUCT_CHUNK = 256,    /* k's that are decoded at a time, at most */
+    PRODUCT_CHUNK = 256, /* k's that are decoded at a time, at most */
     PRODUCT_MAX_PANELS = 4,
 };
 
@@ -19,8 +19,8 @@ struct product_kernels {
 
     /* acc[r][i] += x[r] times output i of the panels, over k0 .. k0 + n_k - 1; k0 and, but at the end, n_k are multiples of MATRIX_STEP.
      * x [n_rows][x_stride] begins at k0; w: workspace for n_k x n_panels x PANEL weights; acc [n_rows][acc_stride], aligned to 64 bytes. */
-    void (*multiply)(const struct matrix_part *p, int panel, int n_panels, int k0, int n_k, int n_rows, const float *x, size_t x_stride,
-                     float *w, float *acc, size_t acc_stride);
+    void (*multiply)(const struct matrix_part *p, int panel, int n_panels, int k0, int n_k, int n_rows, const float *x,
+                     size_t x_stride, float *w, float *acc, size_t acc_stride);
 };
 
 /* k's of a chunk: nearly equal chunks, so that one's weights can be prefetched during the one before. */

@@ -12,8 +12,12 @@
 #define UNROLL /* the lanes are unrolled enough */
 #define EACH_LANE for (int l = 0; l < LANES; l++)
 
-typedef struct { float at[LANES]; } vec;
-typedef struct { uint32_t at[LANES]; } ivec;
+typedef struct {
+    float at[LANES];
+} vec;
+typedef struct {
+    uint32_t at[LANES];
+} ivec;
 
 /* fmaf() without the instruction: the product is exact in double, the sum is rounded to odd, so that rounding it again
  * to float32 gives what one rounding would (Boldo and Melquiond, 2008). */

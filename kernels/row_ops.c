@@ -29,7 +29,8 @@ static void sum_squares(int n_rows, int n, const float *x, double *sum)
     for (int r = 0; r < n_rows; r++) sum[r] = 0;
     if (n_rows == NORM_ROWS) {
         for (int i = 0; i < n; i++) {
-            for (int r = 0; r < NORM_ROWS; r++) sum[r] += (double)x[(size_t)r * (size_t)n + (size_t)i] * (double)x[(size_t)r * (size_t)n + (size_t)i];
+            for (int r = 0; r < NORM_ROWS; r++)
+                sum[r] += (double)x[(size_t)r * (size_t)n + (size_t)i] * (double)x[(size_t)r * (size_t)n + (size_t)i];
         }
         return;
     }
@@ -57,7 +58,8 @@ int cpu_norm(struct device *d, const struct norm_args *a)
 {
     const int n_threads = threads_for(d, a->n_rows, a->n);
 #pragma omp parallel for num_threads(n_threads) schedule(static)
-    for (int r = 0; r < a->n_rows; r += NORM_ROWS) norm_rows(a, r, a->n_rows - r < NORM_ROWS ? a->n_rows - r : NORM_ROWS);
+    for (int r = 0; r < a->n_rows; r += NORM_ROWS)
+        norm_rows(a, r, a->n_rows - r < NORM_ROWS ? a->n_rows - r : NORM_ROWS);
     return 0;
 }
 

@@ -17,18 +17,22 @@ static const struct shape {
     const char *name;
     int n_parts, n_out[3], n_in;
 } shapes[N_KINDS] = {
-    { "qkv", 3, { 576, 192, 192 }, 576 }, { "o", 1, { 576 }, 576 }, { "gate, up", 2, { 1536, 1536 }, 576 }, { "down", 1, { 576 }, 1536 },
+    { "qkv", 3, { 576, 192, 192 }, 576 },
+    { "o", 1, { 576 }, 576 },
+    { "gate, up", 2, { 1536, 1536 }, 576 },
+    { "down", 1, { 576 }, 1536 },
 };
 static const struct shape head = { "head", 1, { 49152 }, 576 };
 
 struct weights {
     struct matrix *layers[N_LAYERS][N_KINDS], *head;
-    size_t bytes;   /* packed */
+    size_t bytes; /* packed */
     double weights;
     float *x, *y;
 };
 
-static int matrix_open(struct weights *m, struct device *d, struct matrix **out, const struct shape *s, enum tensor_type type, uint64_t *state)
+static int matrix_open(struct weights *m, struct device *d, struct matrix **out, const struct shape *s,
+                       enum tensor_type type, uint64_t *state)
 {
     struct tensor t[3];
     const struct tensor *parts[3];
@@ -199,9 +203,12 @@ static void bench_rows(const struct weights *m, struct device *d, int n_rows, do
     const double rate = 2 * m->weights * n_rows / time * 1e-9;
     printf("%6d %9.2f %9.2f %9.1f", n_rows, time * 1e3, best * 1e3, rate);
     if (fma > 0) printf(" %6.1f%%", 100 * rate / fma);
-    if (n_rows == 1) printf("   %.1f GB/s, %.0f%% of a plain read", (double)m->bytes / time * 1e-9, 100 * (double)m->bytes / time * 1e-9 / read);
+    if (n_rows == 1)
+        printf("   %.1f GB/s, %.0f%% of a plain read", (double)m->bytes / time * 1e-9,
+               100 * (double)m->bytes / time * 1e-9 / read);
     printf("   |");
-    for (int i = 0; i <= N_KINDS; i++) printf(" %s %.2f", i < N_KINDS ? shapes[i].name : head.name, median(kinds[i], n) * 1e3);
+    for (int i = 0; i <= N_KINDS; i++)
+        printf(" %s %.2f", i < N_KINDS ? shapes[i].name : head.name, median(kinds[i], n) * 1e3);
     printf("\n");
     fflush(stdout);
 }
@@ -213,7 +220,8 @@ int main(int argc, char **argv)
     struct weights m = { 0 };
     double from = omp_get_wtime();
     if (weights_open(&m, &d) != 0) return 1;
-    printf("%.1f M weights, %.1f MB packed, made in %.2f s; %d threads\n", m.weights * 1e-6, (double)m.bytes * 1e-6, omp_get_wtime() - from, d.n_threads);
+    printf("%.1f M weights, %.1f MB packed, made in %.2f s; %d threads\n", m.weights * 1e-6, (double)m.bytes * 1e-6,
+           omp_get_wtime() - from, d.n_threads);
     int n_isas;
     const enum cpu_isa *isas = case_isas(&n_isas);
     for (int s = n_isas - 1; s >= 0; s--) {
@@ -221,7 +229,8 @@ int main(int argc, char **argv)
         static const char *const key[] = { "portable", "avx2", "avx512" };
         if (argc > 1 ? strcmp(argv[1], key[d.isa]) != 0 : d.isa == CPU_PORTABLE) continue;
         const double fma = fma_rate(&d), read = read_rate(&m, &d);
-        printf("%s: %.0f GFLOP/s of fused multiply-adds in registers, plain read %.1f GB/s\n", case_isa_name[d.isa], fma, read);
+        printf("%s: %.0f GFLOP/s of fused multiply-adds in registers, plain read %.1f GB/s\n", case_isa_name[d.isa],
+               fma, read);
         printf("  rows median ms   best ms   GFLOP/s   peak\n");
         if (argc > 2) {
             for (int i = 2; i < argc; i++) {

@@ -39,15 +39,25 @@ static inline void case_fill(const struct tensor *t, uint8_t *data, uint64_t *st
         const float x = case_uniform(state), y = case_uniform(state);
         const uint32_t bits = case_random(state);
         switch (t->type) {
-        case TENSOR_F32: memcpy(b, &x, 4); break;
-        case TENSOR_F16: case_put_half(b, x); break;
-        case TENSOR_BF16: memcpy(b, (const uint8_t *)&x + 2, 2); break;
-        case TENSOR_Q6_K: case_put_half(b + 208, x * 0.01f); break;
+        case TENSOR_F32:
+            memcpy(b, &x, 4);
+            break;
+        case TENSOR_F16:
+            case_put_half(b, x);
+            break;
+        case TENSOR_BF16:
+            memcpy(b, (const uint8_t *)&x + 2, 2);
+            break;
+        case TENSOR_Q6_K:
+            case_put_half(b + 208, x * 0.01f);
+            break;
         case TENSOR_Q4_1:
         case TENSOR_Q5_1:
         case TENSOR_Q4_K:
-        case TENSOR_Q5_K: case_put_half(b + 2, y); /* fall through */
-        default: case_put_half(b, bits % 16 == 0 ? 0x1p-24f : x * 0.1f); /* now and then a subnormal scale */
+        case TENSOR_Q5_K:
+            case_put_half(b + 2, y); /* fall through */
+        default:
+            case_put_half(b, bits % 16 == 0 ? 0x1p-24f : x * 0.1f); /* now and then a subnormal scale */
         }
     }
 }
@@ -75,7 +85,8 @@ static inline const enum cpu_isa *case_isas(int *n)
     *n = 0;
     isas[(*n)++] = CPU_PORTABLE;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) isas[(*n)++] = CPU_AVX2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        isas[(*n)++] = CPU_AVX2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq"))
         isas[(*n)++] = CPU_AVX512;

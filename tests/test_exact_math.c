@@ -1,11 +1,11 @@
 #include "kernels/exact_math.h"
 #include "tests/matrix_cases.h"
 
+#include <cmocka.h>
 #include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 /* The vector code is compiled here for its instruction set, and run where the processor has it. */
 #if defined(__x86_64__) && !defined(__clang__)
@@ -99,7 +99,8 @@ static void test_exp(void **state)
         const double u = ulps(exact_exp(x), expl((long double)x), 53);
         if (!(u < 1.01)) fail_msg("exp(%a): %g ulp", x, u);
     }
-    assert_true(exact_exp(0) == 1 && exact_exp(-INFINITY) == 0 && exact_exp((double)INFINITY) == (double)INFINITY && isnan(exact_exp((double)NAN)));
+    assert_true(exact_exp(0) == 1 && exact_exp(-INFINITY) == 0 && exact_exp((double)INFINITY) == (double)INFINITY &&
+                isnan(exact_exp((double)NAN)));
     assert_true(exact_exp(EXP_LOW) >= DBL_MIN && exact_exp(nextafter(EXP_LOW, -1000)) == 0);
     assert_true(isfinite(exact_exp(EXP_HIGH)) && exact_exp(nextafter(EXP_HIGH, 1000)) == (double)INFINITY);
 }
@@ -110,13 +111,15 @@ static void test_log(void **state)
     uint64_t seed = 2;
     for (int i = 0; i < N_RANDOM; i++) {
         const double r = uniform(&seed), near_one = 1 + (r - 0.5) * 0x1p-10;
-        const double all = exact_f64_of((uint64_t)(r * 0x1p63) % 0x7ff0000000000000), x[] = { all, 0.5 + 2 * r, near_one, r * 0x1p-1030 };
+        const double all = exact_f64_of((uint64_t)(r * 0x1p63) % 0x7ff0000000000000),
+                     x[] = { all, 0.5 + 2 * r, near_one, r * 0x1p-1030 };
         if (x[i % 4] == 0 || x[i % 4] == 1) continue;
         const double u = ulps(exact_log(x[i % 4]), logl((long double)x[i % 4]), 53);
         if (!(u < 0.9)) fail_msg("log(%a): %g ulp", x[i % 4], u);
     }
     assert_true(exact_log(1) == 0 && exact_log(0) == -(double)INFINITY && exact_log(-0.0) == -(double)INFINITY);
-    assert_true(isnan(exact_log(-1)) && isnan(exact_log((double)NAN)) && exact_log((double)INFINITY) == (double)INFINITY);
+    assert_true(isnan(exact_log(-1)) && isnan(exact_log((double)NAN)) &&
+                exact_log((double)INFINITY) == (double)INFINITY);
     assert_true(exact_logf(2) == 0x1.62e43p-1f);
 }
 
@@ -126,7 +129,8 @@ static void test_sincos(void **state)
     (void)state;
     uint64_t seed = 3;
     for (int i = 0; i < N_RANDOM; i++) {
-        const double r = uniform(&seed), x[] = { (2 * r - 1) * 0x1p31, (2 * r - 1) * 1000, floor(r * 0x1p30) * 1.5707963267948966, r };
+        const double r = uniform(&seed),
+                     x[] = { (2 * r - 1) * 0x1p31, (2 * r - 1) * 1000, floor(r * 0x1p30) * 1.5707963267948966, r };
         double sine, cosine;
         exact_sincos(x[i % 4], &sine, &cosine);
         const double u = ulps(sine, sinl((long double)x[i % 4]), 53), v = ulps(cosine, cosl((long double)x[i % 4]), 53);
@@ -160,7 +164,9 @@ static void check_vectors(void (*of_floats)(const float *, float *), void (*of_d
     double a[8], b[8];
     for (int n = 0; n < N_RANDOM / 8; n++) {
         for (int i = 0; i < 8; i++) a[i] = (2 * uniform(&seed) - 1) * (i % 2 ? 720 : 2);
-        if (n == 0) memcpy(a, (double[]){ 0, -0.0, (double)NAN, (double)INFINITY, -(double)INFINITY, EXP_LOW, EXP_HIGH, 1e300 }, sizeof a);
+        if (n == 0)
+            memcpy(a, (double[]){ 0, -0.0, (double)NAN, (double)INFINITY, -(double)INFINITY, EXP_LOW, EXP_HIGH, 1e300 },
+                   sizeof a);
         of_doubles(a, b);
         for (int i = 0; i < 8; i++) {
             if (!same(b[i], exact_exp(a[i]))) fail_msg("exp(%a) = %a", a[i], b[i]);
@@ -205,9 +211,12 @@ static void test_avx512_gives_the_same_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_expf),   cmocka_unit_test(test_exp),
-        cmocka_unit_test(test_log),    cmocka_unit_test(test_sincos),
-        cmocka_unit_test(test_avx2_gives_the_same_bits), cmocka_unit_test(test_avx512_gives_the_same_bits),
+        cmocka_unit_test(test_expf),
+        cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_sincos),
+        cmocka_unit_test(test_avx2_gives_the_same_bits),
+        cmocka_unit_test(test_avx512_gives_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,10 +3,10 @@
 #include "core/err.h"
 #include "kernels/matrix.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 static bool same_bits(const float *a, const float *b, int n)
 {
@@ -29,7 +29,8 @@ static void check_rows(const struct matrix *m, const struct tensor *const *parts
         for (int row = 0; row < parts[i]->n_rows; row++, out++) {
             tensor_row(parts[i], row, want);
             matrix_row(m, out, got);
-            if (!same_bits(want, got, m->n_in)) fail_msg("%s: row %d of part %d", tensor_format(parts[i]->type)->name, row, i);
+            if (!same_bits(want, got, m->n_in))
+                fail_msg("%s: row %d of part %d", tensor_format(parts[i]->type)->name, row, i);
         }
     }
     mem_free(want);
@@ -71,19 +72,23 @@ static void test_parts_of_different_types(void **state)
 {
     (void)state;
     check_pack((const enum tensor_type[]){ TENSOR_Q5_0, TENSOR_Q5_0, TENSOR_Q8_0 }, (const int[]){ 56, 8, 24 }, 3, 128);
-    check_pack((const enum tensor_type[]){ TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_F16, TENSOR_F32 }, (const int[]){ 3, 16, 17, 1 }, 4, 512);
+    check_pack((const enum tensor_type[]){ TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_F16, TENSOR_F32 },
+               (const int[]){ 3, 16, 17, 1 }, 4, 512);
 }
 
 /* Bits per weight of whole panels: what a token's pass reads. */
 static void test_bytes(void **state)
 {
     (void)state;
-    static const double bits[N_TENSOR_TYPES] = { [TENSOR_F32] = 32, [TENSOR_F16] = 16, [TENSOR_BF16] = 16,
-        [TENSOR_Q4_0] = 4.5, [TENSOR_Q4_1] = 5, [TENSOR_Q5_0] = 5.5, [TENSOR_Q5_1] = 6, [TENSOR_Q8_0] = 8.5,
-        [TENSOR_Q4_K] = 4.625, [TENSOR_Q5_K] = 5.625, [TENSOR_Q6_K] = 6.5625 };
+    static const double bits[N_TENSOR_TYPES] = {
+        [TENSOR_F32] = 32,     [TENSOR_F16] = 16,     [TENSOR_BF16] = 16,    [TENSOR_Q4_0] = 4.5,
+        [TENSOR_Q4_1] = 5,     [TENSOR_Q5_0] = 5.5,   [TENSOR_Q5_1] = 6,     [TENSOR_Q8_0] = 8.5,
+        [TENSOR_Q4_K] = 4.625, [TENSOR_Q5_K] = 5.625, [TENSOR_Q6_K] = 6.5625
+    };
     for (enum tensor_type type = 0; type < N_TENSOR_TYPES; type++) {
         const struct tensor t = { .type = type, .n_rows = 64, .n_cols = 2048 };
-        const double got = (double)(cpu_matrix_bytes((const struct tensor *const[]){ &t }, 1) - sizeof(struct matrix)) * 8 / (64 * 2048);
+        const double got = (double)(cpu_matrix_bytes((const struct tensor *const[]){ &t }, 1) - sizeof(struct matrix)) *
+                           8 / (64 * 2048);
         if (fabs(got - bits[type]) > 1e-9) fail_msg("%s takes %g bits a weight", tensor_format(type)->name, got);
     }
 }

@@ -1,9 +1,9 @@
 #include "tests/matrix_cases.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 /* A matrix with its tensors, rows of x, bias, residual, and the contract's result of each row. */
 struct problem {
@@ -50,11 +50,13 @@ static void reference_output(struct problem *p, const float *w, int o)
         }
         p->want[at] = acc;
         const double nu = (p->n_in + 1) * 0x1p-24;
-        if (!(fabs((double)acc - sum) <= nu / (1 - nu) * size)) fail_msg("row %d, output %d: %g, in double %g", r, o, (double)acc, sum);
+        if (!(fabs((double)acc - sum) <= nu / (1 - nu) * size))
+            fail_msg("row %d, output %d: %g, in double %g", r, o, (double)acc, sum);
     }
 }
 
-static void problem_open(struct problem *p, const enum tensor_type *types, const int *n_out, int n_parts, int n_in, int n_rows, bool biased)
+static void problem_open(struct problem *p, const enum tensor_type *types, const int *n_out, int n_parts, int n_in,
+                         int n_rows, bool biased)
 {
     uint64_t state = 7;
     *p = (struct problem){ .n_parts = n_parts, .n_in = n_in, .n_rows = n_rows };
@@ -116,9 +118,9 @@ static void problem_check(struct problem *p, const struct device *d, int cut)
     const size_t n_y = (size_t)p->n_rows * (size_t)p->n_out;
     for (size_t i = 0; i < n_y; i++) {
         if (memcmp(&p->y[i], &p->want[i], sizeof(float)) != 0)
-            fail_msg("%s, %s, %d threads, %d of %d rows at a time, %d x %d: row %zu, output %zu is %a, not %a", tensor_format(p->t[0].type)->name,
-                     case_isa_name[d->isa], d->n_threads, cut, p->n_rows, p->n_out, p->n_in, i / (size_t)p->n_out, i % (size_t)p->n_out,
-                     (double)p->y[i], (double)p->want[i]);
+            fail_msg("%s, %s, %d threads, %d of %d rows at a time, %d x %d: row %zu, output %zu is %a, not %a",
+                     tensor_format(p->t[0].type)->name, case_isa_name[d->isa], d->n_threads, cut, p->n_rows, p->n_out,
+                     p->n_in, i / (size_t)p->n_out, i % (size_t)p->n_out, (double)p->y[i], (double)p->want[i]);
     }
     for (size_t i = n_y; i < n_y + GUARD; i++) {
         uint32_t bits;
@@ -128,7 +130,8 @@ static void problem_check(struct problem *p, const struct device *d, int cut)
 }
 
 /* Every instruction set, 1 to 3 threads, the rows in one call and cut up: the contract's bits. */
-static void problem_test(const enum tensor_type *types, const int *n_out, int n_parts, int n_in, int n_rows, bool biased)
+static void problem_test(const enum tensor_type *types, const int *n_out, int n_parts, int n_in, int n_rows,
+                         bool biased)
 {
     struct problem p;
     problem_open(&p, types, n_out, n_parts, n_in, n_rows, biased);
@@ -153,8 +156,13 @@ static void test_every_type(void **state)
     static const int sizes[] = { 1, 16, 50, 129 };
     for (enum tensor_type type = 0; type < N_TENSOR_TYPES; type++) {
         const int block = tensor_format(type)->block;
-        for (int i = 0; i < 4; i++) problem_test(&type, &sizes[i], 1, block == 1 ? 67 : block < 256 ? 96 : 256, 3, i % 2 != 0);
-        problem_test(&type, &sizes[3], 1, block == 1 ? 515 : block < 256 ? 544 : 768, 18, true); /* several chunks of k, the last one short */
+        for (int i = 0; i < 4; i++)
+            problem_test(&type, &sizes[i], 1, block == 1 ? 67 : block < 256 ? 96 : 256, 3, i % 2 != 0);
+        problem_test(&type, &sizes[3], 1,
+                     block == 1    ? 515
+                     : block < 256 ? 544
+                                   : 768,
+                     18, true); /* several chunks of k, the last one short */
     }
 }
 
@@ -170,8 +178,10 @@ static void test_every_number_of_rows(void **state)
 static void test_parts(void **state)
 {
     (void)state;
-    problem_test((const enum tensor_type[]){ TENSOR_Q5_0, TENSOR_Q5_0, TENSOR_Q8_0 }, (const int[]){ 72, 9, 33 }, 3, 128, 17, true);
-    problem_test((const enum tensor_type[]){ TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_BF16, TENSOR_F32 }, (const int[]){ 5, 100, 17, 1 }, 4, 512, 5, false);
+    problem_test((const enum tensor_type[]){ TENSOR_Q5_0, TENSOR_Q5_0, TENSOR_Q8_0 }, (const int[]){ 72, 9, 33 }, 3,
+                 128, 17, true);
+    problem_test((const enum tensor_type[]){ TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_BF16, TENSOR_F32 },
+                 (const int[]){ 5, 100, 17, 1 }, 4, 512, 5, false);
 }
 
 /* More rows than share one decoding of the weights. */
@@ -210,11 +220,8 @@ static void test_not_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_type),
-        cmocka_unit_test(test_every_number_of_rows),
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_many_rows),
-        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_every_type), cmocka_unit_test(test_every_number_of_rows), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_many_rows),  cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
 #include "tests/matrix_cases.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 static float *uniform(size_t n, float size, uint64_t *state)
 {
@@ -31,7 +31,9 @@ static void test_embed(void **state)
             rows[r].token_at = N_ROWS - 1 - r;
             tokens[r] = r * 7 % VOCAB;
         }
-        const struct embed_args a = { .n_rows = N_ROWS, .hidden = HIDDEN, .rows = rows, .tokens = tokens, .embedding = m, .out = got[0] };
+        const struct embed_args a = {
+            .n_rows = N_ROWS, .hidden = HIDDEN, .rows = rows, .tokens = tokens, .embedding = m, .out = got[0]
+        };
         assert_int_equal(cpu_embed(&d, &a), 0);
         for (int r = 0; r < N_ROWS; r++) {
             tensor_row(&t, tokens[N_ROWS - 1 - r], want);
@@ -47,7 +49,8 @@ static void check_norm(int n_rows, int n, bool in_place)
 {
     uint64_t seed = 5;
     const size_t n_x = (size_t)n_rows * (size_t)n;
-    float *x = uniform(n_x, 3, &seed), *weight = uniform((size_t)n, 2, &seed), *out = uniform(n_x, 0, &seed), *one = uniform(n_x, 0, &seed);
+    float *x = uniform(n_x, 3, &seed), *weight = uniform((size_t)n, 2, &seed), *out = uniform(n_x, 0, &seed),
+          *one = uniform(n_x, 0, &seed);
     struct device d = { .n_threads = 2 };
     struct norm_args a = { .n_rows = 1, .n = n, .weight = weight, .eps = 1e-5 };
     for (int r = 0; r < n_rows; r++) { /* one row at a time */
@@ -60,10 +63,13 @@ static void check_norm(int n_rows, int n, bool in_place)
         for (int i = 0; i < n; i++) sum += (long double)x[r * n + i] * (long double)x[r * n + i];
         for (int i = 0; i < n; i++) {
             const long double want = (long double)x[r * n + i] * (long double)weight[i] / sqrtl(sum / n + 1e-5L);
-            if (!(fabsl((long double)one[r * n + i] - want) <= 3.01L * 0x1p-24L * fabsl(want))) fail_msg("%d x %d: row %d, %d", n_rows, n, r, i);
+            if (!(fabsl((long double)one[r * n + i] - want) <= 3.01L * 0x1p-24L * fabsl(want)))
+                fail_msg("%d x %d: row %d, %d", n_rows, n, r, i);
         }
     }
-    a = (struct norm_args){ .n_rows = n_rows, .n = n, .x = x, .weight = weight, .eps = 1e-5, .out = in_place ? x : out };
+    a = (struct norm_args){
+        .n_rows = n_rows, .n = n, .x = x, .weight = weight, .eps = 1e-5, .out = in_place ? x : out
+    };
     assert_int_equal(cpu_norm(&d, &a), 0);
     assert_memory_equal(a.out, one, n_x * sizeof *one);
     mem_free(x);
@@ -98,7 +104,9 @@ static void test_swiglu(void **state)
         for (int s = 0; s < n_isas; s++) {
             for (int threads = 1; threads <= 2; threads++) {
                 struct device d = { .isa = isas[s], .n_threads = threads };
-                const struct swiglu_args a = { .n_rows = n_rows, .n = n, .gate_up = gate_up, .out = s == 0 ? want : out };
+                const struct swiglu_args a = {
+                    .n_rows = n_rows, .n = n, .gate_up = gate_up, .out = s == 0 ? want : out
+                };
                 assert_int_equal(cpu_swiglu(&d, &a), 0);
                 if (s > 0) assert_memory_equal(out, want, (size_t)(n_rows * n) * sizeof *out);
             }
@@ -106,8 +114,10 @@ static void test_swiglu(void **state)
         assert_true(want[0] == 0);
         for (int r = 0; r < n_rows; r++) {
             for (int j = r == 0; j < n; j++) {
-                const double g = (double)gate_up[2 * r * n + j], exact = g / (1 + exp(-g)) * (double)gate_up[(2 * r + 1) * n + j];
-                if (!(fabs((double)want[r * n + j] - exact) <= 6.1 * 0x1p-24 * fabs(exact))) fail_msg("n = %d: row %d, %d", n, r, j);
+                const double g = (double)gate_up[2 * r * n + j],
+                             exact = g / (1 + exp(-g)) * (double)gate_up[(2 * r + 1) * n + j];
+                if (!(fabs((double)want[r * n + j] - exact) <= 6.1 * 0x1p-24 * fabs(exact)))
+                    fail_msg("n = %d: row %d, %d", n, r, j);
             }
         }
         mem_free(gate_up);
@@ -127,8 +137,13 @@ static void test_angles(void **state)
     for (int r = 0; r < N_ROWS; r++) rows[r].position = r * r;
     for (int i = 0; i < N_PAIRS; i++) frequency[i] = pow(10000, -i / (double)N_PAIRS);
     struct device d = { .n_threads = 2 };
-    const struct angles_args a = { .n_rows = N_ROWS, .n_pairs = N_PAIRS, .rows = rows, .frequency = frequency, .attention_factor = 1.25,
-                                   .cosine = cosine[0], .sine = sine[0] };
+    const struct angles_args a = { .n_rows = N_ROWS,
+                                   .n_pairs = N_PAIRS,
+                                   .rows = rows,
+                                   .frequency = frequency,
+                                   .attention_factor = 1.25,
+                                   .cosine = cosine[0],
+                                   .sine = sine[0] };
     assert_int_equal(cpu_angles(&d, &a), 0);
     for (int r = 0; r < N_ROWS; r++) {
         for (int i = 0; i < N_PAIRS; i++) {
