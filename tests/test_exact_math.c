@@ -1,11 +1,12 @@
 #include "kernels/exact_math.h"
 #include "tests/matrix_cases.h"
 
-#include <cmocka.h>
 #include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 /* The vector code is compiled here for its instruction set, and run where the processor has it. */
 #if defined(__x86_64__) && !defined(__clang__)

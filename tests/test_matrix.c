@@ -3,10 +3,11 @@
 #include "core/err.h"
 #include "kernels/matrix.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 static bool same_bits(const float *a, const float *b, int n)
 {

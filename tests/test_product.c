@@ -1,9 +1,10 @@
 #include "tests/matrix_cases.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 /* A matrix with its tensors, rows of x, bias, residual, and the contract's result of each row. */
 struct problem {

@@ -1,9 +1,10 @@
 #include "tests/matrix_cases.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 static float *uniform(size_t n, float size, uint64_t *state)
 {
