@@ -150,8 +150,8 @@ static int origin_check(struct evidence *e, const struct study *s, enum run_fact
 
 static int texts_check(struct evidence *e, const struct study *s)
 {
-    if (s->n_texts < ESTIMATE_MIN_TEXTS && notes_add(&e->warnings, "%d %s: with fewer than %d no interval is given and nothing is claimed",
-                                                     s->n_texts, s->n_texts == 1 ? "text" : "texts", ESTIMATE_MIN_TEXTS) != 0)
+    if (s->n_texts < ESTIMATE_MIN_TEXTS && notes_add(&e->warnings, "%s%s%d %s: with fewer than %d no interval is given and nothing is claimed",
+                                                     e->n_studies > 1 ? s->key : "", e->n_studies > 1 ? ": " : "", s->n_texts, s->n_texts == 1 ? "text" : "texts", ESTIMATE_MIN_TEXTS) != 0)
         return -1;
     for (int i = 0; i < s->n_runs; i++)
         for (int lane = 0; lane < s->n_lanes; lane++)

@@ -62,7 +62,7 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
     struct estimate e;
     char text[96], on[48];
     if (a == STUDY_ABSENT || b == STUDY_ABSENT) return 0;
-    if (study_estimate_difference(s, a, b, MEASURE_NLL, &e) != 0) return -1;
+    if (study_estimate_difference(s, a, b, MEASURE_ABOVE_DENSE, &e) != 0) return -1;
     const char *verb = e.mean < 0 ? better : worse;
     amount(text, sizeof text, e);
     side(on, sizeof on, e);
@@ -83,7 +83,7 @@ static int share_tell(const struct study *s, struct notes *findings, const char 
 {
     struct estimate back, cost;
     if (lane == STUDY_ABSENT || never == STUDY_ABSENT || clean == STUDY_ABSENT) return 0;
-    if (study_estimate_difference(s, never, lane, MEASURE_NLL, &back) != 0 || study_estimate_difference(s, never, clean, MEASURE_NLL, &cost) != 0)
+    if (study_estimate_difference(s, never, lane, MEASURE_ABOVE_DENSE, &back) != 0 || study_estimate_difference(s, never, clean, MEASURE_ABOVE_DENSE, &cost) != 0)
         return -1;
     if (!estimate_is_clear(back) || !estimate_is_clear(cost) || cost.mean < 0 || back.mean < 0) return 0;
     return notes_add(findings, "%s: %s takes back %.0f %% of what the disturbed cache adds to selection (%.3f of %.3f nat, a ratio of the means).", where,
@@ -128,8 +128,8 @@ static int set_tell(const struct study *s, const struct corner_set *set, struct 
     return equal_tell(s, set, findings, where);
 }
 
-/* What a set lacks for its four corners and for the reader's first question. */
-static int set_lacks(const struct study *s, const struct corner_set *set, struct notes *missing)
+/* What the sets lack for their four corners and for the reader's first question, and which lack it. */
+static int corners_lack(const struct study *s, const struct corners *c, struct notes *missing)
 {
     static const struct {
         enum corner_role role;
@@ -141,12 +141,18 @@ static int set_lacks(const struct study *s, const struct corner_set *set, struct
         { CORNER_RECTIFIED, "a rectified lane" },
         { CORNER_EQUAL, "an equal-bytes lane (whether rectification beats reading more)" },
     };
-    char text[480];
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (corner_lane(set, parts[i].role, 0, s) == STUDY_ABSENT && n < sizeof text)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n ? "; " : "", parts[i].words);
-    return n ? notes_add(missing, "%s: not run: %s.", set->title, text) : 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        char text[400] = "";
+        size_t n = 0;
+        int n_lacking = 0;
+        for (int k = 0; k < c->n_sets; k++) {
+            if (corner_lane(&c->sets[k], parts[i].role, 0, s) != STUDY_ABSENT) continue;
+            if (n < sizeof text) n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n_lacking ? "; " : "", c->sets[k].title);
+            n_lacking++;
+        }
+        if (n_lacking && notes_add(missing, "Not run: %s: %s.", parts[i].words, n_lacking == c->n_sets ? "in no set of lanes" : text) != 0) return -1;
+    }
+    return 0;
 }
 
 static bool has_quantity(const struct study *s, enum quantity q)
@@ -170,7 +176,7 @@ static int groups_lack(const struct study *s, struct notes *missing)
     };
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
         if (!has_quantity(s, groups[i].quantity) &&
-            notes_add(missing, "The metric group %s was switched off: %s are missing.", groups[i].group, groups[i].what) != 0)
+            notes_add(missing, "The metric group %s was switched off: nothing is said of %s.", groups[i].group, groups[i].what) != 0)
             return -1;
     return 0;
 }
@@ -182,10 +188,9 @@ int findings_write(const struct study *s, const struct corners *c, struct notes 
         notes_add(missing, "NLL is that of the token chosen by %s and no language-modelling figure.", strcmp(s->target_of, "own") == 0 ? "each lane itself" : "the dense lane") != 0)
         return -1;
     if (c->n_sets == 0) return notes_add(missing, "No lane is sparse with a cache of its own: there are no four corners.");
-    for (int i = 0; i < c->n_sets; i++) {
-        if (set_lacks(s, &c->sets[i], missing) != 0) return -1;
-        if (i < MAX_SETS_TOLD && set_tell(s, &c->sets[i], findings) != 0) return -1;
-    }
+    if (corners_lack(s, c, missing) != 0) return -1;
+    for (int i = 0; i < c->n_sets && i < MAX_SETS_TOLD; i++)
+        if (set_tell(s, &c->sets[i], findings) != 0) return -1;
     if (c->n_sets > MAX_SETS_TOLD) return notes_add(findings, "%d more sets of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD);
     return 0;
 }

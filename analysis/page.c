@@ -152,7 +152,7 @@ static void times_write(FILE *out, const struct study *s)
     }
     if (least == most) snprintf(text, sizeof text, "%d", least);
     else snprintf(text, sizeof text, "%d to %d", least, most);
-    fact_write(out, "threads", text);
+    if (most > 0) fact_write(out, "threads", text);
     snprintf(text, sizeof text, "%.40s to %.40s", first, last);
     fact_write(out, "run", text);
 }

@@ -107,7 +107,8 @@ int sheet_of_corners(struct sheet *t, const struct study *s, const struct corner
 
 /* ---- pairs ---- */
 
-static const enum measure pair_measures[] = { MEASURE_NLL, MEASURE_KL, MEASURE_ATTN_ERR, MEASURE_K_ACCUM };
+/* NLL above dense and not NLL: with follow: self it is there for as long as the lane's stream is the dense lane's. */
+static const enum measure pair_measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL, MEASURE_ATTN_ERR, MEASURE_K_ACCUM };
 enum { N_PAIR_MEASURES = sizeof pair_measures / sizeof pair_measures[0] };
 
 struct pair {

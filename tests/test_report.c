@@ -226,12 +226,12 @@ static void paired_table(void **state)
     for (const char *c = text; *c; c++) n_lines += *c == '\n';
     assert_int_equal(n_lines, 1 + 10); /* of clean, f8, never, equal, stale; a clean lane of another policy is in no pair */
     free(text);
-    assert_cell(file, "pair", "never − clean", "nll", 0.25 + 0.03125 * 3.5);
-    assert_cell(file, "pair", "never − clean", "nll_high", 0.359375 + T7 * 0.03125 * sqrt(6.0 / 8));
-    assert_cell(file, "pair", "never − f8", "nll", 0.125); /* the same slope: no spread over texts */
-    assert_cell(file, "pair", "never − f8", "nll_low", 0.125);
-    assert_cell(file, "pair", "equal 8 − f8", "nll", -0.0625 - 0.03125 * 3.5);
-    assert_cell(file, "pair", "equal 8 − f8", "nll_above", 0);
+    assert_cell(file, "pair", "never − clean", "nll_above_dense", 0.25 + 0.03125 * 3.5);
+    assert_cell(file, "pair", "never − clean", "nll_above_dense_high", 0.359375 + T7 * 0.03125 * sqrt(6.0 / 8));
+    assert_cell(file, "pair", "never − f8", "nll_above_dense", 0.125); /* the same slope: no spread over texts */
+    assert_cell(file, "pair", "never − f8", "nll_above_dense_low", 0.125);
+    assert_cell(file, "pair", "equal 8 − f8", "nll_above_dense", -0.0625 - 0.03125 * 3.5);
+    assert_cell(file, "pair", "equal 8 − f8", "nll_above_dense_above", 0);
     assert_cell(file, "pair", "never − f8", "kl_mean", 0.25);
     assert_cell(file, "pair", "never − f8", "k_accum", 0.125);
     assert_cell("tables/paired-texts.csv", "pair", "never − clean", "text2", 0.25 + 0.0625);
@@ -258,7 +258,7 @@ static void steps_that_one_lane_lacks(void **state)
     write_runs(&fix, 8);
     write_report();
     /* Over steps 6 .. 15 alone: the dense NLL's own course (0.125 (step mod 4)) drops out of the pair. */
-    assert_cell("tables/paired.csv", "pair", "never − f8", "nll", 0.125);
+    assert_cell("tables/paired.csv", "pair", "never − f8", "nll_above_dense", 0.125);
     assert_cell("tables/summary.csv", "lane", "resa/a", "nll", 2 + 0.125 * 1.7 + 0.375 + 0.0625 * 3.5);
 }
 
@@ -281,9 +281,9 @@ static void missing_lanes(void **state)
     const struct fixture one = { .n_lanes = 1 }, three = { .n_lanes = NEVER + 1 };
     write_runs(&three, 6);
     write_report();
-    assert_page("not run: a stale lane", true);
-    assert_page("an equal-bytes lane", true);
-    assert_page("a clean lane (", false);
+    assert_page("Not run: a stale lane", true);
+    assert_page("Not run: an equal-bytes lane", true);
+    assert_page("Not run: a clean lane", false);
     write_runs(&one, 1); /* the dense lane alone in one run: its text does not count */
     write_report();
     assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense_texts", 5);
