@@ -3,7 +3,7 @@
     python tests/bench_peer.py BENCH_STEP MODEL THREADS ROUNDS TEXT ..
 
 Each round measures the engine (bench_step --samples), then PyTorch (peer_torch.py), then llama.cpp (peer_llama.py), all on the same
-tokens; no two at once.  Printed: medians over all rounds with the least and the most, and ratios as the median of the rounds'
+tokens; no two at once.  With RESA_ISA=avx2 the engine and PyTorch do without AVX-512.  Printed: medians over all rounds with the least and the most, and ratios as the median of the rounds'
 ratios.  A peer that is not there or does not agree is left out, visibly.
 """
 import os
@@ -71,6 +71,8 @@ def compare(goal, ours, theirs, at_least):
 def main():
     bench_step, model, threads, rounds, texts = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5:]
     os.environ["OMP_NUM_THREADS"] = threads
+    if os.environ.get("RESA_ISA") == "avx2":  # PyTorch and its libraries too; llama.cpp is what it was built for
+        os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2")
     results = {}
     with tempfile.NamedTemporaryFile("w", suffix=".ids") as ids:
         subprocess.run([bench_step, "--ids", model, *texts], check=True, stdout=ids)

@@ -113,7 +113,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_profile MODEL\n");
         return EXIT_USAGE;
     }
-    tiny_open_model(&t, argv[1], NULL, 0);
+    tiny_open_model(&t, argv[1], getenv("RESA_ISA"), 0);
     for (int i = 0; i < N_SPARSE; i++) {
         char name[8];
         snprintf(name, sizeof name, "p%02d", i + 1);

@@ -275,6 +275,7 @@ static void memory(struct tiny *t, const int32_t *stream)
     uint64_t bytes[N_MEMORY_PARTS];
     cases_run(&c, 1, t, stream, PREFIX, STEPS);
     must(run_memory(&c.plan, &t->model, bytes), "memory");
+    bytes[MEMORY_WEIGHTS] = weights_bytes(t->be, &t->model);
     double sum = 1e-6 * (double)trace_buffer_bytes(&c.layout, STEPS);
     printf("17 lanes, the five default groups, counted beforehand (MB): trace %.1f", sum);
     for (int i = 0; i < N_MEMORY_PARTS; i++) {
@@ -312,7 +313,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_step [--samples|--ids|--tracing|--memory] MODEL TEXT ..\n");
         return EXIT_USAGE;
     }
-    tiny_open_model(&t, argv[at], NULL, 0);
+    tiny_open_model(&t, argv[at], getenv("RESA_ISA"), 0);
     add_sixteen(&t);
     int32_t *stream = read_stream(&t.model.tokenizer, argc - at - 1, argv + at + 1, LONG_PREFIX + LONG_STEPS + 1);
     show(&t, stream);
