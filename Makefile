@@ -3,6 +3,8 @@
 #   make             build/resa, with CUDA where nvcc is found and kernels/*.cu exist
 #   make test        sets up what is missing, builds, runs every test that this machine can run
 #   make test-san    the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make bench       times of the engine and its operations beside the machine's bounds, on SmolLM2
+#   make bench-peer  the engine in turn with PyTorch and llama.cpp, which it installs outside the tree (6 GB, once)
 #   make lint        the include rule, clang-tidy on what changed, shellcheck
 #   make layers      the include rule alone
 #   make format      clang-format, in place
@@ -131,10 +133,10 @@ $(RESA): $(BUILD)/experiments/main.o $(LIB)
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-# tests/tiny.c is what tests and benchmarks of the engine share.
-$(BUILD)/tests/test_engine $(BUILD)/tests/test_logits $(BUILD)/tests/bench_step: $(BUILD)/tests/tiny.o
+# tests/tiny.c is what tests and benchmarks of the engine share, tests/bench_machine.c what benchmarks do.
+$(BUILD)/tests/test_engine $(BUILD)/tests/test_logits $(BUILD)/tests/bench_step $(BUILD)/tests/bench_profile: $(BUILD)/tests/tiny.o
 
-$(BUILD)/tests/bench_%: $(BUILD)/tests/bench_%.o $(LIB)
+$(BUILD)/tests/bench_%: $(BUILD)/tests/bench_%.o $(BUILD)/tests/bench_machine.o $(LIB)
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
 
@@ -168,6 +170,51 @@ test-san:
 export TEST_SECONDS ?= $(if $(filter 1,$(SAN)),900,300)
 run-tests:
 	@RESA='$(CURDIR)/$(RESA)' RESA_BUILD='$(BUILD)' tests/run_tests.sh $(TESTS) $(SCRIPTS)
+
+# ---- timing ---------------------------------------------------------------------------------------------------------
+# On a quiet machine.  Nothing is written into the tree; what the peers need goes into the user's cache.
+USER_CACHE  := $(or $(filter /%,$(XDG_CACHE_HOME)),$(HOME)/.cache)/resa
+BENCH_MODEL := $(USER_CACHE)/models/smollm2-135m.gguf
+BENCH_TEXTS := $(sort $(wildcard configs/texts/*.txt))
+BENCH_THREADS ?= 2
+BENCH_ROUNDS  ?= 3
+VENV        := $(USER_CACHE)/venv
+# Threads wait for one another for some 10 us before they sleep: longer only hurts where a processor is shared.
+bench bench-peer: export GOMP_SPINCOUNT ?= 1000
+bench bench-peer: export OMP_NUM_THREADS ?= $(BENCH_THREADS)
+
+bench: $(patsubst %,$(BUILD)/tests/bench_%,step profile product attention)
+	@uptime
+ifneq ($(wildcard $(BENCH_MODEL)),)
+	@$(BUILD)/tests/bench_step $(BENCH_MODEL) $(BENCH_TEXTS)
+	@$(BUILD)/tests/bench_step --memory $(BENCH_MODEL) $(BENCH_TEXTS)
+	@$(BUILD)/tests/bench_profile $(BENCH_MODEL)
+else
+	@echo "SKIP bench_step, bench_profile: $(BENCH_MODEL) is not there: run ./run.sh, which fetches it"
+endif
+	@echo "matrix products"
+	@$(BUILD)/tests/bench_product
+	@echo "operations on the cache"
+	@$(BUILD)/tests/bench_attention
+
+# llama.cpp is built from its source with what this machine's processor has; the chat and image parts are left out.
+bench-venv:
+	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
+	@$(VENV)/bin/python -c 'import torch, gguf' 2>/dev/null || $(VENV)/bin/pip install torch gguf
+	@$(VENV)/bin/python -c 'import llama_cpp' 2>/dev/null || \
+	    CMAKE_ARGS='-DLLAMA_BUILD_COMMON=OFF -DLLAVA_BUILD=OFF' $(VENV)/bin/pip install llama-cpp-python || \
+	    echo "llama.cpp could not be built here: it will be left out" >&2
+
+ifneq ($(wildcard $(BENCH_MODEL)),)
+bench-peer: $(BUILD)/tests/bench_step bench-venv
+	@uptime
+	@$(VENV)/bin/python -B tests/bench_peer.py $< $(BENCH_MODEL) $(BENCH_THREADS) $(BENCH_ROUNDS) $(BENCH_TEXTS)
+	@$< --tracing $(BENCH_MODEL) $(BENCH_TEXTS)
+	@$< --memory $(BENCH_MODEL) $(BENCH_TEXTS)
+else
+bench-peer:
+	@echo "SKIP bench-peer: $(BENCH_MODEL) is not there: run ./run.sh, which fetches it"
+endif
 
 # ---- looking --------------------------------------------------------------------------------------------------------
 TIDY  := $(firstword $(foreach c,clang-tidy clang-tidy-14 clang-tidy-15 clang-tidy-16 clang-tidy-19,$(shell command -v $c 2>/dev/null)))
@@ -205,5 +252,5 @@ ifneq ($(filter tidy,$(MAKECMDGOALS)),)
 -include $(TIDIED:.ok=.d)
 endif
 
-.PHONY: all tests where test test-san run-tests layers lint tidy format clean no-libraries no-test-libraries
+.PHONY: all tests where test test-san run-tests bench bench-peer bench-venv layers lint tidy format clean no-libraries no-test-libraries
 .SECONDARY:

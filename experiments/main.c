@@ -1,5 +1,6 @@
 /* experiments/main.c: the command line. */
 #include "experiments/commands.h"
+#include "experiments/waiting.h"
 
 #include "analysis/report.h"
 #include "core/err.h"
@@ -53,6 +54,7 @@ static int command_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    waiting_set(argv);
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;

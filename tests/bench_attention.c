@@ -9,8 +9,8 @@
 #include "core/philox.h"
 #include "kernels/cpu_device.h"
 #include "kernels/kv_tile.h"
+#include "tests/bench_machine.h"
 
-#include <immintrin.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,40 +41,6 @@ static double now(clockid_t clock)
     struct timespec t;
     clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-#define PEAK_LOOPS 200000
-#define UNROLL _Pragma("GCC unroll 12")
-__attribute__((target("avx512f"))) static float peak_avx512(void)
-{
-    __m512 a[12], x = _mm512_set1_ps(0.999f);
-    UNROLL for (int i = 0; i < 12; i++) a[i] = _mm512_set1_ps((float)i);
-    for (int n = 0; n < PEAK_LOOPS; n++)
-        UNROLL for (int i = 0; i < 12; i++) a[i] = _mm512_fmadd_ps(a[i], x, x);
-    UNROLL for (int i = 1; i < 12; i++) a[0] = _mm512_add_ps(a[0], a[i]);
-    return _mm512_cvtss_f32(a[0]);
-}
-
-__attribute__((target("avx2,fma"))) static float peak_avx2(void)
-{
-    __m256 a[12], x = _mm256_set1_ps(0.999f);
-    UNROLL for (int i = 0; i < 12; i++) a[i] = _mm256_set1_ps((float)i);
-    for (int n = 0; n < PEAK_LOOPS; n++)
-        UNROLL for (int i = 0; i < 12; i++) a[i] = _mm256_fmadd_ps(a[i], x, x);
-    UNROLL for (int i = 1; i < 12; i++) a[0] = _mm256_add_ps(a[0], a[i]);
-    return _mm256_cvtss_f32(a[0]);
-}
-
-/* GFLOP/s of fused multiply-adds, all threads. */
-static double fma_peak(const struct device *d)
-{
-    const double start = now(CLOCK_MONOTONIC);
-    float total = 0;
-#pragma omp parallel num_threads(d->n_threads) reduction(+ : total)
-    total += d->isa == CPU_AVX512 ? peak_avx512() : peak_avx2();
-    const double s = now(CLOCK_MONOTONIC) - start;
-    const double flop = 2.0 * 12 * (d->isa == CPU_AVX512 ? 16 : 8) * PEAK_LOOPS * d->n_threads;
-    return total > 0 ? flop / s * 1e-9 : 0;
 }
 
 static void must(int rc)
@@ -198,7 +164,7 @@ static void report(struct bench *b, const char *what, void (*op)(struct bench *,
     if (b->only && !strstr(what, b->only)) return;
     double ms[MAX_REPEATS], cpu[MAX_REPEATS], peak[MAX_REPEATS];
     for (int r = 0; r < b->n_repeats; r++) {
-        peak[r] = fma_peak(b->device);
+        peak[r] = machine_fma_window(b->device->isa, b->device->n_threads);
         const double start = now(CLOCK_MONOTONIC), start_cpu = now(CLOCK_PROCESS_CPUTIME_ID);
         for (int l = 0; l < N_LAYERS; l++) op(b, l);
         ms[r] = 1e3 * (now(CLOCK_MONOTONIC) - start);

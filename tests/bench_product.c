@@ -5,6 +5,7 @@
  *
  * Each figure is the median of passes over weights that do not fit the caches (the matrices follow one another).         */
 #include "kernels/matrix.h"
+#include "tests/bench_machine.h"
 #include "tests/matrix_cases.h"
 
 #include <omp.h>
@@ -87,18 +88,6 @@ static void weights_pass(const struct weights *m, struct device *d, int n_rows, 
     }
 }
 
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, int n)
-{
-    qsort(x, (size_t)n, sizeof *x, by_size);
-    return x[n / 2];
-}
-
 /* Reads the thread's share of a matrix's packed bytes. */
 static uint64_t matrix_read(const struct matrix *m)
 {
@@ -133,57 +122,6 @@ static double read_rate(const struct weights *m, const struct device *d)
     return best;
 }
 
-enum { FMA_STEPS = 4000000, FMA_CHAINS = 12 };
-
-#ifdef __x86_64__
-#include <immintrin.h>
-
-__attribute__((target("avx2,fma"))) static float fma_avx2(void)
-{
-    __m256 c[FMA_CHAINS];
-    const __m256 a = _mm256_set1_ps(0.5f);
-    for (int i = 0; i < FMA_CHAINS; i++) c[i] = _mm256_set1_ps((float)i);
-    for (int n = 0; n < FMA_STEPS; n++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < FMA_CHAINS; i++) c[i] = _mm256_fmadd_ps(c[i], a, a);
-    }
-    for (int i = 1; i < FMA_CHAINS; i++) c[0] = _mm256_add_ps(c[0], c[i]);
-    return _mm256_cvtss_f32(c[0]);
-}
-
-__attribute__((target("avx512f"))) static float fma_avx512(void)
-{
-    __m512 c[FMA_CHAINS];
-    const __m512 a = _mm512_set1_ps(0.5f);
-    for (int i = 0; i < FMA_CHAINS; i++) c[i] = _mm512_set1_ps((float)i);
-    for (int n = 0; n < FMA_STEPS; n++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < FMA_CHAINS; i++) c[i] = _mm512_fmadd_ps(c[i], a, a);
-    }
-    for (int i = 1; i < FMA_CHAINS; i++) c[0] = _mm512_add_ps(c[0], c[i]);
-    return _mm512_cvtss_f32(c[0]);
-}
-#endif
-
-/* GFLOP/s of independent fused multiply-adds in registers, all threads; 0 for portable code, which has no such bound. */
-static double fma_rate(const struct device *d)
-{
-    double best = 0;
-#ifdef __x86_64__
-    if (d->isa == CPU_PORTABLE) return 0;
-    for (int pass = 0; pass < 5; pass++) {
-        const double from = omp_get_wtime();
-        float sum = 0;
-#pragma omp parallel num_threads(d->n_threads) reduction(+ : sum)
-        sum += d->isa == CPU_AVX512 ? fma_avx512() : fma_avx2();
-        const double lanes = d->isa == CPU_AVX512 ? 16 : 8;
-        const double rate = 2 * FMA_CHAINS * lanes * FMA_STEPS * d->n_threads / (omp_get_wtime() - from) * 1e-9;
-        if (sum > 0 && rate > best) best = rate;
-    }
-#endif
-    return best;
-}
-
 static void bench_rows(const struct weights *m, struct device *d, int n_rows, double fma, double read)
 {
     static double seconds[MAX_PASSES], kinds[N_KINDS + 1][MAX_PASSES];
@@ -199,16 +137,16 @@ static void bench_rows(const struct weights *m, struct device *d, int n_rows, do
         }
         spent += seconds[n];
     }
-    const double best = *(qsort(seconds, (size_t)n, sizeof *seconds, by_size), seconds), time = median(seconds, n);
+    const struct spread all = bench_spread(seconds, n);
+    const double time = all.median;
     const double rate = 2 * m->weights * n_rows / time * 1e-9;
-    printf("%6d %9.2f %9.2f %9.1f", n_rows, time * 1e3, best * 1e3, rate);
+    printf("%6d %9.2f %9.2f %9.1f", n_rows, time * 1e3, all.min * 1e3, rate);
     if (fma > 0) printf(" %6.1f%%", 100 * rate / fma);
     if (n_rows == 1)
         printf("   %.1f GB/s, %.0f%% of a plain read", (double)m->bytes / time * 1e-9,
                100 * (double)m->bytes / time * 1e-9 / read);
     printf("   |");
-    for (int i = 0; i <= N_KINDS; i++)
-        printf(" %s %.2f", i < N_KINDS ? shapes[i].name : head.name, median(kinds[i], n) * 1e3);
+    for (int i = 0; i <= N_KINDS; i++) printf(" %s %.2f", i < N_KINDS ? shapes[i].name : head.name, bench_spread(kinds[i], n).median * 1e3);
     printf("\n");
     fflush(stdout);
 }
@@ -228,9 +166,8 @@ int main(int argc, char **argv)
         d.isa = isas[s];
         static const char *const key[] = { "portable", "avx2", "avx512" };
         if (argc > 1 ? strcmp(argv[1], key[d.isa]) != 0 : d.isa == CPU_PORTABLE) continue;
-        const double fma = fma_rate(&d), read = read_rate(&m, &d);
-        printf("%s: %.0f GFLOP/s of fused multiply-adds in registers, plain read %.1f GB/s\n", case_isa_name[d.isa],
-               fma, read);
+        const double fma = machine_fma_rate(d.isa, d.n_threads), read = read_rate(&m, &d);
+        printf("%s: %.0f GFLOP/s of fused multiply-adds in registers, plain read %.1f GB/s\n", case_isa_name[d.isa], fma, read);
         printf("  rows median ms   best ms   GFLOP/s   peak\n");
         if (argc > 2) {
             for (int i = 2; i < argc; i++) {

@@ -11,6 +11,7 @@ set -uo pipefail
 export CMOCKA_MESSAGE_OUTPUT=TAP
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}" # as the program sets it (experiments/waiting.h)
 unset MAKEFLAGS MFLAGS MAKELEVEL # a test that runs make starts afresh
 seconds=${TEST_SECONDS:-300}
 scratch=$(mktemp -d) || exit 1
