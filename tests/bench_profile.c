@@ -3,8 +3,8 @@
  *     bench_profile MODEL
  *
  * The back end's table is copied with a clock around each operation: one dense lane, then it and 16 sparse ones (as in
- * bench_step.c), untraced and with the five default groups; random tokens, 1,024 prefilled.  Figures are means over the
- * steps after the first; the share is of the step. */
+ * bench_step.c), untraced and with the five default groups; random tokens, 1,024 prefilled.  Figures are medians over the
+ * steps after the first; the share is of the step's median. */
 #include "kernels/matrix.h"
 #include "tests/bench_machine.h"
 #include "tests/tiny.h"
@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PREFIX = 1024, STEPS = 48, N_SPARSE = 16, MAX_PRODUCTS = 8 };
 
@@ -29,19 +30,26 @@ enum { OPERATIONS(X) N_OPERATIONS };
 static const char *const names[] = { OPERATIONS(X) };
 #undef X
 
-static double spent[N_OPERATIONS];
+static int step; /* in work */
+static double spent[N_OPERATIONS][STEPS], spent_all[STEPS], in_step[STEPS];
 static struct {
     int n_out, n_in;
-    double s;
+    double s[STEPS];
 } products[MAX_PRODUCTS]; /* by shape */
+
+static int spend(double *s, double from, int rc)
+{
+    const double took = bench_seconds() - from;
+    s[step] += took;
+    spent_all[step] += took;
+    return rc;
+}
 
 #define X(op)                                                                                                                      \
     static int timed_##op(struct device *d, const struct op##_args *a)                                                             \
     {                                                                                                                              \
         const double from = bench_seconds();                                                                                       \
-        const int rc = real->op(d, a);                                                                                             \
-        spent[OP_##op] += bench_seconds() - from;                                                                                  \
-        return rc;                                                                                                                 \
+        return spend(spent[OP_##op], from, real->op(d, a));                                                                        \
     }
 OPERATIONS(X)
 #undef X
@@ -53,9 +61,7 @@ static int timed_product(struct device *d, const struct product_args *a)
     products[i].n_out = a->w->n_out;
     products[i].n_in = a->w->n_in;
     const double from = bench_seconds();
-    const int rc = real->product(d, a);
-    products[i].s += bench_seconds() - from;
-    return rc;
+    return spend(products[i].s, from, real->product(d, a));
 }
 
 static void must(int rc)
@@ -65,45 +71,51 @@ static void must(int rc)
     exit(EXIT_FAILED);
 }
 
-static void forget(void)
+/* Of the steps after the first, whose arrays are new to the caches. */
+static double median(double *s)
 {
-    for (int i = 0; i < N_OPERATIONS; i++) spent[i] = 0;
-    for (int i = 0; i < MAX_PRODUCTS; i++) products[i].s = 0;
+    return bench_spread(s + 1, STEPS - 1).median;
 }
 
-static void print_part(const char *name, double s, double step)
+static void print_part(const char *name, double s, double of)
 {
-    if (s > 0) printf("    %-20s %8.3f ms  %5.1f %%\n", name, 1e3 * s / (STEPS - 1), 100 * s / step);
+    if (s > 0) printf("    %-20s %8.3f ms  %5.1f %%\n", name, 1e3 * s, 100 * s / of);
+}
+
+static void run_steps(struct run *r)
+{
+    memset(spent, 0, sizeof spent);
+    memset(spent_all, 0, sizeof spent_all);
+    memset(products, 0, sizeof products);
+    for (step = 0; step < STEPS; step++) {
+        const double from = bench_seconds();
+        int taken;
+        must(run_step(r));
+        while (run_take(r, &taken)) {}
+        in_step[step] = bench_seconds() - from;
+    }
 }
 
 static void profile(struct tiny *t, const char *name, int n_lanes, unsigned metrics)
 {
     struct run r = { 0 };
-    double step = 0, all = 0;
     tiny_plan(t, PREFIX, STEPS, metrics);
     t->plan.n_lanes = n_lanes;
+    step = 0;
     must(run_open(&r, &t->plan, &t->weights));
     must(run_prefill(&r));
-    for (int s = 0, taken; s < STEPS; s++) {
-        if (s == 1) forget();
-        const double from = bench_seconds();
-        must(run_step(&r));
-        while (run_take(&r, &taken)) {}
-        if (s > 0) step += bench_seconds() - from;
-    }
+    run_steps(&r);
     run_close(&r);
-    printf("%s: %.2f ms a step\n", name, 1e3 * step / (STEPS - 1));
+    for (int s = 0; s < STEPS; s++) spent_all[s] = in_step[s] - spent_all[s];
+    const double of = median(in_step);
+    printf("%s: %.2f ms a step\n", name, 1e3 * of);
     for (int i = 0; i < MAX_PRODUCTS && products[i].n_out; i++) {
         char shape[64];
         snprintf(shape, sizeof shape, "product %d x %d", products[i].n_out, products[i].n_in);
-        print_part(shape, products[i].s, step);
-        all += products[i].s;
+        print_part(shape, median(products[i].s), of);
     }
-    for (int i = 0; i < N_OPERATIONS; i++) {
-        print_part(names[i], spent[i], step);
-        all += spent[i];
-    }
-    print_part("between operations", step - all, step);
+    for (int i = 0; i < N_OPERATIONS; i++) print_part(names[i], median(spent[i]), of);
+    print_part("between operations", median(spent_all), of);
 }
 
 int main(int argc, char **argv)
