@@ -197,12 +197,12 @@ endif
 	@echo "operations on the cache"
 	@$(BUILD)/tests/bench_attention
 
-# llama.cpp is built from its source with what this machine's processor has; the chat and image parts are left out.
+# llama.cpp is built from its source with what this machine's processor has; the part for images is left out.
 bench-venv:
 	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
 	@$(VENV)/bin/python -c 'import torch, gguf' 2>/dev/null || $(VENV)/bin/pip install torch gguf
 	@$(VENV)/bin/python -c 'import llama_cpp' 2>/dev/null || \
-	    CMAKE_ARGS='-DLLAMA_BUILD_COMMON=OFF -DLLAVA_BUILD=OFF' $(VENV)/bin/pip install llama-cpp-python || \
+	    CMAKE_ARGS=-DLLAVA_BUILD=OFF $(VENV)/bin/pip install llama-cpp-python || \
 	    echo "llama.cpp could not be built here: it will be left out" >&2
 
 ifneq ($(wildcard $(BENCH_MODEL)),)
