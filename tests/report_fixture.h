@@ -104,7 +104,7 @@ static inline int fixture_run(const struct fixture *fix, const char *folder, int
     struct sample_run s;
     struct lane_spec lanes[N_FIXTURE_LANES];
     struct trace *t = NULL;
-    char id[32], path[PATH_MAX], source[64];
+    char id[32], path[PATH_MAX + 64], source[64];
     const unsigned metrics = fix->no_metrics ? 0 : fix->metrics ? fix->metrics : 31;
     snprintf(id, sizeof id, "run%d", text);
     snprintf(path, sizeof path, "%s/runs/%s.h5", folder, id);
