@@ -47,7 +47,7 @@ static void check_model(const char *name, const char *chat, int n_tokens, int bo
         skip();
     }
     if (file_map_open(&map, path) != 0 || gguf_open(&g, map.bytes, map.n_bytes) != 0 ||
-        model_gguf_tokenizer(&t, &g, n_tokens, path) != 0)
+        model_gguf_tokenizer(&t, &g, n_tokens) != 0)
         fail_msg("%s", fail_text());
     assert_int_equal(t.n_tokens, n_tokens);
     assert_int_equal(t.bos_id, bos_id);
