@@ -31,7 +31,7 @@ static int check_selectors(const struct plan *plan, const struct backend *be)
 int session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev)
 {
     const struct config *c = &plan->config;
-    const struct backend *cuda = backend_find("cuda"), *cpu = backend_find("cpu");
+    const struct backend *cuda = backend_find("cuda"), *cpu = backends[0];
     *be = c->device == DEVICE_CPU ? cpu : cuda;
     if (c->device == DEVICE_CUDA && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
     if (c->device == DEVICE_AUTO && (!cuda || cuda->open(dev, 0) != 0)) *be = cpu;
@@ -43,23 +43,21 @@ int session_open(struct session *s, const char *config, int n_overrides, char *c
 {
     struct config c = { 0 };
     *s = (struct session){ 0 };
-    int rc = config_open(&c, config, n_overrides, overrides);
-    if (rc == 0) rc = config_open_model(&c, &s->model);
-    if (rc == 0) {
-        rc = plan_open(&s->plan, &c, &s->model);
-        if (rc == 0) return EXIT_OK;
-        if (config_n_errors(&s->plan.config) > 0) {
-            config_print_errors(&s->plan.config, stderr);
-            return EXIT_USAGE;
-        }
-        return complain(EXIT_USAGE);
+    if (config_open(&c, config, n_overrides, overrides) != 0) {
+        if (config_n_errors(&c) > 0)
+            config_print_errors(&c, stderr);
+        else
+            complain(EXIT_USAGE);
+        config_close(&c);
+        return EXIT_USAGE;
     }
-    const int n_errors = config_n_errors(&c);
-    if (n_errors > 0)
-        config_print_errors(&c, stderr);
-    else
-        complain(EXIT_USAGE);
-    config_close(&c);
+    if (config_open_model(&c, &s->model) != 0) { /* a missing or damaged file, no memory */
+        config_close(&c);
+        return complain(EXIT_FAILED);
+    }
+    if (plan_open(&s->plan, &c, &s->model) == 0) return EXIT_OK;
+    if (config_n_errors(&s->plan.config) == 0) return complain(EXIT_FAILED);
+    config_print_errors(&s->plan.config, stderr);
     return EXIT_USAGE;
 }
 

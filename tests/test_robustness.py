@@ -148,7 +148,7 @@ def bad_words():
         ("a missing config", ["run", "nowhere.yaml"], 2, "nowhere.yaml"),
         ("a wrong key", ["run", SMOKE, "lanes.sparse.sparisty=0.5"], 2, "sparsity"),
         ("a wrong override", ["plan", SMOKE, "decode.tokens=many"], 2, "decode.tokens"),
-        ("a missing model", ["run", SMOKE, "model=nowhere.gguf"], 2, "nowhere.gguf"),
+        ("a missing model", ["run", SMOKE, "model=nowhere.gguf"], 1, "nowhere.gguf"),
         ("an unknown device", ["run", SMOKE, "device=tpu"], 2, "tpu"),
         ("info on nothing", ["info", "nowhere.h5"], 1, "nowhere.h5"),
         ("a report on nothing", ["report", "nowhere"], 1, "nowhere"),
