@@ -3,11 +3,7 @@
 #include <stdint.h>
 
 #define LANES 8
-#ifdef __SANITIZE_ADDRESS__
-#define TILE_ROWS 4 /* fewer kernels: checked code takes long to compile */
-#else
 #define TILE_ROWS 6
-#endif
 #define TILE_VECS 2
 #define WIDE_VECS 4
 
