@@ -107,12 +107,12 @@ static int share_tell(const struct study *s, struct notes *findings, const char 
 
 static int equal_tell(const struct study *s, const struct corner_set *set, struct notes *findings, const char *where)
 {
-    char words[96], than[96];
+    char words[112], than[96];
     for (int i = 0; i < set->n_corners; i++) {
         const struct corner *c = &set->corners[i];
         if (c->role != CORNER_EQUAL) continue;
         const int f = s->lanes[c->lane].equal_bytes, rectified = corner_lane(set, CORNER_RECTIFIED, f, s);
-        snprintf(words, sizeof words, "the equal-bytes lane (never rectified, reading 1/%d more)", f);
+        snprintf(words, sizeof words, "the equal-bytes lane (never rectified, reading 1/%d of the blocks more)", f);
         snprintf(than, sizeof than, "than interval %d", f);
         if (pair_tell(s, findings, where, words, c->lane, than, than + 5, rectified, "is better by", "is worse by") !=
             0)

@@ -20,7 +20,7 @@ static const char style[] =
     "image{image-rendering:pixelated}\n"
     "table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums}\n"
     "th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}\n"
-    "th{white-space:normal;vertical-align:bottom;border-bottom:1px solid #888}td.text,th:first-child{text-align:left}\n"
+    "th{white-space:normal;vertical-align:bottom;border-bottom:1px solid #888}td.text,th.text{text-align:left}\n"
     ".warnings{border-left:4px solid #b35900;background:#fff6ec;padding:.3rem 1rem;margin:1rem 0}\n"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem "
     "1rem;font-size:.85rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"

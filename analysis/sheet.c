@@ -185,7 +185,7 @@ int sheet_write_html(const struct sheet *t, FILE *out)
     fputs("<div class=\"wide\"><table>\n<thead><tr>", out);
     for (int i = 0; i < t->n_columns; i++) {
         if (t->columns[i].csv_only) continue;
-        fputs("<th>", out);
+        fputs(t->columns[i].kind == COLUMN_TEXT ? "<th class=\"text\">" : "<th>", out);
         output_html(out, t->columns[i].label);
         fputs("</th>", out);
     }
