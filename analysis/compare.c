@@ -9,13 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const enum measure measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL, MEASURE_KL_MEDIAN, MEASURE_TOP1, MEASURE_K_SHIFT, MEASURE_K_ACCUM,
-                                         MEASURE_ATTN_ERR, MEASURE_BYTES };
+static const enum measure measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,      MEASURE_KL_MEDIAN, MEASURE_TOP1,
+                                         MEASURE_K_SHIFT,     MEASURE_K_ACCUM, MEASURE_ATTN_ERR,  MEASURE_BYTES };
 enum { N_MEASURES_SHOWN = sizeof measures / sizeof measures[0] };
 
 static int columns_make(struct sheet *t)
 {
-    static const char *const texts[][2] = { { "lane", "lane" }, { "results", "results" }, { "study", "study" }, { "commit", NULL } };
+    static const char *const texts[][2] = {
+        { "lane", "lane" }, { "results", "results" }, { "study", "study" }, { "commit", NULL }
+    };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (sheet_column(t, COLUMN_TEXT, texts[i][0], texts[i][1], 0) != 0) return -1;
     if (sheet_column(t, COLUMN_NUMBER, "texts", "texts", 0) != 0) return -1;
@@ -41,7 +43,9 @@ static int rows_of_name(struct sheet *t, const struct evidence *all, int n, cons
     for (int i = 0; i < n; i++)
         for (int k = 0; k < all[i].n_studies; k++)
             for (int lane = 0; lane < all[i].studies[k].n_lanes; lane++)
-                if (strcmp(all[i].studies[k].lanes[lane].name, name) == 0 && row_add(t, &all[i], &all[i].studies[k], lane) != 0) return -1;
+                if (strcmp(all[i].studies[k].lanes[lane].name, name) == 0 &&
+                    row_add(t, &all[i], &all[i].studies[k], lane) != 0)
+                    return -1;
     return 0;
 }
 
@@ -60,7 +64,8 @@ static int rows_make(struct sheet *t, const struct evidence *all, int n)
     for (int i = 0; i < n; i++)
         for (int k = 0; k < all[i].n_studies; k++)
             for (int lane = 0; lane < all[i].studies[k].n_lanes; lane++)
-                if (!name_before(all, i, k, lane) && rows_of_name(t, all, n, all[i].studies[k].lanes[lane].name) != 0) return -1;
+                if (!name_before(all, i, k, lane) && rows_of_name(t, all, n, all[i].studies[k].lanes[lane].name) != 0)
+                    return -1;
     return 0;
 }
 
@@ -85,8 +90,12 @@ int compare_write(const struct evidence *all, int n)
 {
     struct sheet t = { 0 };
     int rc = sheet_open(&t, "compare");
-    snprintf(t.caption, sizeof t.caption, "%d results side by side, lanes of one name together. Means over the texts of each, in brackets 95 %% t-intervals "
-             "over texts (from %d texts on). Texts, models and programs may differ between results: nothing is paired or tested across them.", n, ESTIMATE_MIN_TEXTS);
+    snprintf(t.caption, sizeof t.caption,
+             "%d results side by side, lanes of one name together. Means over the texts of each, in brackets 95 %% "
+             "t-intervals "
+             "over texts (from %d texts on). Texts, models and programs may differ between results: nothing is paired "
+             "or tested across them.",
+             n, ESTIMATE_MIN_TEXTS);
     if (rc == 0) rc = columns_make(&t);
     if (rc == 0) rc = rows_make(&t, all, n);
     if (rc == 0) rc = sheet_write(&t, all[0].folder, "Not paired across results.");

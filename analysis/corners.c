@@ -21,9 +21,9 @@ static int sparsity_millionths(const struct lane_spec *l)
 
 static bool policy_same(const struct lane_spec *a, const struct lane_spec *b)
 {
-    return a->selector == b->selector && sparsity_millionths(a) == sparsity_millionths(b) && a->block_size == b->block_size &&
-           a->local_blocks == b->local_blocks && a->min_blocks == b->min_blocks && a->dense_layers == b->dense_layers &&
-           a->dense_until == b->dense_until;
+    return a->selector == b->selector && sparsity_millionths(a) == sparsity_millionths(b) &&
+           a->block_size == b->block_size && a->local_blocks == b->local_blocks && a->min_blocks == b->min_blocks &&
+           a->dense_layers == b->dense_layers && a->dense_until == b->dense_until;
 }
 
 static bool set_has(const struct corner_set *set, int lane)
@@ -36,7 +36,9 @@ static bool set_has(const struct corner_set *set, int lane)
 static int corner_add(struct corner_set *set, enum corner_role role, int lane, const char *label)
 {
     if (set_has(set, lane)) return 0;
-    TRY(mem_grow((void **)&set->corners, (size_t)set->n_corners, (size_t)set->n_corners + 1, sizeof *set->corners, "corners"), "%s", set->key);
+    TRY(mem_grow((void **)&set->corners, (size_t)set->n_corners, (size_t)set->n_corners + 1, sizeof *set->corners,
+                 "corners"),
+        "%s", set->key);
     struct corner *c = &set->corners[set->n_corners++];
     *c = (struct corner){ .role = role, .lane = lane };
     snprintf(c->label, sizeof c->label, "%s", label);
@@ -47,11 +49,19 @@ static int member_add(struct corner_set *set, const struct study *s, int lane)
 {
     const struct lane_spec *l = &s->lanes[lane];
     char label[48];
-    if (l->interval > 0 && l->phase > 0) snprintf(label, sizeof label, "f%d, phase %d", l->interval, l->phase);
-    else if (l->interval > 0) snprintf(label, sizeof label, "f%d", l->interval);
-    else if (l->equal_bytes > 0) snprintf(label, sizeof label, "equal %d", l->equal_bytes);
-    else snprintf(label, sizeof label, "never");
-    return corner_add(set, l->interval > 0 ? CORNER_RECTIFIED : l->equal_bytes > 0 ? CORNER_EQUAL : CORNER_NEVER, lane, label);
+    if (l->interval > 0 && l->phase > 0)
+        snprintf(label, sizeof label, "f%d, phase %d", l->interval, l->phase);
+    else if (l->interval > 0)
+        snprintf(label, sizeof label, "f%d", l->interval);
+    else if (l->equal_bytes > 0)
+        snprintf(label, sizeof label, "equal %d", l->equal_bytes);
+    else
+        snprintf(label, sizeof label, "never");
+    return corner_add(set,
+                      l->interval > 0      ? CORNER_RECTIFIED
+                      : l->equal_bytes > 0 ? CORNER_EQUAL
+                                           : CORNER_NEVER,
+                      lane, label);
 }
 
 /* Clean twins of the members, and the probes that read a member's cache with all blocks. */
@@ -64,7 +74,8 @@ static int probes_add(struct corner_set *set, const struct study *s)
         const int clean = s->lanes[member.lane].clean;
         snprintf(label, sizeof label, "clean of %s", member.label);
         if (clean > 0 && lane_is_probe(&s->lanes[clean]) &&
-            corner_add(set, member.role == CORNER_EQUAL ? CORNER_CLEAN_OF : CORNER_CLEAN, clean, member.role == CORNER_EQUAL ? label : "clean") != 0)
+            corner_add(set, member.role == CORNER_EQUAL ? CORNER_CLEAN_OF : CORNER_CLEAN, clean,
+                       member.role == CORNER_EQUAL ? label : "clean") != 0)
             return -1;
         for (int lane = 1; lane < s->n_lanes; lane++) {
             const struct lane_spec *l = &s->lanes[lane];
@@ -119,9 +130,10 @@ static void titles_make(struct corners *c)
         if (local) n += (size_t)snprintf(set->title + n, sizeof set->title - n, ", local %d", l->local_blocks);
         if (least) n += (size_t)snprintf(set->title + n, sizeof set->title - n, ", least %d", l->min_blocks);
         if (layers) n += (size_t)snprintf(set->title + n, sizeof set->title - n, ", dense layers %d", l->dense_layers);
-        if (until && l->dense_until > 0) snprintf(set->title + n, sizeof set->title - n, ", dense until %d", l->dense_until);
-        snprintf(set->key, sizeof set->key, "%s-s%g-b%d-l%d-m%d-d%d-u%d", selector_names[l->selector], l->sparsity, l->block_size,
-                 l->local_blocks, l->min_blocks, l->dense_layers, l->dense_until);
+        if (until && l->dense_until > 0)
+            snprintf(set->title + n, sizeof set->title - n, ", dense until %d", l->dense_until);
+        snprintf(set->key, sizeof set->key, "%s-s%g-b%d-l%d-m%d-d%d-u%d", selector_names[l->selector], l->sparsity,
+                 l->block_size, l->local_blocks, l->min_blocks, l->dense_layers, l->dense_until);
     }
 }
 
@@ -129,7 +141,8 @@ static int lane_place(struct corners *c, const struct study *s, int lane)
 {
     for (int i = 0; i < c->n_sets; i++)
         if (policy_same(&c->sets[i].policy, &s->lanes[lane])) return member_add(&c->sets[i], s, lane);
-    TRY(mem_grow((void **)&c->sets, (size_t)c->n_sets, (size_t)c->n_sets + 1, sizeof *c->sets, "corners"), "%s", s->key);
+    TRY(mem_grow((void **)&c->sets, (size_t)c->n_sets, (size_t)c->n_sets + 1, sizeof *c->sets, "corners"), "%s",
+        s->key);
     c->sets[c->n_sets++] = (struct corner_set){ .policy = s->lanes[lane] };
     return member_add(&c->sets[c->n_sets - 1], s, lane);
 }
@@ -144,7 +157,8 @@ int corners_open(struct corners *c, const struct study *s)
     titles_make(c);
     for (int i = 0; i < c->n_sets; i++) {
         if (probes_add(&c->sets[i], s) != 0) return -1;
-        qsort_r(c->sets[i].corners, (size_t)c->sets[i].n_corners, sizeof *c->sets[i].corners, corner_compare, (void *)(uintptr_t)s);
+        qsort_r(c->sets[i].corners, (size_t)c->sets[i].n_corners, sizeof *c->sets[i].corners, corner_compare,
+                (void *)(uintptr_t)s);
     }
     return 0;
 }

@@ -15,31 +15,39 @@
 
 #include "analysis/study.h"
 
-enum corner_role { CORNER_CLEAN, CORNER_RECTIFIED, CORNER_NEVER, CORNER_EQUAL, CORNER_STALE, CORNER_CLEAN_OF, CORNER_STALE_OF };
+enum corner_role {
+    CORNER_CLEAN,
+    CORNER_RECTIFIED,
+    CORNER_NEVER,
+    CORNER_EQUAL,
+    CORNER_STALE,
+    CORNER_CLEAN_OF,
+    CORNER_STALE_OF
+};
 
 struct corner {
     enum corner_role role;
-    int lane;                      /* of the study */
+    int lane; /* of the study */
     char label[48];
 };
 
 struct corner_set {
-    char title[192];               /* "sparsity 0.9", and what else differs between the sets */
-    char key[128];                 /* "s0.9-b16-..", unique in the study */
-    struct lane_spec policy;       /* of its first lane; interval, phase, equal_bytes mean nothing */
-    struct corner *corners;        /* owned [n_corners], by role, then by interval, phase, equal_bytes */
+    char title[192];         /* "sparsity 0.9", and what else differs between the sets */
+    char key[128];           /* "s0.9-b16-..", unique in the study */
+    struct lane_spec policy; /* of its first lane; interval, phase, equal_bytes mean nothing */
+    struct corner *corners;  /* owned [n_corners], by role, then by interval, phase, equal_bytes */
     int n_corners;
 };
 
 struct corners {
-    struct corner_set *sets;       /* owned [n_sets], by sparsity, then in the order of the lanes */
+    struct corner_set *sets; /* owned [n_sets], by sparsity, then in the order of the lanes */
     int n_sets;
 };
 
-int  corners_open(struct corners *c, const struct study *s);
+int corners_open(struct corners *c, const struct study *s);
 void corners_close(struct corners *c);
 
 /* The lane of a role; interval: of a rectified or an equal lane, 0: the first.  STUDY_ABSENT: none. */
-int  corner_lane(const struct corner_set *set, enum corner_role role, int interval, const struct study *s);
+int corner_lane(const struct corner_set *set, enum corner_role role, int interval, const struct study *s);
 
 #endif

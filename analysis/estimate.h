@@ -11,10 +11,10 @@
 enum { ESTIMATE_MIN_TEXTS = 6 };
 
 struct estimate {
-    int n;                         /* texts that have a value */
-    int n_above;                   /* of them, with a value above 0 */
-    double mean;                   /* NaN: n is 0 */
-    double low, high;              /* 95 % interval; NaN: too few texts */
+    int n;            /* texts that have a value */
+    int n_above;      /* of them, with a value above 0 */
+    double mean;      /* NaN: n is 0 */
+    double low, high; /* 95 % interval; NaN: too few texts */
 };
 
 /* values: [n], one for each text, NaN where it has none. */

@@ -23,7 +23,9 @@ static struct study *study_for(struct evidence *e, const struct trace_file *f)
 {
     for (int i = 0; i < e->n_studies; i++)
         if (study_takes(&e->studies[i], f)) return &e->studies[i];
-    if (mem_grow((void **)&e->studies, (size_t)e->n_studies, (size_t)e->n_studies + 1, sizeof *e->studies, "studies") != 0) return NULL;
+    if (mem_grow((void **)&e->studies, (size_t)e->n_studies, (size_t)e->n_studies + 1, sizeof *e->studies, "studies") !=
+        0)
+        return NULL;
     struct study *s = &e->studies[e->n_studies];
     if (study_begin(s, f) != 0) return NULL;
     int n_same = 0;
@@ -52,6 +54,7 @@ static int run_take(void *data, const char *run_id, const char *path)
     }
     if (status.state == RUN_BROKEN) return run_note_broken(e, run_id, status.why);
     int rc = trace_file_open(&f, path);
+    if (rc == 0 && f.n_steps < 1) rc = fail("%s: it holds no steps", path);
     struct study *s = rc == 0 ? study_for(e, &f) : NULL;
     if (rc == 0) rc = s ? study_add(s, &f, &e->warnings) : -1;
     trace_file_close(&f);
@@ -72,7 +75,8 @@ static int runs_read(struct evidence *e)
     char plan[PATH_MAX], holder[256];
     struct stat st;
     int n_files = 0;
-    if (snprintf(plan, sizeof plan, "%s/plan.yaml", e->folder) >= (int)sizeof plan) return fail("%s: the path is too long", e->folder);
+    if (snprintf(plan, sizeof plan, "%s/plan.yaml", e->folder) >= (int)sizeof plan)
+        return fail("%s: the path is too long", e->folder);
     if (stat(e->folder, &st) != 0 || !S_ISDIR(st.st_mode)) return fail("%s: no such results folder", e->folder);
     if (results_is_held(e->folder, holder, sizeof holder))
         notes_add(&e->warnings, "runs are still being made here, by %s: this report is of what was complete", holder);
@@ -84,7 +88,9 @@ static int runs_read(struct evidence *e)
     if (results_planned_each(e->folder, run_take, e) != 0) return -1;
     e->n_unplanned = n_files - e->n_runs - e->n_broken;
     if (e->n_unplanned > 0)
-        notes_add(&e->warnings, "%d traces in runs/ are not of this plan (other settings, an earlier config): they are left out", e->n_unplanned);
+        notes_add(&e->warnings,
+                  "%d traces in runs/ are not of this plan (other settings, an earlier config): they are left out",
+                  e->n_unplanned);
     return 0;
 }
 
@@ -95,7 +101,8 @@ int evidence_open(struct evidence *e, const char *folder)
     TRY(name_take(e, folder), "%s", folder);
     if (runs_read(e) != 0) return -1;
     if (e->n_runs == 0)
-        return e->n_broken + e->n_missing > 0 ? fail("%s: not one of its %d runs can be read; %s", folder, e->n_broken + e->n_missing, e->warnings.text[0])
+        return e->n_broken + e->n_missing > 0 ? fail("%s: not one of its %d runs can be read; %s", folder,
+                                                     e->n_broken + e->n_missing, e->warnings.text[0])
                                               : fail("%s: it holds no runs (runs/*.h5)", folder);
     return evidence_check(e);
 }

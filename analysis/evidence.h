@@ -8,20 +8,20 @@
 #include "analysis/study.h"
 
 struct evidence {
-    char *folder;                  /* owned, as given */
-    char *name;                    /* owned: of the experiment, the folder's last part */
-    struct study *studies;         /* owned [n_studies], in the order of their first run */
+    char *folder;          /* owned, as given */
+    char *name;            /* owned: of the experiment, the folder's last part */
+    struct study *studies; /* owned [n_studies], in the order of their first run */
     int n_studies;
     int n_runs, n_missing, n_broken, n_unplanned;
-    struct notes warnings;         /* in the order of their weight: runs first */
-    struct notes floors;           /* what the control lanes and the rectified tokens read */
+    struct notes warnings; /* in the order of their weight: runs first */
+    struct notes floors;   /* what the control lanes and the rectified tokens read */
 };
 
 /* Fails where the folder cannot be read or holds no trace at all; evidence_close() is due either way. */
-int  evidence_open(struct evidence *e, const char *folder);
+int evidence_open(struct evidence *e, const char *folder);
 void evidence_close(struct evidence *e);
 
 /* Adds to warnings and floors what the numbers say about themselves. */
-int  evidence_check(struct evidence *e);
+int evidence_check(struct evidence *e);
 
 #endif

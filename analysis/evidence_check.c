@@ -33,7 +33,9 @@ static double lane_max(const struct study *s, int lane, bool rectified)
 
 static int floor_noisy(struct evidence *e, const char *what, const char *lane, double max)
 {
-    return notes_add(&e->warnings, "noise floor: %s %s: K differs from the dense lane's by up to %.3g (relative), where it should not; figures of that size mean nothing",
+    return notes_add(&e->warnings,
+                     "noise floor: %s %s: K differs from the dense lane's by up to %.3g (relative), where it should "
+                     "not; figures of that size mean nothing",
                      what, lane, max);
 }
 
@@ -43,17 +45,23 @@ static int floors_check(struct evidence *e, const struct study *s)
     int n_rectified = 0;
     for (int lane = 1; lane < s->n_lanes; lane++) {
         const struct lane_spec *l = &s->lanes[lane];
-        const bool control = is_control(s, lane), rectified = l->interval > 0 && !(l->perturb > 0) && strcmp(s->follow, "self") != 0;
+        const bool control = is_control(s, lane),
+                   rectified = l->interval > 0 && !(l->perturb > 0) && strcmp(s->follow, "self") != 0;
         const double max = control || rectified ? lane_max(s, lane, !control) : NAN;
         if (isnan(max)) continue;
-        if (max > 0 && floor_noisy(e, control ? "the control lane" : "just rectified tokens of lane", l->name, max) != 0) return -1;
+        if (max > 0 &&
+            floor_noisy(e, control ? "the control lane" : "just rectified tokens of lane", l->name, max) != 0)
+            return -1;
         n_rectified += !control && !(max > 0);
         if (control && !(max > 0) &&
-            notes_add(&e->floors, "control lane %s: K drift exactly 0 at every step, layers 1 and up, in %d runs", l->name, s->n_runs) != 0)
+            notes_add(&e->floors, "control lane %s: K drift exactly 0 at every step, layers 1 and up, in %d runs",
+                      l->name, s->n_runs) != 0)
             return -1;
     }
     if (n_rectified == 0) return 0;
-    return notes_add(&e->floors, "just rectified tokens of %d %s: K exactly the dense lane's after every rectification, layers 1 and up, in %d runs",
+    return notes_add(&e->floors,
+                     "just rectified tokens of %d %s: K exactly the dense lane's after every rectification, layers 1 "
+                     "and up, in %d runs",
                      n_rectified, n_rectified == 1 ? "lane" : "lanes", s->n_runs);
 }
 
@@ -67,8 +75,9 @@ static int loops_check(struct evidence *e, const struct study *s)
         for (int lane = 0; lane < n_lanes && lane < r->n_map; lane++) {
             const double share = r->map[lane] < 0 ? NAN : r->repeats[r->map[lane]];
             if (!(share > LOOPING_SHARE)) continue;
-            if (notes_add(&e->warnings, "run %s, lane %s: the stream loops: %.0f %% of its 4-grams of tokens were there before", r->id,
-                          s->lanes[lane].name, 100 * share) != 0)
+            if (notes_add(&e->warnings,
+                          "run %s, lane %s: the stream loops: %.0f %% of its 4-grams of tokens were there before",
+                          r->id, s->lanes[lane].name, 100 * share) != 0)
                 return -1;
         }
     }
@@ -84,14 +93,16 @@ struct print {
 
 static uint64_t hash_add(uint64_t hash, const void *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
     return hash;
 }
 
 /* Of all that a lane's reading shows in; false: there is nothing to tell lanes apart by. */
 static bool lane_print(const struct study *s, int lane, uint64_t *hash)
 {
-    static const enum quantity telling[] = { QUANTITY_NLL, QUANTITY_KL, QUANTITY_K_DRIFT, QUANTITY_ATTN_ERR, QUANTITY_KEPT_MASS };
+    static const enum quantity telling[] = { QUANTITY_NLL, QUANTITY_KL, QUANTITY_K_DRIFT, QUANTITY_ATTN_ERR,
+                                             QUANTITY_KEPT_MASS };
     bool any = false;
     *hash = UINT64_C(0xcbf29ce484222325);
     for (int i = 0; i < s->n_runs; i++)
@@ -115,7 +126,8 @@ static int print_compare(const void *a, const void *b)
 static bool meant_equal(const struct study *s, int a, int b)
 {
     if ((a == 0 || is_control(s, a)) && (b == 0 || is_control(s, b))) return true;
-    return (s->lanes[a].interval == 1 && s->lanes[a].clean == b) || (s->lanes[b].interval == 1 && s->lanes[b].clean == a);
+    return (s->lanes[a].interval == 1 && s->lanes[a].clean == b) ||
+           (s->lanes[b].interval == 1 && s->lanes[b].clean == a);
 }
 
 static int twins_check(struct evidence *e, const struct study *s)
@@ -130,8 +142,8 @@ static int twins_check(struct evidence *e, const struct study *s)
     qsort(prints, (size_t)n, sizeof *prints, print_compare);
     for (int i = 1; i < n && rc == 0; i++)
         if (prints[i].hash == prints[i - 1].hash && !meant_equal(s, prints[i - 1].lane, prints[i].lane))
-            rc = notes_add(&e->warnings, "lanes %s and %s never differ: they are one lane under two names", s->lanes[prints[i - 1].lane].name,
-                           s->lanes[prints[i].lane].name);
+            rc = notes_add(&e->warnings, "lanes %s and %s never differ: they are one lane under two names",
+                           s->lanes[prints[i - 1].lane].name, s->lanes[prints[i].lane].name);
     mem_free(prints);
     return rc;
 }
@@ -143,20 +155,23 @@ static int origin_check(struct evidence *e, const struct study *s, enum run_fact
     const char *first = s->runs[0].facts[fact];
     for (int i = 1; i < s->n_runs; i++)
         if (strcmp(s->runs[i].facts[fact], first) != 0)
-            return notes_add(&e->warnings, "the runs are of more than one %s: %.60s (run %s), %.60s (run %s)", what, first, s->runs[0].id,
-                             s->runs[i].facts[fact], s->runs[i].id);
+            return notes_add(&e->warnings, "the runs are of more than one %s: %.60s (run %s), %.60s (run %s)", what,
+                             first, s->runs[0].id, s->runs[i].facts[fact], s->runs[i].id);
     return 0;
 }
 
 static int texts_check(struct evidence *e, const struct study *s)
 {
-    if (s->n_texts < ESTIMATE_MIN_TEXTS && notes_add(&e->warnings, "%s%s%d %s: with fewer than %d no interval is given and nothing is claimed",
-                                                     e->n_studies > 1 ? s->key : "", e->n_studies > 1 ? ": " : "", s->n_texts, s->n_texts == 1 ? "text" : "texts", ESTIMATE_MIN_TEXTS) != 0)
+    if (s->n_texts < ESTIMATE_MIN_TEXTS &&
+        notes_add(&e->warnings, "%s%s%d %s: with fewer than %d no interval is given and nothing is claimed",
+                  e->n_studies > 1 ? s->key : "", e->n_studies > 1 ? ": " : "", s->n_texts,
+                  s->n_texts == 1 ? "text" : "texts", ESTIMATE_MIN_TEXTS) != 0)
         return -1;
     for (int i = 0; i < s->n_runs; i++)
         for (int lane = 0; lane < s->n_lanes; lane++)
             if ((lane >= s->runs[i].n_map || s->runs[i].map[lane] < 0) &&
-                notes_add(&e->warnings, "run %s has no lane %s: its text does not count there", s->runs[i].id, s->lanes[lane].name) != 0)
+                notes_add(&e->warnings, "run %s has no lane %s: its text does not count there", s->runs[i].id,
+                          s->lanes[lane].name) != 0)
                 return -1;
     return 0;
 }

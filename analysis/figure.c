@@ -9,29 +9,31 @@
 #include <unistd.h>
 
 /* Okabe and Ito's colours, in an order whose greys differ, each with its own dash and point. */
-static const char settings[] =
-    "reset\n"
-    "set encoding utf8\n"
-    "set style line 1 lw 2 lc rgb '#000000' dt 1 pt 7 ps 0.55\n"
-    "set style line 2 lw 2 lc rgb '#0072B2' dt 1 pt 5 ps 0.55\n"
-    "set style line 3 lw 2 lc rgb '#D55E00' dt (14,4) pt 9 ps 0.65\n"
-    "set style line 4 lw 2 lc rgb '#009E73' dt (4,3) pt 11 ps 0.65\n"
-    "set style line 5 lw 2 lc rgb '#CC79A7' dt (10,3,2,3) pt 13 ps 0.65\n"
-    "set style line 6 lw 2 lc rgb '#E69F00' dt (2,2) pt 6 ps 0.55\n"
-    "set style line 7 lw 2 lc rgb '#56B4E9' dt (16,3,2,3,2,3) pt 4 ps 0.55\n"
-    "set style line 8 lw 2 lc rgb '#7F7F7F' dt (8,8) pt 8 ps 0.65\n"
-    "set border 3 lw 0.6\n"
-    "set tics nomirror out scale 0.5\n"
-    "set key noenhanced\n"
-    /* viridis, at nine places: its lightness rises evenly, so that it can be read in grey */
-    "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', 5 '#28ae80', 6 '#5ec962', 7 '#addc30', 8 '#fde725')\n";
+static const char settings[] = "reset\n"
+                               "set encoding utf8\n"
+                               "set style line 1 lw 2 lc rgb '#000000' dt 1 pt 7 ps 0.55\n"
+                               "set style line 2 lw 2 lc rgb '#0072B2' dt 1 pt 5 ps 0.55\n"
+                               "set style line 3 lw 2 lc rgb '#D55E00' dt (14,4) pt 9 ps 0.65\n"
+                               "set style line 4 lw 2 lc rgb '#009E73' dt (4,3) pt 11 ps 0.65\n"
+                               "set style line 5 lw 2 lc rgb '#CC79A7' dt (10,3,2,3) pt 13 ps 0.65\n"
+                               "set style line 6 lw 2 lc rgb '#E69F00' dt (2,2) pt 6 ps 0.55\n"
+                               "set style line 7 lw 2 lc rgb '#56B4E9' dt (16,3,2,3,2,3) pt 4 ps 0.55\n"
+                               "set style line 8 lw 2 lc rgb '#7F7F7F' dt (8,8) pt 8 ps 0.65\n"
+                               "set border 3 lw 0.6\n"
+                               "set tics nomirror out scale 0.5\n"
+                               "set key noenhanced\n"
+                               /* viridis, at nine places: its lightness rises evenly, so that it can be read in grey */
+                               "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', "
+                               "5 '#28ae80', 6 '#5ec962', 7 '#addc30', 8 '#fde725')\n";
 
 int figure_open(struct figure *f, const char *results, const char *name)
 {
     char script[112];
     *f = (struct figure){ .width = FIGURE_WIDTH };
-    if (snprintf(f->name, sizeof f->name, "%s", name) >= (int)sizeof f->name) return fail("plot %s: the name is too long", name);
-    if (snprintf(f->folder, sizeof f->folder, "%s/plots", results) >= (int)sizeof f->folder) return fail("%s/plots: the path is too long", results);
+    if (snprintf(f->name, sizeof f->name, "%s", name) >= (int)sizeof f->name)
+        return fail("plot %s: the name is too long", name);
+    if (snprintf(f->folder, sizeof f->folder, "%s/plots", results) >= (int)sizeof f->folder)
+        return fail("%s/plots: the path is too long", results);
     snprintf(script, sizeof script, "%s.gp", name);
     TRY(output_open(&f->script, f->folder, script), "plot %s", name);
     fprintf(f->script.file, "# %s: gnuplot -d %s makes %s.svg and %s.png of it.\n", script, script, name, name);
@@ -66,7 +68,8 @@ void figure_begin(struct figure *f)
             "if (kind eq 'svg') {\n"
             "  set terminal svg size %d,%d dynamic enhanced font 'sans-serif,8' name '%s' background rgb 'white'\n"
             "} else {\n"
-            "  set terminal pngcairo size %d,%d enhanced font 'sans-serif,8' fontscale 2.5 linewidth 2.5 pointscale 2.5 background rgb 'white'\n"
+            "  set terminal pngcairo size %d,%d enhanced font 'sans-serif,8' fontscale 2.5 linewidth 2.5 pointscale "
+            "2.5 background rgb 'white'\n"
             "}\n"
             "set output '%s.'.kind\n",
             f->width, f->height, id, f->width * 5 / 2, f->height * 5 / 2, f->name);
@@ -99,7 +102,8 @@ static int gnuplot_run(const char *folder, const char *argument, const char *scr
     const pid_t child = fork();
     if (child == 0) {
         const int null = open("/dev/null", O_RDWR);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(ends[1], 1) < 0 || dup2(ends[1], 2) < 0 || chdir(folder) != 0) _exit(126);
+        if (null < 0 || dup2(null, 0) < 0 || dup2(ends[1], 1) < 0 || dup2(ends[1], 2) < 0 || chdir(folder) != 0)
+            _exit(126);
         execlp("gnuplot", "gnuplot", argument, script, (char *)NULL);
         _exit(127);
     }
@@ -109,7 +113,8 @@ static int gnuplot_run(const char *folder, const char *argument, const char *scr
     if (child < 0) return fail("gnuplot: cannot start: %s", strerror(errno));
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return fail("gnuplot: not found; plots need it (Debian's gnuplot-nox)");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return fail("gnuplot: not found; plots need it (Debian's gnuplot-nox)");
     return fail("gnuplot: %s: %s", script ? script : argument, said[0] ? said : "it ended without a word");
 }
 

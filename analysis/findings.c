@@ -34,7 +34,8 @@ static enum told told_of(struct estimate e)
 }
 
 /* "X is above dense by ..": one corner against lane 0. */
-static int corner_tell(const struct study *s, struct notes *findings, const char *where, const char *who, int lane, int first)
+static int corner_tell(const struct study *s, struct notes *findings, const char *where, const char *who, int lane,
+                       int first)
 {
     struct estimate e;
     char text[96], on[48];
@@ -44,20 +45,25 @@ static int corner_tell(const struct study *s, struct notes *findings, const char
     amount(text, sizeof text, e);
     side(on, sizeof on, e);
     switch (told_of(e)) {
-    case TOLD_NOTHING: return 0;
-    case TOLD_SAME: return notes_add(findings, "%s: %s has the same NLL as dense on all %d texts.", where, who, e.n);
+    case TOLD_NOTHING:
+        return 0;
+    case TOLD_SAME:
+        return notes_add(findings, "%s: %s has the same NLL as dense on all %d texts.", where, who, e.n);
     case TOLD_FEW:
-        return notes_add(findings, "%s: %s: %s %s dense on average of %d texts, too few for a claim.", where, who, text, direction, e.n);
+        return notes_add(findings, "%s: %s: %s %s dense on average of %d texts, too few for a claim.", where, who, text,
+                         direction, e.n);
     case TOLD_UNCLEAR:
-        return notes_add(findings, "%s: %s cannot be told from dense: %s %s it, an interval that holds 0%s.", where, who, text, direction, on);
-    case TOLD_CLEAR: return notes_add(findings, "%s: %s is %s %s dense%s.", where, who, text, direction, on);
+        return notes_add(findings, "%s: %s cannot be told from dense: %s %s it, an interval that holds 0%s.", where,
+                         who, text, direction, on);
+    case TOLD_CLEAR:
+        return notes_add(findings, "%s: %s is %s %s dense%s.", where, who, text, direction, on);
     }
     return 0;
 }
 
 /* What the texts say of lane a against lane b; better: a has the lower NLL. */
-static int pair_tell(const struct study *s, struct notes *findings, const char *where, const char *a_words, int a, const char *b_words,
-                     const char *b_same, int b, const char *better, const char *worse)
+static int pair_tell(const struct study *s, struct notes *findings, const char *where, const char *a_words, int a,
+                     const char *b_words, const char *b_same, int b, const char *better, const char *worse)
 {
     struct estimate e;
     char text[96], on[48];
@@ -67,46 +73,58 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
     amount(text, sizeof text, e);
     side(on, sizeof on, e);
     switch (told_of(e)) {
-    case TOLD_NOTHING: return 0;
-    case TOLD_SAME: return notes_add(findings, "%s: %s has the same NLL as %s on all %d texts.", where, a_words, b_same, e.n);
+    case TOLD_NOTHING:
+        return 0;
+    case TOLD_SAME:
+        return notes_add(findings, "%s: %s has the same NLL as %s on all %d texts.", where, a_words, b_same, e.n);
     case TOLD_FEW:
-        return notes_add(findings, "%s: %s %s %s %s on average of %d texts, too few for a claim.", where, a_words, verb, text, b_words, e.n);
+        return notes_add(findings, "%s: %s %s %s %s on average of %d texts, too few for a claim.", where, a_words, verb,
+                         text, b_words, e.n);
     case TOLD_UNCLEAR:
-        return notes_add(findings, "%s: %s %s %s %s, but the interval holds 0: no difference is shown%s.", where, a_words, verb, text, b_words, on);
-    case TOLD_CLEAR: return notes_add(findings, "%s: %s %s %s %s%s.", where, a_words, verb, text, b_words, on);
+        return notes_add(findings, "%s: %s %s %s %s, but the interval holds 0: no difference is shown%s.", where,
+                         a_words, verb, text, b_words, on);
+    case TOLD_CLEAR:
+        return notes_add(findings, "%s: %s %s %s %s%s.", where, a_words, verb, text, b_words, on);
     }
     return 0;
 }
 
 /* The share of what the disturbed cache costs that a lane takes back: a ratio of means, where both are clear. */
-static int share_tell(const struct study *s, struct notes *findings, const char *where, int lane, const char *label, int never, int clean)
+static int share_tell(const struct study *s, struct notes *findings, const char *where, int lane, const char *label,
+                      int never, int clean)
 {
     struct estimate back, cost;
     if (lane == STUDY_ABSENT || never == STUDY_ABSENT || clean == STUDY_ABSENT) return 0;
-    if (study_estimate_difference(s, never, lane, MEASURE_ABOVE_DENSE, &back) != 0 || study_estimate_difference(s, never, clean, MEASURE_ABOVE_DENSE, &cost) != 0)
+    if (study_estimate_difference(s, never, lane, MEASURE_ABOVE_DENSE, &back) != 0 ||
+        study_estimate_difference(s, never, clean, MEASURE_ABOVE_DENSE, &cost) != 0)
         return -1;
     if (!estimate_is_clear(back) || !estimate_is_clear(cost) || cost.mean < 0 || back.mean < 0) return 0;
-    return notes_add(findings, "%s: %s takes back %.0f %% of what the disturbed cache adds to selection (%.3f of %.3f nat, a ratio of the means).", where,
-                     label, 100 * back.mean / cost.mean, back.mean, cost.mean);
+    return notes_add(findings,
+                     "%s: %s takes back %.0f %% of what the disturbed cache adds to selection (%.3f of %.3f nat, a "
+                     "ratio of the means).",
+                     where, label, 100 * back.mean / cost.mean, back.mean, cost.mean);
 }
 
 static int equal_tell(const struct study *s, const struct corner_set *set, struct notes *findings, const char *where)
 {
-    char words[96], than[96];
+    char words[112], than[96];
     for (int i = 0; i < set->n_corners; i++) {
         const struct corner *c = &set->corners[i];
         if (c->role != CORNER_EQUAL) continue;
         const int f = s->lanes[c->lane].equal_bytes, rectified = corner_lane(set, CORNER_RECTIFIED, f, s);
-        snprintf(words, sizeof words, "the equal-bytes lane (never rectified, reading 1/%d more)", f);
+        snprintf(words, sizeof words, "the equal-bytes lane (never rectified, reading 1/%d of the blocks more)", f);
         snprintf(than, sizeof than, "than interval %d", f);
-        if (pair_tell(s, findings, where, words, c->lane, than, than + 5, rectified, "is better by", "is worse by") != 0) return -1;
+        if (pair_tell(s, findings, where, words, c->lane, than, than + 5, rectified, "is better by", "is worse by") !=
+            0)
+            return -1;
     }
     return 0;
 }
 
 static int set_tell(const struct study *s, const struct corner_set *set, struct notes *findings)
 {
-    const int never = corner_lane(set, CORNER_NEVER, 0, s), clean = corner_lane(set, CORNER_CLEAN, 0, s), stale = corner_lane(set, CORNER_STALE, 0, s);
+    const int never = corner_lane(set, CORNER_NEVER, 0, s), clean = corner_lane(set, CORNER_CLEAN, 0, s),
+              stale = corner_lane(set, CORNER_STALE, 0, s);
     const int first = set->policy.dense_until;
     char where[224], words[96];
     snprintf(where, sizeof where, "%s", set->title);
@@ -120,8 +138,8 @@ static int set_tell(const struct study *s, const struct corner_set *set, struct 
         if (c->role != CORNER_RECTIFIED) continue;
         snprintf(words, sizeof words, "interval %s", c->label + 1);
         if (never == STUDY_ABSENT ? corner_tell(s, findings, where, words, c->lane, first) != 0
-                                  : pair_tell(s, findings, where, words, c->lane, "against never rectifying", "never rectifying",
-                                              never, "takes back", "adds") != 0)
+                                  : pair_tell(s, findings, where, words, c->lane, "against never rectifying",
+                                              "never rectifying", never, "takes back", "adds") != 0)
             return -1;
         if (share_tell(s, findings, where, c->lane, words, never, clean) != 0) return -1;
     }
@@ -147,10 +165,13 @@ static int corners_lack(const struct study *s, const struct corners *c, struct n
         int n_lacking = 0;
         for (int k = 0; k < c->n_sets; k++) {
             if (corner_lane(&c->sets[k], parts[i].role, 0, s) != STUDY_ABSENT) continue;
-            if (n < sizeof text) n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n_lacking ? "; " : "", c->sets[k].title);
+            if (n < sizeof text)
+                n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n_lacking ? "; " : "", c->sets[k].title);
             n_lacking++;
         }
-        if (n_lacking && notes_add(missing, "Not run: %s: %s.", parts[i].words, n_lacking == c->n_sets ? "in no set of lanes" : text) != 0) return -1;
+        if (n_lacking && notes_add(missing, "Not run: %s: %s.", parts[i].words,
+                                   n_lacking == c->n_sets ? "in no set of lanes" : text) != 0)
+            return -1;
     }
     return 0;
 }
@@ -176,7 +197,8 @@ static int groups_lack(const struct study *s, struct notes *missing)
     };
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
         if (!has_quantity(s, groups[i].quantity) &&
-            notes_add(missing, "The metric group %s was switched off: nothing is said of %s.", groups[i].group, groups[i].what) != 0)
+            notes_add(missing, "The metric group %s was switched off: nothing is said of %s.", groups[i].group,
+                      groups[i].what) != 0)
             return -1;
     return 0;
 }
@@ -185,12 +207,15 @@ int findings_write(const struct study *s, const struct corners *c, struct notes 
 {
     if (groups_lack(s, missing) != 0) return -1;
     if (s->target_of[0] && strcmp(s->target_of, "text") != 0 &&
-        notes_add(missing, "NLL is that of the token chosen by %s and no language-modelling figure.", strcmp(s->target_of, "own") == 0 ? "each lane itself" : "the dense lane") != 0)
+        notes_add(missing, "NLL is that of the token chosen by %s and no language-modelling figure.",
+                  strcmp(s->target_of, "own") == 0 ? "each lane itself" : "the dense lane") != 0)
         return -1;
-    if (c->n_sets == 0) return notes_add(missing, "No lane is sparse with a cache of its own: there are no four corners.");
+    if (c->n_sets == 0)
+        return notes_add(missing, "No lane is sparse with a cache of its own: there are no four corners.");
     if (corners_lack(s, c, missing) != 0) return -1;
     for (int i = 0; i < c->n_sets && i < MAX_SETS_TOLD; i++)
         if (set_tell(s, &c->sets[i], findings) != 0) return -1;
-    if (c->n_sets > MAX_SETS_TOLD) return notes_add(findings, "%d more sets of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD);
+    if (c->n_sets > MAX_SETS_TOLD)
+        return notes_add(findings, "%d more sets of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD);
     return 0;
 }

@@ -10,24 +10,32 @@
 #include <string.h>
 
 static const char style[] =
-    "body{font:16px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;color:#1a1a1a;background:#fff;max-width:60rem;margin:0 auto;padding:1rem}\n"
-    "h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid #ccc}h3{font-size:1rem}\n"
-    "p,li{overflow-wrap:anywhere}figure{margin:1.5rem 0}figcaption,.caption{font-size:.85rem;color:#444;margin:.4rem 0}\n"
-    ".wide{overflow-x:auto}figure svg{width:100%;min-width:34rem;height:auto;display:block}figure svg image{image-rendering:pixelated}\n"
+    "body{font:16px/1.5 system-ui,-apple-system,'Segoe "
+    "UI',sans-serif;color:#1a1a1a;background:#fff;max-width:60rem;margin:0 auto;padding:1rem}\n"
+    "h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid "
+    "#ccc}h3{font-size:1rem}\n"
+    "p,li{overflow-wrap:anywhere}figure{margin:1.5rem 0}figcaption,.caption{font-size:.85rem;color:#444;margin:.4rem "
+    "0}\n"
+    ".wide{overflow-x:auto}figure svg{width:100%;min-width:34rem;height:auto;display:block}figure svg "
+    "image{image-rendering:pixelated}\n"
     "table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums}\n"
     "th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}\n"
-    "th{white-space:normal;vertical-align:bottom;border-bottom:1px solid #888}td.text,th:first-child{text-align:left}\n"
+    "th{white-space:normal;vertical-align:bottom;border-bottom:1px solid #888}td.text,th.text{text-align:left}\n"
     ".warnings{border-left:4px solid #b35900;background:#fff6ec;padding:.3rem 1rem;margin:1rem 0}\n"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-size:.85rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem "
+    "1rem;font-size:.85rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"
     "@media(max-width:40rem){body{padding:.6rem}dl{grid-template-columns:1fr}dd{margin:0 0 .4rem 0}}\n"
-    "@media print{body{max-width:none;font-size:10pt;padding:0}figure,tr{break-inside:avoid}figure svg{min-width:0}.wide{overflow:visible}"
-    "table{font-size:6pt;width:100%}th,td{padding:1pt 2pt;white-space:normal}td.text{overflow-wrap:anywhere}h2{break-after:avoid}"
+    "@media print{body{max-width:none;font-size:10pt;padding:0}figure,tr{break-inside:avoid}figure "
+    "svg{min-width:0}.wide{overflow:visible}"
+    "table{font-size:6pt;width:100%}th,td{padding:1pt "
+    "2pt;white-space:normal}td.text{overflow-wrap:anywhere}h2{break-after:avoid}"
     "@page{margin:12mm}}\n";
 
 void page_begin(FILE *out, const char *title)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>", out);
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
+          out);
     output_html(out, title);
     fprintf(out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<h1>", style);
     output_html(out, title);
@@ -150,8 +158,10 @@ static void times_write(FILE *out, const struct study *s)
         least = r->n_threads < least ? r->n_threads : least;
         most = r->n_threads > most ? r->n_threads : most;
     }
-    if (least == most) snprintf(text, sizeof text, "%d", least);
-    else snprintf(text, sizeof text, "%d to %d", least, most);
+    if (least == most)
+        snprintf(text, sizeof text, "%d", least);
+    else
+        snprintf(text, sizeof text, "%d to %d", least, most);
     if (most > 0) fact_write(out, "threads", text);
     snprintf(text, sizeof text, "%.40s to %.40s", first, last);
     fact_write(out, "run", text);
@@ -189,8 +199,10 @@ static int part_write(FILE *out, const struct page_part *part, bool named)
     }
     fprintf(out, "<%s>What it shows</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
     if (part->findings.n) {
-        fputs("<p class=\"caption\">NLL in nats per token against the dense lane or against one another, paired step by step; in brackets "
-              "95 % t-intervals over texts.</p>\n", out);
+        fputs("<p class=\"caption\">NLL in nats per token against the dense lane or against one another, paired step "
+              "by step; in brackets "
+              "95 % t-intervals over texts.</p>\n",
+              out);
         list_write(out, &part->findings);
     } else {
         fputs("<p>Nothing can be said: see what is missing.</p>\n", out);
@@ -217,8 +229,8 @@ static int content_write(FILE *out, const struct evidence *e, const struct page_
     for (int i = 0; i < n_parts; i++) {
         fputs("<p>", out);
         output_html(out, parts[i].study->title);
-        fprintf(out, ": %d %s, %d texts, %d lanes.</p>\n", parts[i].study->n_runs, parts[i].study->n_runs == 1 ? "run" : "runs",
-                parts[i].study->n_texts, parts[i].study->n_lanes);
+        fprintf(out, ": %d %s, %d texts, %d lanes.</p>\n", parts[i].study->n_runs,
+                parts[i].study->n_runs == 1 ? "run" : "runs", parts[i].study->n_texts, parts[i].study->n_lanes);
     }
     if (e->warnings.n) {
         fputs("<div class=\"warnings\"><h3>Warnings</h3>\n", out);
@@ -228,8 +240,10 @@ static int content_write(FILE *out, const struct evidence *e, const struct page_
     for (int i = 0; i < n_parts; i++)
         if (part_write(out, &parts[i], n_parts > 1) != 0) return -1;
     fputs("<h2>Floors</h2>\n", out);
-    if (e->floors.n) list_write(out, &e->floors);
-    else fputs("<p>No control lane and no rectified lane has shown a floor of exactly 0.</p>\n", out);
+    if (e->floors.n)
+        list_write(out, &e->floors);
+    else
+        fputs("<p>No control lane and no rectified lane has shown a floor of exactly 0.</p>\n", out);
     page_end(out);
     return ferror(out) ? fail("report.html: cannot be written: %s", strerror(errno)) : 0;
 }

@@ -10,9 +10,9 @@
 struct page_part {
     const struct study *study;
     struct notes findings, missing;
-    struct figure *figures;        /* borrowed [n_figures] */
+    struct figure *figures; /* borrowed [n_figures] */
     int n_figures;
-    struct sheet *tables;          /* borrowed [n_tables] */
+    struct sheet *tables; /* borrowed [n_tables] */
     int n_tables;
 };
 

@@ -8,7 +8,8 @@
 
 enum { MAX_CURVES = FIGURE_STYLES, MAX_COLUMNS = 2, MAX_POINTS = 16, KEYS_A_ROW = 5, KEY_HEIGHT = 13, HEIGHT = 200 };
 
-static const char *const thin_colours[FIGURE_STYLES] = { "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F" };
+static const char *const thin_colours[FIGURE_STYLES] = { "#000000", "#0072B2", "#D55E00", "#009E73",
+                                                         "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F" };
 
 struct curves {
     char labels[MAX_CURVES][48];
@@ -62,8 +63,10 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
     const double width = 0.89 / job->n, left = 0.105 + column * width;
     const int mean = job->study->n_texts + 2;
     bool any = false;
-    fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen %.4f\n", left,
-            left + width - 0.035, 1 - (key_rows(p) * KEY_HEIGHT + 20.0) / f->height, 38.0 / f->height);
+    fprintf(out,
+            "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen "
+            "%.4f\n",
+            left, left + width - 0.035, 1 - (key_rows(p) * KEY_HEIGHT + 20.0) / f->height, 38.0 / f->height);
     fprintf(out, "set format y '%s'\nunset label\nset label 2 \"", column == 0 ? "%g" : "");
     output_plot(out, job->corners->sets[job->first + column].title);
     fputs("\" at graph 0.5, graph 1.06 center noenhanced\n", out);
@@ -71,13 +74,14 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
     fputs("plot ", out);
     for (int i = 0; i < p->n; i++) { /* thin ones first, so that no mean is hidden */
         if (!p->there[i][column]) continue;
-        fprintf(out, "%sfor [i=2:%d] $c%d_%d using 1:i with lines lw 0.4 lc rgb '#c0%s' notitle", any ? ", " : "", mean - 1, i, column,
-                thin_colours[p->styles[i] - 1] + 1);
+        fprintf(out, "%sfor [i=2:%d] $c%d_%d using 1:i with lines lw 0.4 lc rgb '#c0%s' notitle", any ? ", " : "",
+                mean - 1, i, column, thin_colours[p->styles[i] - 1] + 1);
         any = true;
     }
     for (int i = 0; i < p->n; i++) {
         if (!p->there[i][column]) continue;
-        fprintf(out, ", $c%d_%d using 1:%d with linespoints ls %d pointinterval 3 notitle", i, column, mean, p->styles[i]);
+        fprintf(out, ", $c%d_%d using 1:%d with linespoints ls %d pointinterval 3 notitle", i, column, mean,
+                p->styles[i]);
     }
     fputs(any ? "\n" : "NaN notitle\n", out);
 }
@@ -88,10 +92,16 @@ static void key_draw(const struct figure *f, const struct curves *p)
     FILE *out = f->script.file;
     const int a_row = p->n < KEYS_A_ROW ? p->n : KEYS_A_ROW;
     fputs("set lmargin at screen 0; set rmargin at screen 1; set tmargin at screen 1; set bmargin at screen 0\n"
-          "unset border; unset xtics; unset ytics\n", out);
-    for (int i = 0; i < p->n; i++)
-        fprintf(out, "set key at screen %.4f, screen %.4f left center Left reverse noenhanced samplen 4\nplot NaN with linespoints ls %d title \"%s\"\n",
-                0.105 + 0.85 * (i % KEYS_A_ROW) / a_row, 1 - (i / KEYS_A_ROW + 0.6) * KEY_HEIGHT / f->height, p->styles[i], p->labels[i]);
+          "unset border; unset xtics; unset ytics\n",
+          out);
+    for (int i = 0; i < p->n; i++) {
+        const int row = i / KEYS_A_ROW;
+        fprintf(out,
+                "set key at screen %.4f, screen %.4f left center Left reverse noenhanced samplen 4\nplot NaN with "
+                "linespoints ls %d title \"%s\"\n",
+                0.105 + 0.85 * (i % KEYS_A_ROW) / a_row, 1 - (row + 0.6) * KEY_HEIGHT / f->height, p->styles[i],
+                p->labels[i]);
+    }
     fputs("unset key\nset border 3\n", out);
 }
 
@@ -107,17 +117,24 @@ int plot_distance(struct figure *f, const struct plot_job *job)
     if (!any) return 1;
     f->height = HEIGHT + key_rows(&p) * KEY_HEIGHT;
     figure_begin(f);
-    fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\n", job->study->n_steps, plot_ceil(max));
+    fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\n",
+            job->study->n_steps, plot_ceil(max));
     key_draw(f, &p);
-    fprintf(f->script.file, "set ytics nomirror out %g\nset xtics nomirror out %g\nset xlabel 'decoding step (tokens)' offset 0,0.3\n", plot_tick(plot_ceil(max), 5),
-            plot_tick(job->study->n_steps, 4));
+    fprintf(f->script.file,
+            "set ytics nomirror out %g\nset xtics nomirror out %g\nset xlabel 'decoding step (tokens)' offset 0,0.3\n",
+            plot_tick(plot_ceil(max), 5), plot_tick(job->study->n_steps, 4));
     for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, column);
     const int bin = (job->study->n_steps + MAX_POINTS - 1) / MAX_POINTS;
     char bins[128] = "";
-    if (bin > 1) snprintf(bins, sizeof bins, " Means of bins of %d steps, so that most saw-teeth are averaged out (the next figure has them).", bin);
+    if (bin > 1)
+        snprintf(bins, sizeof bins,
+                 " Means of bins of %d steps, so that most saw-teeth are averaged out (the next figure has them).",
+                 bin);
     snprintf(f->caption, sizeof f->caption,
-             "Accumulated error: distance of the current token's K to the same token's in the clean lane (same policy, undisturbed cache), over the dense "
-             "lane's norm, mean over layers 1 and up. 0 would be no accumulation. Thin lines: texts (%s), thick: their mean.%s",
+             "Accumulated error: distance of the current token's K to the same token's in the clean lane (same policy, "
+             "undisturbed cache), over the dense "
+             "lane's norm, mean over layers 1 and up. 0 would be no accumulation. Thin lines: texts (%s), thick: their "
+             "mean.%s",
              plot_count(job->study, count, sizeof count), bins);
     return 0;
 }

@@ -44,14 +44,17 @@ static int panels_write(struct figure *f, const struct plot_job *job, enum quant
     return 0;
 }
 
-static void panel_draw(const struct figure *f, const struct plot_job *job, const struct panels *p, const char *label, int row, int column)
+static void panel_draw(const struct figure *f, const struct plot_job *job, const struct panels *p, const char *label,
+                       int row, int column)
 {
     FILE *out = f->script.file;
     const double width = 0.89 / job->n, height = (double)(f->height - TOP - BOTTOM) / f->height / p->n_rows;
     const double left = 0.105 + column * width, top = 1 - (double)TOP / f->height - row * height;
     const int mean = job->study->n_texts + 2;
-    fprintf(out, "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen %.4f\n", left,
-            left + width - 0.035, top - 0.012, top - height + 0.012);
+    fprintf(out,
+            "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen "
+            "%.4f\n",
+            left, left + width - 0.035, top - 0.012, top - height + 0.012);
     fprintf(out, "unset label\nset label 1 \"%s\" at graph 0.012, graph 0.9 left noenhanced front\n", p->labels[row]);
     if (row == 0) {
         fputs("set label 2 \"", out);
@@ -67,8 +70,9 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
         fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
         return;
     }
-    fprintf(out, "plot for [i=2:%d] $p%d_%d using 1:i with lines lw 0.5 lc rgb '#9ecae1' notitle, "
-                 "$p%d_%d using 1:%d with lines lw 1.6 lc rgb '#08306b' notitle\n",
+    fprintf(out,
+            "plot for [i=2:%d] $p%d_%d using 1:i with lines lw 0.5 lc rgb '#9ecae1' notitle, "
+            "$p%d_%d using 1:%d with lines lw 1.6 lc rgb '#08306b' notitle\n",
             mean - 1, row, column, row, column, mean);
 }
 
@@ -84,8 +88,10 @@ static int rows_draw(struct figure *f, const struct plot_job *job, enum quantity
     if (!any) return 1;
     f->height = TOP + BOTTOM + ROW_HEIGHT * p.n_rows;
     figure_begin(f);
-    fprintf(f->script.file, "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\nset ytics %g\nset xtics %g\n",
-            job->study->n_steps, plot_ceil(max), plot_tick(plot_ceil(max), 2), plot_tick(job->study->n_steps, 4));
+    fprintf(
+        f->script.file,
+        "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\nset ytics %g\nset xtics %g\n",
+        job->study->n_steps, plot_ceil(max), plot_tick(plot_ceil(max), 2), plot_tick(job->study->n_steps, 4));
     for (int row = 0; row < p.n_rows; row++)
         for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, label, row, column);
     return 0;
@@ -95,15 +101,19 @@ static void rows_caption(struct figure *f, const struct plot_job *job, const cha
 {
     char count[32];
     snprintf(f->caption, sizeof f->caption,
-             "%s Thin lines: texts (%s), thick: their mean. f16: rectified every 16 steps; never: not at all; equal: not at all, reading as many bytes more.%s",
+             "%s Thin lines: texts (%s), thick: their mean. f16: rectified every 16 steps; never: not at all; equal: "
+             "not at all, reading as many bytes more.%s",
              what, plot_count(job->study, count, sizeof count),
-             job->study->n_steps > MAX_POINTS ? " Steps are averaged in bins, so that short intervals are smoothed away." : "");
+             job->study->n_steps > MAX_POINTS
+                 ? " Steps are averaged in bins, so that short intervals are smoothed away."
+                 : "");
 }
 
 int plot_stale(struct figure *f, const struct plot_job *job)
 {
     rows_caption(f, job,
-                 "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of the current one, against the dense lane, "
+                 "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of the "
+                 "current one, against the dense lane, "
                  "just before a rectification; relative norm, mean over layers 1 and up.");
     return rows_draw(f, job, QUANTITY_K_STALE, "relative K drift of the stale tokens (1)");
 }
@@ -111,7 +121,8 @@ int plot_stale(struct figure *f, const struct plot_job *job)
 int plot_distance_steps(struct figure *f, const struct plot_job *job)
 {
     rows_caption(f, job,
-                 "Accumulated error, step by step: distance of the current token's K to the same token's in the clean lane (same policy, undisturbed cache), "
+                 "Accumulated error, step by step: distance of the current token's K to the same token's in the clean "
+                 "lane (same policy, undisturbed cache), "
                  "over the dense lane's norm, mean over layers 1 and up. 0 is no accumulation.");
     return rows_draw(f, job, QUANTITY_K_ACCUM, "distance of K to clean (1)");
 }

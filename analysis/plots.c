@@ -28,7 +28,8 @@ bool plot_curve(const struct study *s, int lane, enum quantity q, int text, int 
     return any;
 }
 
-int plot_block(struct figure *f, const char *name, const struct study *s, int lane, enum quantity q, int n_bins, double *max)
+int plot_block(struct figure *f, const char *name, const struct study *s, int lane, enum quantity q, int n_bins,
+               double *max)
 {
     const size_t n = (size_t)n_bins, n_texts = (size_t)s->n_texts;
     double *x = NULL;
@@ -51,8 +52,10 @@ int plot_block(struct figure *f, const char *name, const struct study *s, int la
         fprintf(f->script.file, "%g", ((double)i + 0.5) * s->n_steps / n_bins - 0.5);
         for (size_t text = 0; text <= n_texts; text++) {
             const double value = x[text * n + i];
-            if (isnan(value)) fputs(" ?", f->script.file);
-            else fprintf(f->script.file, " %.5g", value);
+            if (isnan(value))
+                fputs(" ?", f->script.file);
+            else
+                fprintf(f->script.file, " %.5g", value);
             if (value > *max) *max = value;
         }
         fputc('\n', f->script.file);
@@ -93,26 +96,35 @@ const char *plot_count(const struct study *s, char *text, size_t n_bytes)
 static const struct plot_kind {
     const char *name;
     int max_sets;
-    const char *missing;           /* what is said where there is nothing to draw; NULL: another figure says it */
+    const char *missing; /* what is said where there is nothing to draw; NULL: another figure says it */
     int (*draw)(struct figure *f, const struct plot_job *job);
 } kinds[] = {
     { "stale-drift", 2, "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale },
-    { "distance-to-clean", 2, "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group drift", plot_distance },
+    { "distance-to-clean", 2,
+      "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
+      "drift",
+      plot_distance },
     { "distance-steps", 2, NULL, plot_distance_steps },
-    { "depth", 3, "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer", plot_depth },
+    { "depth", 3,
+      "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer",
+      plot_depth },
 };
 
-static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *results, const struct study *s, const struct corners *c,
-                     const char *suffix, struct notes *notes)
+static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *results, const struct study *s,
+                     const struct corners *c, const char *suffix, struct notes *notes)
 {
     int n_drawn = 0;
     for (int first = 0; first < c->n_sets; first += kind->max_sets) {
-        const struct plot_job job = { s, c, first, c->n_sets - first < kind->max_sets ? c->n_sets - first : kind->max_sets };
+        const struct plot_job job = { s, c, first,
+                                      c->n_sets - first < kind->max_sets ? c->n_sets - first : kind->max_sets };
         char name[96];
         if (p->n_figures == MAX_FIGURES)
-            return notes_add(notes, "%s: only the first %d figures are drawn; from set %s on they are left out", kind->name, MAX_FIGURES, c->sets[first].title);
-        if (first == 0) snprintf(name, sizeof name, "%s%.60s", kind->name, suffix);
-        else snprintf(name, sizeof name, "%s%.60s-%d", kind->name, suffix, first / kind->max_sets + 1);
+            return notes_add(notes, "%s: only the first %d figures are drawn; from set %s on they are left out",
+                             kind->name, MAX_FIGURES, c->sets[first].title);
+        if (first == 0)
+            snprintf(name, sizeof name, "%s%.60s", kind->name, suffix);
+        else
+            snprintf(name, sizeof name, "%s%.60s-%d", kind->name, suffix, first / kind->max_sets + 1);
         struct figure *f = &p->figures[p->n_figures];
         int rc = figure_open(f, results, name);
         if (rc == 0) rc = kind->draw(f, &job);
@@ -125,11 +137,13 @@ static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *
     return n_drawn || !kind->missing ? 0 : notes_add(notes, "%s", kind->missing);
 }
 
-int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c, const char *suffix, struct notes *notes)
+int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c, const char *suffix,
+               struct notes *notes)
 {
     *p = (struct plots){ 0 };
     TRY(MEM_NEW(&p->figures, MAX_FIGURES, "figures"), "plots");
-    if (c->n_sets == 0) return notes_add(notes, "%s: no lane is sparse with a cache of its own: there is nothing to draw", s->key);
+    if (c->n_sets == 0)
+        return notes_add(notes, "%s: no lane is sparse with a cache of its own: there is nothing to draw", s->key);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (kind_draw(p, &kinds[i], results, s, c, suffix, notes) != 0) return -1;
     return 0;

@@ -11,12 +11,13 @@
 enum { MAX_FIGURES = 24 };
 
 struct plots {
-    struct figure *figures;        /* owned [n_figures], those that were drawn */
+    struct figure *figures; /* owned [n_figures], those that were drawn */
     int n_figures;
 };
 
 /* suffix: "" or "-KEY", of the names.  What cannot be drawn for want of data is said in notes; a failure is gnuplot's. */
-int  plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c, const char *suffix, struct notes *notes);
+int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c, const char *suffix,
+               struct notes *notes);
 void plots_close(struct plots *p);
 
 /* ---- for the files that draw ---- */
@@ -40,7 +41,8 @@ int plot_depth(struct figure *f, const struct plot_job *job);
 bool plot_curve(const struct study *s, int lane, enum quantity q, int text, int n_bins, double *out);
 /* The block $name: step at a bin's middle, a column for each text that the study has, their mean; "?" is missing.
  * *max is raised to the greatest value.  0, 1: the lane has no values, -1. */
-int  plot_block(struct figure *f, const char *name, const struct study *s, int lane, enum quantity q, int n_bins, double *max);
+int plot_block(struct figure *f, const char *name, const struct study *s, int lane, enum quantity q, int n_bins,
+               double *max);
 /* A round number at or above x, for the end of an axis. */
 double plot_ceil(double x);
 /* The distance of at most n ticks, beside 0, up to max. */

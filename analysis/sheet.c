@@ -11,7 +11,9 @@
 int sheet_open(struct sheet *t, const char *name)
 {
     *t = (struct sheet){ 0 };
-    return snprintf(t->name, sizeof t->name, "%s", name) < (int)sizeof t->name ? 0 : fail("sheet %s: the name is too long", name);
+    return snprintf(t->name, sizeof t->name, "%s", name) < (int)sizeof t->name
+               ? 0
+               : fail("sheet %s: the name is too long", name);
 }
 
 void sheet_close(struct sheet *t)
@@ -24,7 +26,8 @@ void sheet_close(struct sheet *t)
 
 int sheet_column(struct sheet *t, enum sheet_kind kind, const char *key, const char *label, int decimals)
 {
-    TRY(mem_grow((void **)&t->columns, (size_t)t->n_columns, (size_t)t->n_columns + 1, sizeof *t->columns, "columns"), "sheet %s", t->name);
+    TRY(mem_grow((void **)&t->columns, (size_t)t->n_columns, (size_t)t->n_columns + 1, sizeof *t->columns, "columns"),
+        "sheet %s", t->name);
     struct sheet_column *c = &t->columns[t->n_columns++];
     *c = (struct sheet_column){ .kind = kind, .decimals = decimals, .scale = 1, .csv_only = label == NULL };
     snprintf(c->key, sizeof c->key, "%s", key);
@@ -163,7 +166,8 @@ int sheet_write_md(const struct sheet *t, FILE *out)
         const struct sheet_column *c = &t->columns[i % t->n_columns];
         if (!c->csv_only) {
             fputs("| ", out);
-            if (c->kind == COLUMN_TEXT) output_md(out, t->cells[i].text);
+            if (c->kind == COLUMN_TEXT)
+                output_md(out, t->cells[i].text);
             else {
                 cell_print(text, sizeof text, c, &t->cells[i]);
                 fputs(text, out);
@@ -181,7 +185,7 @@ int sheet_write_html(const struct sheet *t, FILE *out)
     fputs("<div class=\"wide\"><table>\n<thead><tr>", out);
     for (int i = 0; i < t->n_columns; i++) {
         if (t->columns[i].csv_only) continue;
-        fputs("<th>", out);
+        fputs(t->columns[i].kind == COLUMN_TEXT ? "<th class=\"text\">" : "<th>", out);
         output_html(out, t->columns[i].label);
         fputs("</th>", out);
     }
@@ -205,7 +209,8 @@ int sheet_write(const struct sheet *t, const char *folder, const char *footer)
 {
     char tables[4096], name[80];
     struct output o = { 0 };
-    if (snprintf(tables, sizeof tables, "%s/tables", folder) >= (int)sizeof tables) return fail("%s/tables: the path is too long", folder);
+    if (snprintf(tables, sizeof tables, "%s/tables", folder) >= (int)sizeof tables)
+        return fail("%s/tables: the path is too long", folder);
     snprintf(name, sizeof name, "%s.csv", t->name);
     int rc = output_open(&o, tables, name);
     if (rc == 0) rc = sheet_write_csv(t, o.file);
@@ -216,7 +221,11 @@ int sheet_write(const struct sheet *t, const char *folder, const char *footer)
     rc = output_open(&o, tables, name);
     if (rc == 0) fprintf(o.file, "%s\n\n", t->caption);
     if (rc == 0) rc = sheet_write_md(t, o.file);
-    if (rc == 0) fprintf(o.file, "\n%s\n", footer);
+    if (rc == 0) {
+        fputc('\n', o.file);
+        output_md(o.file, footer);
+        fputc('\n', o.file);
+    }
     if (rc == 0) rc = output_done(&o);
     output_close(&o);
     return rc;

@@ -12,45 +12,45 @@
 enum sheet_kind {
     COLUMN_TEXT,
     COLUMN_NUMBER,
-    COLUMN_ESTIMATE,               /* csv: KEY, KEY_low, KEY_high, KEY_texts, KEY_above; people: mean [low, high] */
-    COLUMN_SIGNED                  /* the same, a difference: people see its sign, and k/n texts above 0 */
+    COLUMN_ESTIMATE, /* csv: KEY, KEY_low, KEY_high, KEY_texts, KEY_above; people: mean [low, high] */
+    COLUMN_SIGNED    /* the same, a difference: people see its sign, and k/n texts above 0 */
 };
 
 struct sheet_column {
     char key[64], label[96];
     enum sheet_kind kind;
     int decimals;
-    double scale;                  /* people see value * scale */
+    double scale; /* people see value * scale */
     bool csv_only;
 };
 
 struct sheet_cell {
-    char *text;                    /* owned; NULL unless the column is text */
-    struct estimate e;             /* a number is e.mean */
+    char *text;        /* owned; NULL unless the column is text */
+    struct estimate e; /* a number is e.mean */
 };
 
 struct sheet {
-    char name[64];                 /* of its files */
+    char name[64]; /* of its files */
     char caption[768];
-    struct sheet_column *columns;  /* owned [n_columns] */
-    struct sheet_cell *cells;      /* owned [n_cells], row by row */
+    struct sheet_column *columns; /* owned [n_columns] */
+    struct sheet_cell *cells;     /* owned [n_cells], row by row */
     int n_columns, n_cells;
 };
 
-int  sheet_open(struct sheet *t, const char *name);
+int sheet_open(struct sheet *t, const char *name);
 void sheet_close(struct sheet *t);
-int  sheet_column(struct sheet *t, enum sheet_kind kind, const char *key, const char *label, int decimals);
-int  sheet_column_measure(struct sheet *t, enum sheet_kind kind, enum measure m);
-int  sheet_text(struct sheet *t, const char *text);
-int  sheet_number(struct sheet *t, double x);
-int  sheet_estimate(struct sheet *t, struct estimate e);
-int  sheet_n_rows(const struct sheet *t);
+int sheet_column(struct sheet *t, enum sheet_kind kind, const char *key, const char *label, int decimals);
+int sheet_column_measure(struct sheet *t, enum sheet_kind kind, enum measure m);
+int sheet_text(struct sheet *t, const char *text);
+int sheet_number(struct sheet *t, double x);
+int sheet_estimate(struct sheet *t, struct estimate e);
+int sheet_n_rows(const struct sheet *t);
 
-int  sheet_write_csv(const struct sheet *t, FILE *out);
-int  sheet_write_md(const struct sheet *t, FILE *out);
-int  sheet_write_html(const struct sheet *t, FILE *out);
+int sheet_write_csv(const struct sheet *t, FILE *out);
+int sheet_write_md(const struct sheet *t, FILE *out);
+int sheet_write_html(const struct sheet *t, FILE *out);
 
 /* FOLDER/tables/NAME.csv and .md; footer: the last line of the .md. */
-int  sheet_write(const struct sheet *t, const char *folder, const char *footer);
+int sheet_write(const struct sheet *t, const char *folder, const char *footer);
 
 #endif

@@ -7,38 +7,41 @@
 #include <math.h>
 #include <stdio.h>
 
-
 /* "8 texts", and how the interval comes about. */
 static void over_texts(const struct study *s, char *text, size_t n_bytes)
 {
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(text, n_bytes, "Means over %d texts (%d runs); in brackets Student's 95 %% interval over the texts", s->n_texts, s->n_runs);
+        snprintf(text, n_bytes, "Means over %d texts (%d runs); in brackets Student's 95 %% interval over the texts",
+                 s->n_texts, s->n_runs);
     else
-        snprintf(text, n_bytes, "Means over %d %s (%d runs); fewer than %d texts: no intervals", s->n_texts, s->n_texts == 1 ? "text" : "texts",
-                 s->n_runs, ESTIMATE_MIN_TEXTS);
+        snprintf(text, n_bytes, "Means over %d %s (%d runs); fewer than %d texts: no intervals", s->n_texts,
+                 s->n_texts == 1 ? "text" : "texts", s->n_runs, ESTIMATE_MIN_TEXTS);
 }
 
 /* ---- lanes ---- */
 
 static int lane_columns(struct sheet *t)
 {
-    static const char *const settings[] = { "family", "selector", "sparsity", "block_size", "interval", "local_blocks", "min_blocks",
-                                            "dense_layers", "phase", "dense_until", "equal_bytes", "perturb" };
+    static const char *const settings[] = { "family",   "selector",     "sparsity",    "block_size",
+                                            "interval", "local_blocks", "min_blocks",  "dense_layers",
+                                            "phase",    "dense_until",  "equal_bytes", "perturb" };
     if (sheet_column(t, COLUMN_TEXT, "lane", "lane", 0) != 0) return -1;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (sheet_column(t, i < 2 ? COLUMN_TEXT : COLUMN_NUMBER, settings[i], NULL, 0) != 0) return -1;
     for (int m = 0; m < N_MEASURES; m++)
-        if (sheet_column_measure(t, m == MEASURE_ABOVE_DENSE ? COLUMN_ESTIMATE : COLUMN_NUMBER, (enum measure)m) != 0) return -1;
+        if (sheet_column_measure(t, m == MEASURE_ABOVE_DENSE ? COLUMN_ESTIMATE : COLUMN_NUMBER, (enum measure)m) != 0)
+            return -1;
     return 0;
 }
 
 static int lane_row(struct sheet *t, const struct study *s, int lane)
 {
     const struct lane_spec *l = &s->lanes[lane];
-    const double settings[] = { l->sparsity, l->block_size, l->interval, l->local_blocks, l->min_blocks,
-                                l->dense_layers, l->phase, l->dense_until, l->equal_bytes, l->perturb };
+    const double settings[] = { l->sparsity,     l->block_size, l->interval,    l->local_blocks, l->min_blocks,
+                                l->dense_layers, l->phase,      l->dense_until, l->equal_bytes,  l->perturb };
     struct estimate e;
-    if (sheet_text(t, l->name) != 0 || sheet_text(t, l->family) != 0 || sheet_text(t, selector_names[l->selector]) != 0) return -1;
+    if (sheet_text(t, l->name) != 0 || sheet_text(t, l->family) != 0 || sheet_text(t, selector_names[l->selector]) != 0)
+        return -1;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (sheet_number(t, settings[i]) != 0) return -1;
     for (int m = 0; m < N_MEASURES; m++)
@@ -52,8 +55,11 @@ int sheet_of_lanes(struct sheet *t, const struct study *s, const char *name)
     TRY(sheet_open(t, name), "tables");
     over_texts(s, over, sizeof over);
     snprintf(t->caption, sizeof t->caption,
-             "Every lane. %s. A figure is a mean over the steps of a run (KL also as their median) and, where it has layers, over layers: "
-             "1 and up for K, all for the rest. KV bytes: keys, values and block keys read and written, rectification included.", over);
+             "Every lane. %s. A figure is a mean over the steps of a run (KL also as their median) and, where it has "
+             "layers, over layers: "
+             "1 and up for K, all for the rest. KV bytes: keys, values and block keys read and written, rectification "
+             "included.",
+             over);
     int rc = lane_columns(t);
     for (int lane = 0; lane < s->n_lanes && rc == 0; lane++) rc = lane_row(t, s, lane);
     return rc;
@@ -61,15 +67,16 @@ int sheet_of_lanes(struct sheet *t, const struct study *s, const char *name)
 
 /* ---- corners ---- */
 
-static const enum measure corner_measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL, MEASURE_KL_MEDIAN, MEASURE_TOP1, MEASURE_K_SHIFT,
-                                                MEASURE_K_ACCUM, MEASURE_BYTES };
+static const enum measure corner_measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,      MEASURE_KL_MEDIAN, MEASURE_TOP1,
+                                                MEASURE_K_SHIFT,     MEASURE_K_ACCUM, MEASURE_BYTES };
 enum { N_CORNER_MEASURES = sizeof corner_measures / sizeof corner_measures[0] };
 
 static const char *corner_meaning(enum corner_role role)
 {
     static const char *const meanings[] = {
-        [CORNER_CLEAN] = "selection alone",     [CORNER_RECTIFIED] = "both, rectified", [CORNER_NEVER] = "both, never rectified",
-        [CORNER_EQUAL] = "both, reads more",    [CORNER_STALE] = "cache alone",         [CORNER_CLEAN_OF] = "selection alone",
+        [CORNER_CLEAN] = "selection alone",       [CORNER_RECTIFIED] = "both, rectified",
+        [CORNER_NEVER] = "both, never rectified", [CORNER_EQUAL] = "both, reads more",
+        [CORNER_STALE] = "cache alone",           [CORNER_CLEAN_OF] = "selection alone",
         [CORNER_STALE_OF] = "cache alone",
     };
     return meanings[role];
@@ -82,7 +89,9 @@ static int corner_row(struct sheet *t, const struct study *s, const struct corne
         sheet_text(t, s->lanes[c->lane].name) != 0)
         return -1;
     for (int i = 0; i < N_CORNER_MEASURES; i++)
-        if (study_estimate(s, c->lane, corner_measures[i], set->policy.dense_until, &e) != 0 || sheet_estimate(t, e) != 0) return -1;
+        if (study_estimate(s, c->lane, corner_measures[i], set->policy.dense_until, &e) != 0 ||
+            sheet_estimate(t, e) != 0)
+            return -1;
     return 0;
 }
 
@@ -92,16 +101,22 @@ int sheet_of_corners(struct sheet *t, const struct study *s, const struct corner
     TRY(sheet_open(t, name), "tables");
     over_texts(s, over, sizeof over);
     snprintf(t->caption, sizeof t->caption,
-             "The four corners. %s. Clean reads the undisturbed cache sparsely (selection alone), stale reads the never rectified lane's cache "
-             "densely (the cache alone), never and f16 .. do both; equal 32 is never rectified and reads as many bytes more as rectifying every "
-             "32 steps costs. Distance to clean: each lane against its own clean twin. Sets that are dense until some step: from that step on.", over);
+             "The four corners. %s. Clean reads the undisturbed cache sparsely (selection alone), stale reads the "
+             "never rectified lane's cache "
+             "densely (the cache alone), never and f16 .. do both; equal 32 is never rectified and reads as many bytes "
+             "more as rectifying every "
+             "32 steps costs. Distance to clean: each lane against its own clean twin. Sets that are dense until some "
+             "step: from that step on.",
+             over);
     int rc = sheet_column(t, COLUMN_TEXT, "set", "set", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "corner", "lane", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "meaning", "what disturbs", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "lane", NULL, 0);
-    for (int i = 0; i < N_CORNER_MEASURES && rc == 0; i++) rc = sheet_column_measure(t, i < 2 ? COLUMN_ESTIMATE : COLUMN_NUMBER, corner_measures[i]);
+    for (int i = 0; i < N_CORNER_MEASURES && rc == 0; i++)
+        rc = sheet_column_measure(t, i < 2 ? COLUMN_ESTIMATE : COLUMN_NUMBER, corner_measures[i]);
     for (int i = 0; i < c->n_sets && rc == 0; i++)
-        for (int k = 0; k < c->sets[i].n_corners && rc == 0; k++) rc = corner_row(t, s, &c->sets[i], &c->sets[i].corners[k]);
+        for (int k = 0; k < c->sets[i].n_corners && rc == 0; k++)
+            rc = corner_row(t, s, &c->sets[i], &c->sets[i].corners[k]);
     return rc;
 }
 
@@ -142,7 +157,9 @@ static int pair_head(struct sheet *t, const struct pair *pair)
 
 static int pair_columns(struct sheet *t)
 {
-    if (sheet_column(t, COLUMN_TEXT, "set", "set", 0) != 0 || sheet_column(t, COLUMN_TEXT, "pair", "difference", 0) != 0) return -1;
+    if (sheet_column(t, COLUMN_TEXT, "set", "set", 0) != 0 ||
+        sheet_column(t, COLUMN_TEXT, "pair", "difference", 0) != 0)
+        return -1;
     return sheet_column(t, COLUMN_TEXT, "a", NULL, 0) != 0 ? -1 : sheet_column(t, COLUMN_TEXT, "b", NULL, 0);
 }
 
@@ -151,7 +168,9 @@ static int pair_row(struct sheet *t, const struct study *s, const struct pair *p
     struct estimate e;
     if (pair_head(t, pair) != 0) return -1;
     for (int i = 0; i < N_PAIR_MEASURES; i++)
-        if (study_estimate_difference(s, pair->a->lane, pair->b->lane, pair_measures[i], &e) != 0 || sheet_estimate(t, e) != 0) return -1;
+        if (study_estimate_difference(s, pair->a->lane, pair->b->lane, pair_measures[i], &e) != 0 ||
+            sheet_estimate(t, e) != 0)
+            return -1;
     return 0;
 }
 
@@ -160,9 +179,12 @@ int sheet_of_pairs(struct sheet *t, const struct study *s, const struct corners 
     char over[256];
     TRY(sheet_open(t, name), "tables");
     over_texts(s, over, sizeof over);
-    snprintf(t->caption, sizeof t->caption,
-             "Paired differences: the first lane minus the second at the same step of the same text, over the steps that both have. %s, and the texts on which "
-             "the difference is above 0. Distance to clean: each lane against its own clean twin, for stale the dense lane.", over);
+    snprintf(
+        t->caption, sizeof t->caption,
+        "Paired differences: the first lane minus the second at the same step of the same text, over the steps that "
+        "both have. %s, and the texts on which "
+        "the difference is above 0. Distance to clean: each lane against its own clean twin, for stale the dense lane.",
+        over);
     int rc = pair_columns(t);
     for (int i = 0; i < N_PAIR_MEASURES && rc == 0; i++) rc = sheet_column_measure(t, COLUMN_SIGNED, pair_measures[i]);
     return rc == 0 ? pairs_each(t, s, c, pair_row) : rc;
@@ -190,7 +212,8 @@ int sheet_of_texts(struct sheet *t, const struct study *s, const struct corners 
     snprintf(t->caption, sizeof t->caption, "The paired differences, text by text.");
     int rc = pair_columns(t);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "measure", "measure", 0);
-    for (int text = 0; text < s->n_texts && rc == 0; text++) rc = sheet_column(t, COLUMN_NUMBER, s->texts[text], s->texts[text], 3);
+    for (int text = 0; text < s->n_texts && rc == 0; text++)
+        rc = sheet_column(t, COLUMN_NUMBER, s->texts[text], s->texts[text], 3);
     if (rc == 0) rc = sheet_column(t, COLUMN_SIGNED, "mean", "mean", 3);
     return rc == 0 ? pairs_each(t, s, c, pair_text_row) : rc;
 }

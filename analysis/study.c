@@ -38,8 +38,8 @@ int study_begin(struct study *s, const struct trace_file *f)
     mem_free(text);
     s->n_bins = s->n_steps < STUDY_MAP_BINS ? s->n_steps : STUDY_MAP_BINS;
     snprintf(s->key, sizeof s->key, "p%d-t%d", s->prompt_tokens, s->n_steps);
-    snprintf(s->title, sizeof s->title, "%s, %d tokens prefilled, %d decoded, follow: %s", s->model, s->prompt_tokens, s->n_steps,
-             s->follow);
+    snprintf(s->title, sizeof s->title, "%s, %d tokens prefilled, %d decoded, follow: %s", s->model, s->prompt_tokens,
+             s->n_steps, s->follow);
     return 0;
 }
 
@@ -56,11 +56,11 @@ bool study_takes(const struct study *s, const struct trace_file *f)
 
 static bool lane_same(const struct lane_spec *a, const struct lane_spec *b)
 {
-    return a->selector == b->selector && a->active_millionths == b->active_millionths && a->block_size == b->block_size &&
-           a->local_blocks == b->local_blocks && a->min_blocks == b->min_blocks && a->dense_layers == b->dense_layers &&
-           a->interval == b->interval && a->phase == b->phase && a->dense_until == b->dense_until &&
-           a->equal_bytes == b->equal_bytes && !(a->perturb < b->perturb) && !(a->perturb > b->perturb) &&
-           lane_is_probe(a) == lane_is_probe(b);
+    return a->selector == b->selector && a->active_millionths == b->active_millionths &&
+           a->block_size == b->block_size && a->local_blocks == b->local_blocks && a->min_blocks == b->min_blocks &&
+           a->dense_layers == b->dense_layers && a->interval == b->interval && a->phase == b->phase &&
+           a->dense_until == b->dense_until && a->equal_bytes == b->equal_bytes && !(a->perturb < b->perturb) &&
+           !(a->perturb > b->perturb) && lane_is_probe(a) == lane_is_probe(b);
 }
 
 static int lane_find(const struct study *s, const char *name)
@@ -72,7 +72,8 @@ static int lane_find(const struct study *s, const char *name)
 
 static int lane_add(struct study *s, const struct lane_spec *spec)
 {
-    TRY(mem_grow((void **)&s->lanes, (size_t)s->n_lanes, (size_t)s->n_lanes + 1, sizeof *s->lanes, "lanes"), "%s", s->key);
+    TRY(mem_grow((void **)&s->lanes, (size_t)s->n_lanes, (size_t)s->n_lanes + 1, sizeof *s->lanes, "lanes"), "%s",
+        s->key);
     s->lanes[s->n_lanes] = *spec;
     s->lanes[s->n_lanes].cache_of = LANE_OWN;
     s->lanes[s->n_lanes].clean = LANE_NONE;
@@ -89,7 +90,8 @@ static int lanes_place(struct study *s, const struct trace_file *f, int *at, str
             at[i] = lane_add(s, l);
             if (at[i] < 0) return -1;
         } else if (!lane_same(&s->lanes[at[i]], l)) {
-            notes_add(notes, "run %s: its lane %s has other settings than in the runs before; it is left out", f->run_id, l->name);
+            notes_add(notes, "run %s: its lane %s has other settings than in the runs before; it is left out",
+                      f->run_id, l->name);
             at[i] = STUDY_ABSENT;
         }
     }
@@ -124,14 +126,16 @@ static int text_find(struct study *s, const char *source)
 {
     for (int i = 0; i < s->n_texts; i++)
         if (strcmp(s->texts[i], source) == 0) return i;
-    TRY(mem_grow((void **)&s->texts, (size_t)s->n_texts, (size_t)s->n_texts + 1, sizeof *s->texts, "texts"), "%s", s->key);
+    TRY(mem_grow((void **)&s->texts, (size_t)s->n_texts, (size_t)s->n_texts + 1, sizeof *s->texts, "texts"), "%s",
+        s->key);
     snprintf(s->texts[s->n_texts], sizeof s->texts[0], "%s", source);
     return s->n_texts++;
 }
 
 static int maps_grow(struct study *s)
 {
-    const size_t one = (size_t)s->n_layers * (size_t)s->n_bins, n_old = one * (size_t)s->n_map_lanes, n = one * (size_t)s->n_lanes;
+    const size_t one = (size_t)s->n_layers * (size_t)s->n_bins, n_old = one * (size_t)s->n_map_lanes,
+                 n = one * (size_t)s->n_lanes;
     for (int m = 0; m < N_STUDY_MAPS && n > n_old; m++) {
         TRY(mem_grow((void **)&s->map_sum[m], n_old, n, sizeof(float), "heat map"), "%s", s->key);
         TRY(mem_grow((void **)&s->map_n[m], n_old, n, sizeof(float), "heat map"), "%s", s->key);

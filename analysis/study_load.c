@@ -8,13 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRAM = 4, MIN_GRAMS = 32 };
+enum { GRAM = 4, MIN_GRAMS = 8 };
 
 const char *const run_fact_attributes[N_RUN_FACTS] = {
-    [FACT_MODEL] = "model",           [FACT_MODEL_DIGEST] = "model_digest", [FACT_COMMIT] = "commit",
-    [FACT_COMMAND] = "command",       [FACT_CPU] = "cpu",                   [FACT_GPU] = "gpu",
-    [FACT_DEVICE] = "device",         [FACT_ISA] = "instruction_set",       [FACT_START] = "start_time",
-    [FACT_END] = "end_time",          [FACT_LIBRARIES] = "libraries",       [FACT_PROGRAM] = "version",
+    [FACT_MODEL] = "model",
+    [FACT_MODEL_DIGEST] = "model_digest",
+    [FACT_COMMIT] = "commit",
+    [FACT_COMMAND] = "command",
+    [FACT_CPU] = "cpu",
+    [FACT_GPU] = "gpu",
+    [FACT_DEVICE] = "device",
+    [FACT_ISA] = "instruction_set",
+    [FACT_START] = "start_time",
+    [FACT_END] = "end_time",
+    [FACT_LIBRARIES] = "libraries",
+    [FACT_PROGRAM] = "version",
 };
 
 const char *const study_map_vars[N_STUDY_MAPS] = { "k_drift", "v_drift", "k_accum" };
@@ -32,7 +40,8 @@ static int flat_add(const struct trace_file *f, const char *name, double *series
     const int rc = trace_read_double(f, name, TRACE_ALL, TRACE_ALL, x, lane_steps(f));
     for (int step = 0; step < f->n_steps && rc == 0; step++)
         for (int lane = 0; lane < f->n_lanes; lane++)
-            series[(size_t)lane * (size_t)f->n_steps + (size_t)step] += x[(size_t)step * (size_t)f->n_lanes + (size_t)lane];
+            series[(size_t)lane * (size_t)f->n_steps + (size_t)step] +=
+                x[(size_t)step * (size_t)f->n_lanes + (size_t)lane];
     mem_free(x);
     return rc;
 }
@@ -84,7 +93,8 @@ static int quantity_load(struct study_run *run, const struct trace_file *f, enum
     if (!def->vars[0]) return 0;
     TRY(MEM_NEW(&run->series[q], lane_steps(f), def->vars[0]), "%s", f->path);
     if (def->first_layer != NO_LAYERS)
-        return layered_reduce(f, def->vars[0], def->first_layer, run->series[q], q == QUANTITY_K_DRIFT ? run->k_drift_max : NULL);
+        return layered_reduce(f, def->vars[0], def->first_layer, run->series[q],
+                              q == QUANTITY_K_DRIFT ? run->k_drift_max : NULL);
     for (int i = 0; i < QUANTITY_MAX_VARS && def->vars[i]; i++)
         if (flat_add(f, def->vars[i], run->series[q]) != 0) return -1;
     return 0;
@@ -106,7 +116,8 @@ static int above_dense_load(struct study_run *run, const struct trace_file *f)
         rc = trace_read_int(f, "first_divergence", TRACE_ALL, TRACE_ALL, divergence, (size_t)f->n_lanes);
     for (size_t i = 0; i < n && rc == 0; i++) {
         const size_t lane = i / n_steps, step = i % n_steps, row = step * (size_t)f->n_lanes;
-        const bool same = target[row + lane] == target[row] && (divergence[lane] < 0 || (int64_t)step < divergence[lane]);
+        const bool same =
+            target[row + lane] == target[row] && (divergence[lane] < 0 || (int64_t)step < divergence[lane]);
         run->series[QUANTITY_ABOVE_DENSE][i] = same ? nll[i] - nll[step] : NAN;
     }
     mem_free(target);

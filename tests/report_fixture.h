@@ -15,16 +15,16 @@ static const double SLOPE[N_FIXTURE_LANES] = { 0, 0.03125, 0.0625, 0.0625, 0.015
 
 /* What a test changes; zero: nothing. */
 struct fixture {
-    int n_lanes;                   /* 0: all; else the first ones */
-    unsigned metrics;              /* 0: the default five */
+    int n_lanes;      /* 0: all; else the first ones */
+    unsigned metrics; /* 0: the default five */
     bool no_metrics;
-    bool loops;                    /* the stream repeats after four tokens */
-    bool noisy;                    /* the control lane drifts */
-    bool same;                     /* f8 is what never is */
-    int missing_steps;             /* f8 has no values in so many first steps */
-    int text_add;                  /* the texts' numbers begin here */
-    const char *source;            /* NULL: "text0" .. */
-    const char *commit;            /* NULL: the program's */
+    bool loops;         /* the stream repeats after four tokens */
+    bool noisy;         /* the control lane drifts */
+    bool same;          /* f8 is what never is */
+    int missing_steps;  /* f8 has no values in so many first steps */
+    int text_add;       /* the texts' numbers begin here */
+    const char *source; /* NULL: "text0" .. */
+    const char *commit; /* NULL: the program's */
 };
 
 static inline double fixture_nll(int text, int step, int lane)
@@ -32,36 +32,61 @@ static inline double fixture_nll(int text, int step, int lane)
     return 2 + 0.125 * (step % 4) + BASE[lane] + SLOPE[lane] * text;
 }
 
-static inline double fixture_value(const struct fixture *fix, enum record_var v, int text, int step, int lane, int layer)
+static inline double fixture_value(const struct fixture *fix, enum record_var v, int text, int step, int lane,
+                                   int layer)
 {
     if (lane == F8 && step < fix->missing_steps && record_var_defs[v].type == REC_F32) return (double)NAN;
     if (lane == F8 && fix->same && v != VAR_K_RECT_DRIFT) lane = NEVER;
     switch (v) {
-    case VAR_TOKEN: return fix->loops ? 10 + step % 4 : 10 + step;
-    case VAR_TARGET: return fix->loops ? 10 + (step + 1) % 4 : 11 + step;
-    case VAR_NLL: return fixture_nll(text, step, lane);
-    case VAR_LOGIT_KL: return lane == DENSE || lane == CONTROL ? 0 : BASE[lane] * (step % 4 == 0 ? 5 : 1); /* mean 2 BASE, median BASE */
-    case VAR_TOP1_MATCH: return lane == NEVER ? step % 2 : 1;
+    case VAR_TOKEN:
+        return fix->loops ? 10 + step % 4 : 10 + step;
+    case VAR_TARGET:
+        return fix->loops ? 10 + (step + 1) % 4 : 11 + step;
+    case VAR_NLL:
+        return fixture_nll(text, step, lane);
+    case VAR_LOGIT_KL:
+        return lane == DENSE || lane == CONTROL ? 0
+                                                : BASE[lane] * (step % 4 == 0 ? 5 : 1); /* mean 2 BASE, median BASE */
+    case VAR_TOP1_MATCH:
+        return lane == NEVER ? step % 2 : 1;
     case VAR_K_DRIFT:
         if (lane == DENSE || (lane == CONTROL && !fix->noisy)) return 0;
         return layer == 0 ? 64 : layer * 0.125; /* mean over layers 1 and up 0.1875 */
-    case VAR_V_DRIFT: return layer * 0.25;
-    case VAR_K_ACCUM: return lane == DENSE || lane == CLEAN || lane == CLEAN_EQUAL || lane == CONTROL ? 0 : layer == 0 ? 64 : BASE[lane];
-    case VAR_K_CACHE_DRIFT: return layer == 0 ? 64 : step * 0.0625;
-    case VAR_K_RECT_DRIFT: return lane == F8 && (step + 1) % 8 == 0 ? 0 : (double)NAN;
-    case VAR_ATTN_ERR: return BASE[lane] * layer; /* mean over all layers: BASE */
-    case VAR_KV_READ_BYTES: return 1000 + lane;
-    case VAR_KEY_READ_BYTES: return 100;
-    case VAR_RECTIFY_BYTES: return lane == F8 && (step + 1) % 8 == 0 ? 800 : 0; /* 100 a step */
-    default: return 0.5;
+    case VAR_V_DRIFT:
+        return layer * 0.25;
+    case VAR_K_ACCUM:
+        return lane == DENSE || lane == CLEAN || lane == CLEAN_EQUAL || lane == CONTROL ? 0
+               : layer == 0                                                             ? 64
+                                                                                        : BASE[lane];
+    case VAR_K_CACHE_DRIFT:
+        return layer == 0 ? 64 : step * 0.0625;
+    case VAR_K_RECT_DRIFT:
+        return lane == F8 && (step + 1) % 8 == 0 ? 0 : (double)NAN;
+    case VAR_ATTN_ERR:
+        return BASE[lane] * layer; /* mean over all layers: BASE */
+    case VAR_KV_READ_BYTES:
+        return 1000 + lane;
+    case VAR_KEY_READ_BYTES:
+        return 100;
+    case VAR_RECTIFY_BYTES:
+        return lane == F8 && (step + 1) % 8 == 0 ? 800 : 0; /* 100 a step */
+    default:
+        return 0.5;
     }
 }
 
-static inline void fixture_lane(struct lane_spec *l, const char *name, const char *family, double sparsity, int interval, int equal_bytes,
-                                int cache_of, int clean)
+static inline void fixture_lane(struct lane_spec *l, const char *name, const char *family, double sparsity,
+                                int interval, int equal_bytes, int cache_of, int clean)
 {
-    *l = (struct lane_spec){ .selector = SELECT_MINMAX, .sparsity = sparsity, .block_size = 16, .local_blocks = 1, .min_blocks = 2,
-                             .interval = interval, .equal_bytes = equal_bytes, .cache_of = cache_of, .clean = clean };
+    *l = (struct lane_spec){ .selector = SELECT_MINMAX,
+                             .sparsity = sparsity,
+                             .block_size = 16,
+                             .local_blocks = 1,
+                             .min_blocks = 2,
+                             .interval = interval,
+                             .equal_bytes = equal_bytes,
+                             .cache_of = cache_of,
+                             .clean = clean };
     l->active_millionths = 1000000 - (int)lround(1e6 * sparsity) + (equal_bytes ? (int)lround(1e6 / equal_bytes) : 0);
     snprintf(l->name, sizeof l->name, "%s", name);
     snprintf(l->family, sizeof l->family, "%s", family);
@@ -80,7 +105,8 @@ static inline void fixture_lanes(struct lane_spec *l)
     fixture_lane(&l[CONTROL], "control", "control", 0, 0, 0, LANE_OWN, DENSE);
 }
 
-static inline void fixture_record(const struct fixture *fix, const struct record_layout *layout, void *record, int text, int step)
+static inline void fixture_record(const struct fixture *fix, const struct record_layout *layout, void *record, int text,
+                                  int step)
 {
     record_clear(layout, record);
     for (int v = 0; v < N_RECORD_VARS; v++) {
@@ -89,7 +115,8 @@ static inline void fixture_record(const struct fixture *fix, const struct record
         const int per_lane = layered ? layout->n_layers : 1;
         if (!at || (!layered && record_var_defs[v].dims != DIMS_STEP_LANE)) continue;
         for (int i = 0; i < layout->n_lanes * per_lane; i++) {
-            const double x = fixture_value(fix, (enum record_var)v, text, step, i / per_lane, layered ? i % per_lane : 0);
+            const double x =
+                fixture_value(fix, (enum record_var)v, text, step, i / per_lane, layered ? i % per_lane : 0);
             if (record_var_defs[v].type == REC_F32) ((float *)at)[i] = (float)x;
             if (record_var_defs[v].type == REC_I32) ((int32_t *)at)[i] = (int32_t)x;
             if (record_var_defs[v].type == REC_I64) ((int64_t *)at)[i] = (int64_t)x;
