@@ -14,6 +14,7 @@
 #include "core/kv_cache.h"
 #include "core/lane.h"
 #include "core/model.h"
+#include "core/provenance.h"
 #include "core/record.h"
 
 struct device;  /* a back end's own */
@@ -273,7 +274,8 @@ struct backend {
     const char *name;                                            /* as in configs */
     int  (*open)(struct device **d, int index);
     void (*close)(struct device *d);
-    int  (*describe)(const struct device *d, char *text, size_t n_bytes); /* "AVX2, 2 threads" */
+    int  (*describe)(const struct device *d, char *text, size_t n_bytes); /* for people: "AVX2, 2 threads" */
+    void (*identify)(const struct device *d, struct provenance *p);       /* sets isa and n_threads, or gpu and driver */
     uint64_t (*free_bytes)(const struct device *d);
     /* Workspace for forward passes of at most max_rows rows over at most max_context tokens; called when a run opens. */
     int  (*reserve)(struct device *d, const struct model_shape *shape, int max_rows, int max_context);

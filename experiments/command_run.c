@@ -145,7 +145,7 @@ static int open_job(struct job *j, const char *config, int n, char **overrides, 
     if (j->results.n_removed) fprintf(stderr, "resa: removed %d unfinished traces of an earlier run\n", j->results.n_removed);
     if (write_plan(j) != 0) return complain(EXIT_FAILED);
     if (MEM_NEW(&j->failures, j->s.plan.n_runs, "runs") != 0) return complain(EXIT_FAILED);
-    return session_open_device(&j->s, argc, argv);
+    return session_open_device(&j->s, argc + 1, argv - 1); /* with the program's name, which stands before the command's */
 }
 
 int command_run(int argc, char **argv)

@@ -31,11 +31,14 @@ static int check_selectors(const struct plan *plan, const struct backend *be)
 int session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev)
 {
     const struct config *c = &plan->config;
-    const struct backend *cuda = backend_find("cuda"), *cpu = backends[0];
-    *be = c->device == DEVICE_CPU ? cpu : cuda;
+    const struct backend *cuda = c->device == DEVICE_CPU ? NULL : backend_find("cuda");
     if (c->device == DEVICE_CUDA && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
-    if (c->device == DEVICE_AUTO && (!cuda || cuda->open(dev, 0) != 0)) *be = cpu;
-    if (!*dev) TRY((*be)->open(dev, c->device_index), "device: %s", c->device_text);
+    *be = cuda ? cuda : backends[0];
+    if ((*be)->open(dev, c->device_index) != 0) {
+        if (c->device != DEVICE_AUTO) return fail_in("device: %s", c->device_text);
+        *be = backends[0]; /* auto: no device here */
+        TRY((*be)->open(dev, 0), "device: cpu");
+    }
     return check_selectors(plan, *be);
 }
 
@@ -66,7 +69,7 @@ static int open_device(struct session *s, int argc, char *const *argv)
     TRY(session_pick_backend(&s->plan, &s->be, &s->dev), "%s", s->plan.config.path);
     TRY(provenance_open(&s->provenance, argc, argv), "provenance");
     snprintf(s->provenance.device, sizeof s->provenance.device, "%s", s->be->name);
-    TRY(s->be->describe(s->dev, s->provenance.isa, sizeof s->provenance.isa), "device");
+    s->be->identify(s->dev, &s->provenance);
     size_t n_bytes;
     FILE *f = open_memstream(&s->config_text, &n_bytes);
     if (!f) return fail("out of memory for the config's text");

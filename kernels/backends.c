@@ -25,6 +25,7 @@ static const struct backend backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
+    .identify = cpu_identify,
     .free_bytes = cpu_free_bytes,
     .reserve = cpu_reserve,
     .alloc = cpu_alloc,

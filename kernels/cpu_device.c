@@ -73,6 +73,12 @@ int cpu_describe(const struct device *d, char *text, size_t n_bytes)
     return 0;
 }
 
+void cpu_identify(const struct device *d, struct provenance *p)
+{
+    snprintf(p->isa, sizeof p->isa, "%s", isa_names[d->isa].name);
+    p->n_threads = d->n_threads;
+}
+
 uint64_t cpu_free_bytes(const struct device *d)
 {
     (void)d;

@@ -10,6 +10,7 @@
 int  cpu_open(struct device **d, int index);
 void cpu_close(struct device *d);                                      /* NULL is fine */
 int  cpu_describe(const struct device *d, char *text, size_t n_bytes); /* "AVX2, 2 threads" */
+void cpu_identify(const struct device *d, struct provenance *p);      /* isa and n_threads */
 uint64_t cpu_free_bytes(const struct device *d);                       /* what the kernel calls available; 0: unknown */
 int  cpu_alloc(struct device *d, void **p, size_t n_bytes, const char *what); /* 64-byte aligned, every byte 0xff: NaN */
 void cpu_release(struct device *d, void *p);                           /* NULL is fine */

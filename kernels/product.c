@@ -45,6 +45,7 @@ static void unit_end(const struct unit *u, const float *acc)
         const size_t at = (size_t)(u->first_row + r) * (size_t)u->a->w->n_out + (size_t)(u->part->first_out + first);
         float *y = u->a->y + at;
         if (u->a->residual) {
+            /* unit_begin filled acc.  NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
             for (int o = 0; o < n; o++) y[o] = acc[o] + u->a->residual[at + (size_t)o];
         } else {
             memcpy(y, acc, (size_t)n * sizeof *y);

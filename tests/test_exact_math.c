@@ -48,11 +48,6 @@ static double ulps(double got, long double want, int digits)
     return (double)(fabsl((long double)got - want) / ldexpl(1, exponent - digits));
 }
 
-static bool same(double a, double b)
-{
-    return isnan(a) ? isnan(b) : exact_bits_f64(a) == exact_bits_f64(b);
-}
-
 static void check_expf(float x)
 {
     const float y = exact_expf(x);
@@ -151,6 +146,10 @@ static void test_sincos(void **state)
 }
 
 #if HAVE_VECTORS
+static bool same(double a, double b)
+{
+    return isnan(a) ? isnan(b) : exact_bits_f64(a) == exact_bits_f64(b);
+}
 static void check_vectors(void (*of_floats)(const float *, float *), void (*of_doubles)(const double *, double *))
 {
     float x[16], y[16];
