@@ -74,7 +74,7 @@ static double lane_step_flop(const struct model_shape *m, const struct lane_spec
     double flop = row_flop(m) + logits_flop(m) + (1 - share) * attend_flop(m, n_tokens);
     flop += share * attend_flop(m, tokens_read(l, n_tokens));
     if (l->selector == SELECT_MINMAX) flop += 4.0 * m->n_kv_heads * m->head_dim * lane_n_blocks(l, n_tokens) * sparse;
-    if (l->selector == SELECT_ORACLE || (metrics & METRIC_MASS)) flop += share * attend_flop(m, n_tokens) / 2;
+    if (l->selector == SELECT_ORACLE || (metrics & (METRIC_MASS | METRIC_HEADS))) flop += share * attend_flop(m, n_tokens) / 2;
     return flop;
 }
 

@@ -50,7 +50,7 @@ void record_clear(const struct record_layout *l, void *record)
             for (size_t i = 0; i < n; i++) ((float *)at)[i] = NAN;
             break;
         case REC_I32: memset(at, 0xff, n * 4); break;
-        case REC_I64: memset(at, 0, n * 8); break;
+        case REC_I64: memset(at, 0xff, n * 8); break;
         case REC_U8: memset(at, 0xff, n); break;
         }
     }

@@ -6,7 +6,7 @@
  * k_spread.  Logits are at temperature 1, sums over the vocabulary in double, ties go to the lowest id.
  * Lane 0 has error 0, kept_mass 1, match 1, blocks_read NaN.  Quantities against a clean twin are NaN where there
  * is none, and a probe has no cache drift (NaN).  A lane without a row (before its dense_until, after its end) has NaN,
- * 255 in flags, -1 in selected_blocks.  With follow: self, comparisons are NaN (255) from the first step whose fed
+ * 255 in flags, -1 in integers; but before its dense_until lane 0's token, target and bytes, and rectified 0.  With follow: self, comparisons are NaN (255) from the first step whose fed
  * token differs from lane 0's.
  *
  * A record is one flat block: record_layout gives the byte offset of each variable that is on; a variable is stored
@@ -86,8 +86,8 @@ enum record_type { REC_F32, REC_I32, REC_I64, REC_U8 };
     X(TOP1_MATCH, top1_match, DIMS_STEP_LANE, REC_U8, "1", 16, "1 where the lane's argmax equals lane 0's")                    \
     X(TOP3_HIT, top3_hit, DIMS_STEP_LANE, REC_U8, "1", 16, "1 where target is among the lane's three most likely")             \
     X(KV_READ_BYTES, kv_read_bytes, DIMS_STEP_LANE, REC_I64, "B", 0, "k and v read by this lane alone, and the new ones written") \
-    X(KEY_READ_BYTES, key_read_bytes, DIMS_STEP_LANE, REC_I64, "B", 0, "block keys read and written")                          \
-    X(RECTIFY_BYTES, rectify_bytes, DIMS_STEP_LANE, REC_I64, "B", 0, "k and v read and written by the rectification after this step") \
+    X(KEY_READ_BYTES, key_read_bytes, DIMS_STEP_LANE, REC_I64, "B", 0, "block keys of all blocks read, and the open block's written")                          \
+    X(RECTIFY_BYTES, rectify_bytes, DIMS_STEP_LANE, REC_I64, "B", 0, "k and v read and written by the rectification after this step, 0 where none; block keys left out") \
     X(RECTIFY_FLOP, rectify_flop, DIMS_STEP_LANE, REC_I64, "1", 0, "floating-point operations of the rectification after this step") \
     X(K_HEAD_DRIFT, k_head_drift, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "k_drift of one KV head")                       \
     X(V_HEAD_DRIFT, v_head_drift, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "v_drift of one KV head")                       \
@@ -95,7 +95,7 @@ enum record_type { REC_F32, REC_I32, REC_I64, REC_U8 };
     X(KEPT_HEAD_MASS, kept_head_mass, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "kept_mass of one KV head's query heads")   \
     X(BEST_HEAD_MASS, best_head_mass, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "best_mass of one KV head's query heads")   \
     X(STALE_HEAD_MASS, stale_head_mass, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "stale_mass of one KV head's query heads") \
-    X(SELECTED_BLOCKS, selected_blocks, DIMS_STEP_LANE_LAYER_HEAD_SLOT, REC_I32, "1", 128, "blocks read, ascending; -1 past the last")
+    X(SELECTED_BLOCKS, selected_blocks, DIMS_STEP_LANE_LAYER_HEAD_SLOT, REC_I32, "1", 128, "selected blocks, ascending; -1 past the last, and throughout where all are read without a selection")
 
 #define X(id, name, dims, type, units, group, long_name) VAR_##id,
 enum record_var { RECORD_VARS(X) N_RECORD_VARS };
@@ -120,7 +120,7 @@ struct record_layout {
 void   record_layout_init(struct record_layout *l, int n_lanes, int n_layers, int n_kv_heads, int n_slots, unsigned metrics);
 size_t record_type_bytes(enum record_type type);
 size_t record_var_count(const struct record_layout *l, enum record_var v); /* elements of v in one record */
-/* Everything "not there": NaN, 255 in flags, -1 in int32 (selected_blocks, token, target, argmax), 0 in counts of bytes. */
+/* Everything "not there": NaN, 255 in flags, -1 in integers. */
 void   record_clear(const struct record_layout *l, void *record);
 
 /* The place of element i of v, or NULL where v is not recorded. */

@@ -69,7 +69,14 @@ static int choose_first(struct run *r)
                                    .row_of_lane = r->t.row_of_lane.dev, .from_lane = r->t.from_lane.dev, .logits = r->f.logits,
                                    .temperature = r->plan->temperature, .top_p = r->plan->top_p, .seed = r->plan->seed,
                                    .tokens = r->tokens, .token_at = r->t.next_at.dev };
-    return r->w->be->sample(r->w->dev, &a);
+    TRY(r->w->be->sample(r->w->dev, &a), "first token");
+    if (!r->plan->stop_eos || r->plan->eos_id < 0) return 0;
+    int32_t first = -1;
+    TRY(r->w->be->download(r->w->dev, &first, r->tokens + run_token_at(r, 0, 0), sizeof first), "first token");
+    TRY(r->w->be->sync(r->w->dev), "first token");
+    if (first == r->plan->eos_id)
+        return fail("the model ends at once: the first token it chooses is eos (%d), and decode.stop is eos", first);
+    return 0;
 }
 
 int run_prefill(struct run *r)

@@ -74,9 +74,10 @@ static inline int run_token_at(const struct run *r, int lane, int step)
 {
     return r->plan->prefill_tokens + lane * (r->plan->n_steps + 1) + step;
 }
-static inline bool run_has(const struct run *r, unsigned metric)
+/* Any of these groups. */
+static inline bool run_has(const struct run *r, unsigned metrics)
 {
-    return (r->plan->metrics & metric) != 0;
+    return (r->plan->metrics & metrics) != 0;
 }
 static inline bool run_step_is_full(const struct run *r, int step)
 {

@@ -25,7 +25,7 @@ int run_measure_layer(void *run, int layer)
         .m = m, .layer = layer, .n_heads = s->n_heads, .n_kv_heads = s->n_kv_heads, .head_dim = s->head_dim, .hidden = s->hidden,
         .qkv = f->qkv, .attn = f->attn, .resid = f->hidden,
         .spread = r->spread ? r->spread + (size_t)layer * 2 * (size_t)s->n_kv_heads : NULL, .lists = &f->lists, .lanes = f->params,
-        .rows = f->rows.dev, .mass = run_has(r, METRIC_MASS) ? f->mass : NULL, .stale = f->stale, .mass_blocks = f->mass_blocks,
+        .rows = f->rows.dev, .mass = run_has(r, METRIC_MASS | METRIC_HEADS) ? f->mass : NULL, .stale = f->stale, .mass_blocks = f->mass_blocks,
         .attn_select = parts ? f->attn_select : NULL, .attn_cache = parts ? f->attn_cache : NULL,
         .mass_dense = parts ? f->mass_dense : NULL, .squares = r->squares, .n_layers = s->n_layers, .n_steps = r->plan->n_steps,
         .store_of_lane = r->t.store.dev };
@@ -109,24 +109,24 @@ static void fill_lane(const struct run *r, const struct run_slot *slot, int lane
     const int step = slot->step, row = slot->row_of_lane[lane], n_tokens = p->prefill_tokens + step + 1;
     const int64_t head_bytes = 2 * (int64_t)r->kv.head_dim * (int64_t)sizeof(float), heads = (int64_t)r->kv.n_layers * r->kv.n_kv_heads;
     uint8_t *rectified = record_at(&r->layout, slot->record, VAR_RECTIFIED);
-    rectified[lane] = row >= 0 && !lane_is_probe(l) && lane_rectifies_after(l, step);
-    if (step < owner->dense_until) { /* lane 0's token and bytes */
+    if (step < owner->dense_until) { /* lane 0's token, target and bytes */
         int32_t *token = record_at(&r->layout, slot->record, VAR_TOKEN), *target = record_at(&r->layout, slot->record, VAR_TARGET);
         token[lane] = token[0];
         target[lane] = target[0];
     } else if (row < 0) {
-        return; /* after its end */
+        return; /* after its end: nothing is there */
     }
+    rectified[lane] = row >= 0 && !lane_is_probe(l) && lane_rectifies_after(l, step);
     const int64_t all = heads * n_tokens, tokens = row >= 0 ? slot->tally[row] : all;
     ((int32_t *)record_at(&r->layout, slot->record, VAR_STALE_TOKENS))[lane] = lane_stale_tokens(owner, step);
     ((float *)record_at(&r->layout, slot->record, VAR_ACTIVE_SHARE))[lane] =
         row >= 0 ? (float)((double)tokens / (double)all) : NAN;
     ((int64_t *)record_at(&r->layout, slot->record, VAR_KV_READ_BYTES))[lane] = (tokens + heads) * head_bytes;
     ((int64_t *)record_at(&r->layout, slot->record, VAR_KEY_READ_BYTES))[lane] = row >= 0 ? key_bytes(r, l, n_tokens) : 0;
-    if (rectified[lane])
-        rectify_cost(r, step + 1 - lane_window_start(l, step), n_tokens,
-                     (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_BYTES) + lane,
-                     (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_FLOP) + lane);
+    int64_t *bytes = (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_BYTES) + lane;
+    int64_t *flop = (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_FLOP) + lane;
+    *bytes = *flop = 0;
+    if (rectified[lane]) rectify_cost(r, step + 1 - lane_window_start(l, step), n_tokens, bytes, flop);
 }
 
 void run_fill_record(const struct run *r, const struct run_slot *slot)

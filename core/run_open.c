@@ -125,7 +125,7 @@ static struct forward_options options(const struct run *r)
 {
     const struct run_plan *p = r->plan;
     struct forward_options o = { .max_lanes = p->n_lanes, .max_blocks = 1, .max_context = p->prefill_tokens + p->n_steps,
-                                 .k_plain = run_has(r, METRIC_DRIFT), .mass = run_has(r, METRIC_MASS),
+                                 .k_plain = run_has(r, METRIC_DRIFT), .mass = run_has(r, METRIC_MASS | METRIC_HEADS),
                                  .parts = run_has(r, METRIC_PARTS) };
     for (int i = 1; i < p->n_lanes; i++) o.max_blocks = max_int(o.max_blocks, lane_n_selected(&p->lanes[i], o.max_context));
     const int prefill = p->prefill_tokens < r->chunk_rows ? p->prefill_tokens : r->chunk_rows;

@@ -35,7 +35,7 @@ static void stage_row(struct run *r, int row, int lane, int step)
 static void stage_mass(struct run *r, int row, int lane, int step)
 {
     const struct lane_spec *l = &r->plan->lanes[lane];
-    const bool measured = run_has(r, METRIC_MASS) && run_step_is_full(r, step);
+    const bool measured = run_has(r, METRIC_MASS | METRIC_HEADS) && run_step_is_full(r, step);
     if (l->selector == SELECT_DENSE || !(measured || l->selector == SELECT_ORACLE)) return;
     const int position = r->plan->prefill_tokens + step;
     ((struct mass_row *)r->f.mass_rows.host)[r->pass.n_mass_rows++] =

@@ -136,6 +136,7 @@ static double missing_value(const char *name)
 {
     const struct record_var_def *def = def_find(name);
     if (def && def->type == REC_I32) return *(const int32_t *)trace_fill_of(REC_I32);
+    if (def && def->type == REC_I64) return (double)*(const int64_t *)trace_fill_of(REC_I64);
     if (def && def->type == REC_U8) return *(const uint8_t *)trace_fill_of(REC_U8);
     return NAN;
 }

@@ -45,12 +45,13 @@ const void *trace_fill_of(enum record_type type)
 {
     static const float f32 = NAN;
     static const int32_t i32 = -1;
+    static const int64_t i64 = -1;
     static const uint8_t u8 = 255;
     switch (type) {
     case REC_F32: return &f32;
     case REC_I32: return &i32;
     case REC_U8: return &u8;
-    case REC_I64: break; /* counts of bytes: 0 is what a lane without a row moves */
+    case REC_I64: return &i64;
     }
     return NULL;
 }

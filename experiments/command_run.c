@@ -4,6 +4,7 @@
 #include "experiments/interrupt.h"
 
 #include "core/err.h"
+#include "core/info.h"
 #include "core/mem.h"
 #include "core/results.h"
 #include "core/run.h"
@@ -49,12 +50,14 @@ static bool is_done(struct job *j, const struct run_plan *run, const char *path)
     if (j->fresh) return false;
     results_run_status(&j->results, run, &status);
     if (status.state == RUN_BROKEN) {
-        fprintf(stderr, "resa: %s: %s; it is done again\n", path, status.why);
+        fprintf(stderr, "resa: %s: %s; it is done again\n", run->id, status.why);
         results_log(&j->results, "%s: broken: %s", run->id, status.why);
         remove(path);
     }
     if (status.state != RUN_COMPLETE) return false;
-    if (strncmp(status.commit, j->s.provenance.commit, strlen(j->s.provenance.commit)) != 0)
+    char commit[sizeof status.commit];
+    snprintf(commit, sizeof commit, "%s%s", j->s.provenance.commit, j->s.provenance.dirty ? "-dirty" : "");
+    if (strcmp(status.commit, commit) != 0)
         results_log(&j->results, "%s: kept, made by commit %s", run->id, status.commit);
     return true;
 }
@@ -99,7 +102,9 @@ static void note_failure(struct job *j, int index)
     f->id = j->s.plan.runs[index].id;
     snprintf(f->text, sizeof f->text, "%s", fail_text());
     progress_clear(&j->progress);
-    fprintf(stderr, "resa: error: run %s: %s\n", f->id, f->text);
+    fprintf(stderr, "resa: error: run %s: ", f->id);
+    info_text(stderr, f->text, 0);
+    fputc('\n', stderr);
     results_log(&j->results, "%s: failed: %s", f->id, f->text);
 }
 
@@ -116,15 +121,21 @@ static int do_all(struct job *j)
     return j->n_failed ? EXIT_FAILED : EXIT_OK;
 }
 
-static void say_end(struct job *j, int status, int argc, char **argv)
+static void say_end(struct job *j, int status)
 {
     progress_clear(&j->progress);
-    for (int i = 0; i < j->n_failed; i++) fprintf(stderr, "resa: failed: %s: %s\n", j->failures[i].id, j->failures[i].text);
+    for (int i = 0; i < j->n_failed; i++) {
+        fprintf(stderr, "resa: failed: %s: ", j->failures[i].id);
+        info_text(stderr, j->failures[i].text, 0);
+        fputc('\n', stderr);
+    }
     fprintf(stderr, "%d of %d runs done, %d were complete already, %d failed\n", j->n_done, j->s.plan.n_runs, j->n_skipped, j->n_failed);
     if (status == EXIT_INTERRUPTED) {
-        fprintf(stderr, "interrupted; to go on:");
-        for (int i = 0; i < argc; i++) fprintf(stderr, " %s", i == 0 ? "resa run" : argv[i]);
-        fprintf(stderr, "   (complete runs are skipped)\n");
+        /* The command as it was given, quoted for a shell; without --fresh, which would redo what is complete. */
+        const char *command = j->s.provenance.command, *fresh = j->fresh ? strstr(command, " --fresh") : NULL;
+        const int head = fresh ? (int)(fresh - command) : (int)strlen(command);
+        fprintf(stderr, "interrupted; to go on: %.*s%s   (complete runs are skipped)\n", head, command,
+                fresh ? fresh + strlen(" --fresh") : "");
         results_log(&j->results, "interrupted");
     }
     printf("results: %s\n", j->results.folder);
@@ -142,7 +153,7 @@ static int open_job(struct job *j, const char *config, int n, char **overrides, 
     }
     snprintf(folder, sizeof folder, "results/%s", j->s.plan.config.name);
     if (results_open(&j->results, folder) != 0) return complain(EXIT_FAILED);
-    if (j->results.n_removed) fprintf(stderr, "resa: removed %d unfinished traces of an earlier run\n", j->results.n_removed);
+    if (j->results.n_removed) fprintf(stderr, "resa: removed what an earlier run left unfinished (%d)\n", j->results.n_removed);
     if (write_plan(j) != 0) return complain(EXIT_FAILED);
     if (MEM_NEW(&j->failures, j->s.plan.n_runs, "runs") != 0) return complain(EXIT_FAILED);
     return session_open_device(&j->s, argc + 1, argv - 1); /* with the program's name, which stands before the command's */
@@ -164,7 +175,7 @@ int command_run(int argc, char **argv)
     int status = open_job(&j, argv[at], argc - at - 1, argv + at + 1, argc, argv);
     if (status == EXIT_OK) {
         status = do_all(&j);
-        say_end(&j, status, argc, argv);
+        say_end(&j, status);
     }
     mem_free(j.failures);
     results_close(&j.results);

@@ -6,6 +6,7 @@
 #include "core/err.h"
 #include "core/version.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,9 +53,8 @@ static int command_help(int argc, char **argv)
     return EXIT_OK;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
-    waiting_set(argv);
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;
@@ -71,4 +71,14 @@ int main(int argc, char **argv)
     for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, "%s %s", i ? "," : "", commands[i].name);
     fputc('\n', stderr);
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    waiting_set(argv);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then a failed write, with a message */
+    const int status = dispatch(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, PROGRAM ": error: standard output cannot be written: %m\n");
+    return status == EXIT_OK ? EXIT_FAILED : status;
 }

@@ -1,6 +1,7 @@
 #include "experiments/session.h"
 
 #include "core/err.h"
+#include "core/info.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,9 @@
 
 int complain(int status)
 {
-    fprintf(stderr, "resa: error: %s\n", fail_text());
+    fputs("resa: error: ", stderr);
+    info_text(stderr, fail_text(), 0); /* it may quote a file */
+    fputc('\n', stderr);
     return status;
 }
 

@@ -155,7 +155,8 @@ static void put_blocks(const struct measure *m, size_t at_head, const struct blo
     const int n_slots = m->layout->n_slots;
     int32_t *to = record_at(m->layout, m->record, VAR_SELECTED_BLOCKS);
     if (!to) return;
-    for (int i = 0; i < n_slots; i++) to[at_head * (size_t)n_slots + (size_t)i] = i < b->n ? b->list ? b->list[i] : i : -1;
+    const int n = b->list ? b->n : 0; /* a lane's dense layers read all without a selection */
+    for (int i = 0; i < n_slots; i++) to[at_head * (size_t)n_slots + (size_t)i] = i < n ? b->list[i] : -1;
 }
 
 void measure_selection(const struct measure_layer_args *a, int lane, const struct measure_rows *rows)

@@ -72,6 +72,7 @@ class Trace:
         self.until = np.array([self.lane["dense_until"][self.owner[l]] for l in lanes])
         diverged = self.vars.get("first_divergence", np.full(self.n_lanes, -1))
         self.diverged = np.where(diverged < 0, self.n_steps, diverged)
+        self.early = np.broadcast_to(steps < self.until, (self.n_steps, self.n_lanes))  # before the lane's own start
         self.row = (steps >= self.until) & ~((self.vars["token"] < 0) & (steps >= self.until))
         self.compared = self.row & self.row[:, :1] & (steps < self.diverged)
         self.twin = np.array(self.lane["clean"])
@@ -161,7 +162,8 @@ def lane_0_is_the_reference(t):
 @check
 def schedule(t):
     t.where(t.row & (t.vars["rectified"] != t.rectified), "rectified is not the schedule's")
-    t.where(~t.row & (t.vars["rectified"] == 1), "rectified without a row")
+    t.where(t.early & (t.vars["rectified"] != 0), "rectified before the lane's start")
+    t.where(~t.row & ~t.early & (t.vars["rectified"] != 255), "rectified after the lane's end")
     t.where(t.row & (t.vars["stale_tokens"] != t.stale), "stale_tokens is not the schedule's")
 
 
@@ -187,21 +189,23 @@ def bytes_follow_from_the_settings(t):
     element = [e for e in (2, 4) if got[0, 0] == heads * (t.n_tokens[0] + 1) * 2 * t.head_dim * e]
     assert element, "kv_read_bytes of lane 0 in step 0 fits no element size"
     e = element[0]
-    alive = t.row | (np.arange(t.n_steps)[:, None] < t.until)
+    alive = t.row | t.early
+    for name in ("kv_read_bytes", "key_read_bytes", "rectify_bytes", "rectify_flop"):
+        t.where(~alive & (t.vars[name] != -1), name + " after the lane's end")
     t.where(alive & (read >= 0) & (got != (read + heads) * 2 * t.head_dim * e), "kv_read_bytes")
     key = 2 * t.head_dim * 4 * t.n_kv_heads
     minmax = np.array([s == "minmax" for s in t.lane["selector"]])
     scored = t.n_layers - np.minimum(t.lane["dense_layers"], t.n_layers)
-    t.where(t.vars["key_read_bytes"] != np.where(t.row & minmax, (t.blocks * scored + t.n_layers) * key, 0), "key_read_bytes")
+    t.where(alive & (t.vars["key_read_bytes"] != np.where(t.row & minmax, (t.blocks * scored + t.n_layers) * key, 0)), "key_read_bytes")
     rows = np.where(t.rectified, np.arange(t.n_steps)[:, None] + 1 - t.window, 0)
     n = t.n_tokens[:, None]
     kv, q, h = 2 * t.n_kv_heads * t.head_dim, t.n_heads * t.head_dim, t.hidden
     want = np.where(t.rectified, kv * e * ((t.n_layers - 1) * n + t.n_layers * rows), 0)
-    t.where(t.vars["rectify_bytes"] != want, "rectify_bytes")
+    t.where(alive & (t.vars["rectify_bytes"] != want), "rectify_bytes")
     attended = rows * n - rows * (rows - 1) // 2
     linear = 2 * h * (2 * q + kv) + 6 * h * t.ffn
     want = (t.n_layers - 1) * (linear * rows + 4 * q * attended) + 2 * h * kv * rows
-    t.where(t.vars["rectify_flop"] != np.where(t.rectified, want, 0), "rectify_flop")
+    t.where(alive & (t.vars["rectify_flop"] != np.where(t.rectified, want, 0)), "rectify_flop")
     share = (read / (heads * t.n_tokens)[:, None]).astype(np.float32)
     t.where(t.row & (read >= 0) & (t.vars["active_share"] != share), "active_share")
     t.where(~t.row & ~np.isnan(t.vars["active_share"]), "active_share without a row")
@@ -275,7 +279,7 @@ def flags_are_flags(t):
         v = t.var(name)
         t.where(there & (v > 1), name + " is neither 0 nor 1")
         t.where(~there & (v != 255), name + " is there where it is not defined")
-    t.where(t.vars["rectified"] > 1, "rectified is neither 0 nor 1")
+    t.where((t.row | t.early) & (t.vars["rectified"] > 1), "rectified is neither 0 nor 1")
 
 
 @check

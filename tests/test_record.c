@@ -120,7 +120,7 @@ static void cleared_record(void **state)
             switch (record_var_defs[v].type) {
             case REC_F32: assert_true(isnan(((const float *)at)[i])); break;
             case REC_I32: assert_true(((const int32_t *)at)[i] == -1); break;
-            case REC_I64: assert_true(((const int64_t *)at)[i] == 0); break;
+            case REC_I64: assert_true(((const int64_t *)at)[i] == -1); break;
             case REC_U8: assert_true(((const uint8_t *)at)[i] == 255); break;
             }
         }
