@@ -1,5 +1,7 @@
 #include "analysis/evidence.h"
 
+#include "analysis/words.h"
+
 #include "core/err.h"
 #include "core/mem.h"
 #include "core/results.h"
@@ -89,8 +91,8 @@ static int runs_read(struct evidence *e)
     e->n_unplanned = n_files - e->n_runs - e->n_broken;
     if (e->n_unplanned > 0)
         notes_add(&e->warnings,
-                  "%d traces in runs/ are not of this plan (other settings, an earlier config): they are left out",
-                  e->n_unplanned);
+                  "%d trace%s in runs/ %s not of this plan (other settings, an earlier config) and left out",
+                  e->n_unplanned, words_s(e->n_unplanned), e->n_unplanned == 1 ? "is" : "are");
     return 0;
 }
 
@@ -100,10 +102,10 @@ int evidence_open(struct evidence *e, const char *folder)
     TRY(mem_strdup(&e->folder, folder), "%s", folder);
     TRY(name_take(e, folder), "%s", folder);
     if (runs_read(e) != 0) return -1;
-    if (e->n_runs == 0)
-        return e->n_broken + e->n_missing > 0 ? fail("%s: not one of its %d runs can be read; %s", folder,
-                                                     e->n_broken + e->n_missing, e->warnings.text[0])
-                                              : fail("%s: it holds no runs (runs/*.h5)", folder);
+    const int n_lost = e->n_broken + e->n_missing;
+    if (e->n_runs == 0 && n_lost == 0) return fail("%s: it holds no runs (runs/*.h5)", folder);
+    if (e->n_runs == 0 && n_lost == 1) return fail("%s: its only run cannot be read; %s", folder, e->warnings.text[0]);
+    if (e->n_runs == 0) return fail("%s: not one of its %d runs can be read; %s", folder, n_lost, e->warnings.text[0]);
     return evidence_check(e);
 }
 

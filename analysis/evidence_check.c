@@ -1,6 +1,8 @@
 /* What the numbers say about themselves: floors, loops, lanes that never differ, mixed origins. */
 #include "analysis/evidence.h"
 
+#include "analysis/words.h"
+
 #include "core/err.h"
 #include "core/mem.h"
 
@@ -54,15 +56,16 @@ static int floors_check(struct evidence *e, const struct study *s)
             return -1;
         n_rectified += !control && !(max > 0);
         if (control && !(max > 0) &&
-            notes_add(&e->floors, "control lane %s: K drift exactly 0 at every step, layers 1 and up, in %d runs",
-                      l->name, s->n_runs) != 0)
+            notes_add(&e->floors, "control lane %s: K drift exactly 0 at every step, layers 1 and up, in %d run%s",
+                      l->name, s->n_runs, words_s(s->n_runs)) != 0)
             return -1;
     }
     if (n_rectified == 0) return 0;
-    return notes_add(&e->floors,
-                     "just rectified tokens of %d %s: K exactly the dense lane's after every rectification, layers 1 "
-                     "and up, in %d runs",
-                     n_rectified, n_rectified == 1 ? "lane" : "lanes", s->n_runs);
+    return notes_add(
+        &e->floors,
+        "just rectified tokens of %d lane%s: K exactly the dense lane's after every rectification, layers 1 "
+        "and up, in %d run%s",
+        n_rectified, words_s(n_rectified), s->n_runs, words_s(s->n_runs));
 }
 
 /* ---- streams ---- */
@@ -163,9 +166,9 @@ static int origin_check(struct evidence *e, const struct study *s, enum run_fact
 static int texts_check(struct evidence *e, const struct study *s)
 {
     if (s->n_texts < ESTIMATE_MIN_TEXTS &&
-        notes_add(&e->warnings, "%s%s%d %s: with fewer than %d no interval is given and nothing is claimed",
-                  e->n_studies > 1 ? s->key : "", e->n_studies > 1 ? ": " : "", s->n_texts,
-                  s->n_texts == 1 ? "text" : "texts", ESTIMATE_MIN_TEXTS) != 0)
+        notes_add(&e->warnings, "%s%s%d text%s: with fewer than %d no interval is given and nothing is claimed",
+                  e->n_studies > 1 ? s->key : "", e->n_studies > 1 ? ": " : "", s->n_texts, words_s(s->n_texts),
+                  ESTIMATE_MIN_TEXTS) != 0)
         return -1;
     for (int i = 0; i < s->n_runs; i++)
         for (int lane = 0; lane < s->n_lanes; lane++)

@@ -1,57 +1,33 @@
 #include "analysis/findings.h"
 
-#include <math.h>
+#include "analysis/findings_near.h"
+#include "analysis/words.h"
+
 #include <stdio.h>
 #include <string.h>
 
 enum { MAX_SETS_TOLD = 12 };
-
-/* "0.306 nat [0.281, 0.331]" */
-static const char *amount(char *text, size_t n_bytes, struct estimate e)
-{
-    const int n = snprintf(text, n_bytes, "%.3f nat", fabs(e.mean));
-    const double sign = e.mean < 0 ? -1 : 1, low = sign > 0 ? e.low : -e.high, high = sign > 0 ? e.high : -e.low;
-    if (estimate_has_interval(e)) snprintf(text + n, n_bytes - (size_t)n, " [%.3f, %.3f]", low, high);
-    return text;
-}
-
-/* " (on 7 of 8 texts)": those on the mean's side. */
-static const char *side(char *text, size_t n_bytes, struct estimate e)
-{
-    snprintf(text, n_bytes, " (on %d of %d texts)", e.mean < 0 ? e.n - e.n_above : e.n_above, e.n);
-    return text;
-}
-
-/* How an estimate of NLL differences is told: which of these it is. */
-enum told { TOLD_NOTHING, TOLD_SAME, TOLD_FEW, TOLD_UNCLEAR, TOLD_CLEAR };
-
-static enum told told_of(struct estimate e)
-{
-    if (e.n == 0) return TOLD_NOTHING;
-    if (e.mean == 0 && e.n_above == 0 && !(e.low < 0)) return TOLD_SAME;
-    if (!estimate_has_interval(e)) return TOLD_FEW;
-    return estimate_is_clear(e) ? TOLD_CLEAR : TOLD_UNCLEAR;
-}
 
 /* "X is above dense by ..": one corner against lane 0. */
 static int corner_tell(const struct study *s, struct notes *findings, const char *where, const char *who, int lane,
                        int first)
 {
     struct estimate e;
-    char text[96], on[48];
+    char text[96], on[48], count[40];
     if (lane == STUDY_ABSENT) return 0;
     if (study_estimate(s, lane, MEASURE_ABOVE_DENSE, first, &e) != 0) return -1;
     const char *direction = e.mean < 0 ? "below" : "above";
-    amount(text, sizeof text, e);
-    side(on, sizeof on, e);
+    words_amount(text, sizeof text, e, 1, 3, " nat");
+    words_side(on, sizeof on, e);
     switch (told_of(e)) {
     case TOLD_NOTHING:
         return 0;
     case TOLD_SAME:
-        return notes_add(findings, "%s: %s has the same NLL as dense on all %d texts.", where, who, e.n);
+        return notes_add(findings, "%s: %s has the same NLL as dense %s.", where, who,
+                         words_all(count, sizeof count, e.n));
     case TOLD_FEW:
-        return notes_add(findings, "%s: %s: %s %s dense on average of %d texts, too few for a claim.", where, who, text,
-                         direction, e.n);
+        return notes_add(findings, "%s: %s: %s %s dense %s, too few for a claim.", where, who, text, direction,
+                         words_average(count, sizeof count, e.n));
     case TOLD_UNCLEAR:
         return notes_add(findings, "%s: %s cannot be told from dense: %s %s it, an interval that holds 0%s.", where,
                          who, text, direction, on);
@@ -66,20 +42,21 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
                      const char *b_words, const char *b_same, int b, const char *better, const char *worse)
 {
     struct estimate e;
-    char text[96], on[48];
+    char text[96], on[48], count[40];
     if (a == STUDY_ABSENT || b == STUDY_ABSENT) return 0;
     if (study_estimate_difference(s, a, b, MEASURE_ABOVE_DENSE, &e) != 0) return -1;
     const char *verb = e.mean < 0 ? better : worse;
-    amount(text, sizeof text, e);
-    side(on, sizeof on, e);
+    words_amount(text, sizeof text, e, 1, 3, " nat");
+    words_side(on, sizeof on, e);
     switch (told_of(e)) {
     case TOLD_NOTHING:
         return 0;
     case TOLD_SAME:
-        return notes_add(findings, "%s: %s has the same NLL as %s on all %d texts.", where, a_words, b_same, e.n);
+        return notes_add(findings, "%s: %s has the same NLL as %s %s.", where, a_words, b_same,
+                         words_all(count, sizeof count, e.n));
     case TOLD_FEW:
-        return notes_add(findings, "%s: %s %s %s %s on average of %d texts, too few for a claim.", where, a_words, verb,
-                         text, b_words, e.n);
+        return notes_add(findings, "%s: %s %s %s %s %s, too few for a claim.", where, a_words, verb, text, b_words,
+                         words_average(count, sizeof count, e.n));
     case TOLD_UNCLEAR:
         return notes_add(findings, "%s: %s %s %s %s, but the interval holds 0: no difference is shown%s.", where,
                          a_words, verb, text, b_words, on);
@@ -121,14 +98,13 @@ static int equal_tell(const struct study *s, const struct corner_set *set, struc
     return 0;
 }
 
-static int set_tell(const struct study *s, const struct corner_set *set, struct notes *findings)
+/* NLL against the dense lane's and between lanes: a language-modelling figure, where the tokens are a text's. */
+static int nll_tell(const struct study *s, const struct corner_set *set, const char *where, struct notes *findings)
 {
     const int never = corner_lane(set, CORNER_NEVER, 0, s), clean = corner_lane(set, CORNER_CLEAN, 0, s),
               stale = corner_lane(set, CORNER_STALE, 0, s);
     const int first = set->policy.dense_until;
-    char where[224], words[96];
-    snprintf(where, sizeof where, "%s", set->title);
-    where[0] = (char)(where[0] == 's' ? 'S' : where[0]);
+    char words[96];
     if (corner_tell(s, findings, where, "never rectified", never, first) != 0 ||
         corner_tell(s, findings, where, "selection alone (clean)", clean, first) != 0 ||
         corner_tell(s, findings, where, "the disturbed cache alone (stale)", stale, first) != 0)
@@ -144,6 +120,16 @@ static int set_tell(const struct study *s, const struct corner_set *set, struct 
         if (share_tell(s, findings, where, c->lane, words, never, clean) != 0) return -1;
     }
     return equal_tell(s, set, findings, where);
+}
+
+static int set_tell(const struct study *s, const struct corner_set *set, struct notes *findings)
+{
+    char where[224];
+    snprintf(where, sizeof where, "%s", set->title);
+    where[0] = (char)(where[0] == 's' ? 'S' : where[0]);
+    const int rc =
+        study_is_of_text(s) ? nll_tell(s, set, where, findings) : findings_near_dense(s, set, where, findings);
+    return rc == 0 ? findings_near_clean(s, set, where, findings) : rc;
 }
 
 /* What the sets lack for their four corners and for the reader's first question, and which lack it. */
@@ -206,7 +192,7 @@ static int groups_lack(const struct study *s, struct notes *missing)
 int findings_write(const struct study *s, const struct corners *c, struct notes *findings, struct notes *missing)
 {
     if (groups_lack(s, missing) != 0) return -1;
-    if (s->target_of[0] && strcmp(s->target_of, "text") != 0 &&
+    if (s->target_of[0] && !study_is_of_text(s) &&
         notes_add(missing, "NLL is that of the token chosen by %s and no language-modelling figure.",
                   strcmp(s->target_of, "own") == 0 ? "each lane itself" : "the dense lane") != 0)
         return -1;
@@ -216,6 +202,7 @@ int findings_write(const struct study *s, const struct corners *c, struct notes 
     for (int i = 0; i < c->n_sets && i < MAX_SETS_TOLD; i++)
         if (set_tell(s, &c->sets[i], findings) != 0) return -1;
     if (c->n_sets > MAX_SETS_TOLD)
-        return notes_add(findings, "%d more sets of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD);
+        return notes_add(findings, "%d more set%s of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD,
+                         words_s(c->n_sets - MAX_SETS_TOLD));
     return 0;
 }

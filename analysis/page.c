@@ -1,6 +1,7 @@
 #include "analysis/page.h"
 
 #include "analysis/output.h"
+#include "analysis/words.h"
 
 #include "core/err.h"
 #include "core/mem.h"
@@ -199,10 +200,11 @@ static int part_write(FILE *out, const struct page_part *part, bool named)
     }
     fprintf(out, "<%s>What it shows</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
     if (part->findings.n) {
-        fputs("<p class=\"caption\">NLL in nats per token against the dense lane or against one another, paired step "
-              "by step; in brackets "
-              "95 % t-intervals over texts.</p>\n",
-              out);
+        fprintf(out, "<p class=\"caption\">%s; in brackets 95 %% t-intervals over texts.</p>\n",
+                study_is_of_text(part->study) ? "NLL in nats per token against the dense lane or against one another, "
+                                                "paired step by step"
+                                              : "KL from the dense lane in nats and agreement with it, paired step by "
+                                                "step at the steps that can be compared");
         list_write(out, &part->findings);
     } else {
         fputs("<p>Nothing can be said: see what is missing.</p>\n", out);
@@ -229,8 +231,9 @@ static int content_write(FILE *out, const struct evidence *e, const struct page_
     for (int i = 0; i < n_parts; i++) {
         fputs("<p>", out);
         output_html(out, parts[i].study->title);
-        fprintf(out, ": %d %s, %d texts, %d lanes.</p>\n", parts[i].study->n_runs,
-                parts[i].study->n_runs == 1 ? "run" : "runs", parts[i].study->n_texts, parts[i].study->n_lanes);
+        const struct study *s = parts[i].study;
+        fprintf(out, ": %d run%s, %d text%s, %d lane%s.</p>\n", s->n_runs, words_s(s->n_runs), s->n_texts,
+                words_s(s->n_texts), s->n_lanes, words_s(s->n_lanes));
     }
     if (e->warnings.n) {
         fputs("<div class=\"warnings\"><h3>Warnings</h3>\n", out);

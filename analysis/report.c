@@ -5,6 +5,7 @@
 #include "analysis/page.h"
 #include "analysis/plots.h"
 #include "analysis/sheets.h"
+#include "analysis/words.h"
 
 #include "core/err.h"
 #include "core/mem.h"
@@ -32,8 +33,8 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     TRY(sheet_of_pairs(&c->tables[1], s, &c->corners, file[1]), "%s", folder);
     TRY(sheet_of_lanes(&c->tables[2], s, file[2]), "%s", folder);
     TRY(sheet_of_texts(&c->tables[3], s, &c->corners, file[3]), "%s", folder);
-    snprintf(footer, sizeof footer, "%s. %d runs, made by commit %.80s with: %.200s", s->title, s->n_runs,
-             s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
+    snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
+             words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
     for (int i = 0; i < N_TABLES; i++)
         if (sheet_write(&c->tables[i], folder, footer) != 0) return -1;
     return 0;

@@ -1,5 +1,7 @@
 #include "analysis/sheets.h"
 
+#include "analysis/words.h"
+
 #include "core/config.h"
 #include "core/err.h"
 #include "core/mem.h"
@@ -11,11 +13,11 @@
 static void over_texts(const struct study *s, char *text, size_t n_bytes)
 {
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(text, n_bytes, "Means over %d texts (%d runs); in brackets Student's 95 %% interval over the texts",
-                 s->n_texts, s->n_runs);
+        snprintf(text, n_bytes, "Means over %d texts (%d run%s); in brackets Student's 95 %% interval over the texts",
+                 s->n_texts, s->n_runs, words_s(s->n_runs));
     else
-        snprintf(text, n_bytes, "Means over %d %s (%d runs); fewer than %d texts: no intervals", s->n_texts,
-                 s->n_texts == 1 ? "text" : "texts", s->n_runs, ESTIMATE_MIN_TEXTS);
+        snprintf(text, n_bytes, "Means over %d text%s (%d run%s); fewer than %d texts: no intervals", s->n_texts,
+                 words_s(s->n_texts), s->n_runs, words_s(s->n_runs), ESTIMATE_MIN_TEXTS);
 }
 
 /* ---- lanes ---- */

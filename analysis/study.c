@@ -174,6 +174,11 @@ void study_close(struct study *s)
     *s = (struct study){ 0 };
 }
 
+bool study_is_of_text(const struct study *s)
+{
+    return strcmp(s->target_of, "text") == 0;
+}
+
 const double *study_series(const struct study *s, int run, int lane, enum quantity q)
 {
     const struct study_run *r = &s->runs[run];

@@ -73,6 +73,9 @@ bool study_takes(const struct study *s, const struct trace_file *f);
 int study_add(struct study *s, const struct trace_file *f, struct notes *notes);
 void study_close(struct study *s);
 
+/* Whether the predicted tokens are a text's: only then is NLL a language-modelling figure. */
+bool study_is_of_text(const struct study *s);
+
 /* A study's lane in a run: [n_steps], or NULL where the run lacks the lane or the quantity. */
 const double *study_series(const struct study *s, int run, int lane, enum quantity q);
 

@@ -1,0 +1,65 @@
+#include "analysis/words.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum told told_of(struct estimate e)
+{
+    if (e.n == 0) return TOLD_NOTHING;
+    if (e.mean == 0 && e.n_above == 0 && !(e.low < 0)) return TOLD_SAME;
+    if (!estimate_has_interval(e)) return TOLD_FEW;
+    return estimate_is_clear(e) ? TOLD_CLEAR : TOLD_UNCLEAR;
+}
+
+const char *words_amount(char *text, size_t n_bytes, struct estimate e, double scale, int decimals, const char *unit)
+{
+    const int n = snprintf(text, n_bytes, "%.*f%s", decimals, scale * fabs(e.mean), unit);
+    const double low = e.mean < 0 ? -e.high : e.low, high = e.mean < 0 ? -e.low : e.high;
+    if (estimate_has_interval(e) && n > 0 && (size_t)n < n_bytes)
+        snprintf(text + n, n_bytes - (size_t)n, " [%.*f, %.*f]", decimals, scale * low, decimals, scale * high);
+    return text;
+}
+
+const char *words_side(char *text, size_t n_bytes, struct estimate e)
+{
+    snprintf(text, n_bytes, " (on %d of %d text%s)", e.mean < 0 ? e.n - e.n_above : e.n_above, e.n, words_s(e.n));
+    return text;
+}
+
+const char *words_all(char *text, size_t n_bytes, int n)
+{
+    if (n == 1)
+        snprintf(text, n_bytes, "on the one text");
+    else
+        snprintf(text, n_bytes, "on all %d texts", n);
+    return text;
+}
+
+const char *words_average(char *text, size_t n_bytes, int n)
+{
+    if (n == 1)
+        snprintf(text, n_bytes, "on one text");
+    else
+        snprintf(text, n_bytes, "on average of %d texts", n);
+    return text;
+}
+
+const char *words_covered(char *text, size_t n_bytes, const struct study *s, int a, int b, enum quantity q)
+{
+    long long n_there = 0, n_all = 0;
+    int n_runs = 0;
+    text[0] = '\0';
+    if (strcmp(s->follow, "self") != 0) return text;
+    for (int run = 0; run < s->n_runs; run++) {
+        const double *x = study_series(s, run, a, q), *y = b == STUDY_ABSENT ? x : study_series(s, run, b, q);
+        if (!x || !y) continue;
+        for (int step = 0; step < s->runs[run].n_steps; step++) n_there += !isnan(x[step]) && !isnan(y[step]);
+        n_all += s->runs[run].n_steps;
+        n_runs++;
+    }
+    if (n_there < n_all)
+        snprintf(text, n_bytes, ", over %.1f of %.*f steps", (double)n_there / n_runs, n_all % n_runs ? 1 : 0,
+                 (double)n_all / n_runs);
+    return text;
+}
