@@ -10,7 +10,7 @@
 struct figure {
     char name[96];
     char folder[4096]; /* of the plots */
-    char caption[1024];
+    char caption[1280];
     int width, height; /* in points of a page: 10-point text is 10 high */
     struct output script;
 };

@@ -143,13 +143,14 @@ int plot_depth(struct figure *f, const struct plot_job *job)
             (job->study->n_layers + 5) / 6);
     for (int row = 0; row < job->n; row++)
         for (int column = 0; column < N_COLUMNS; column++) panel_draw(f, job, &m, row, column);
+    bool to_clean = false;
+    for (int row = 0; row < job->n; row++) to_clean = to_clean || m.there[row][N_COLUMNS - 1];
     snprintf(f->caption, sizeof f->caption,
              "Where the drift sits: layers 1 and up against steps, mean over runs (%s)%s. K and V drift: the current "
-             "token's, as first written, against the dense "
-             "lane (relative norm); distance of K to clean: against the same policy over the undisturbed cache. The "
-             "lane is named in each panel; "
-             "a column shares its scale.",
+             "token's, as first written, against the dense lane (relative norm)%s. The lane is named in each panel; a "
+             "column shares its scale.",
              plot_count(job->study, count, sizeof count),
-             job->study->n_steps > job->study->n_bins ? ", in bins of steps" : "");
+             job->study->n_steps > job->study->n_bins ? ", in bins of steps" : "",
+             to_clean ? "; distance of K to clean: against the same policy over the undisturbed cache" : "");
     return 0;
 }

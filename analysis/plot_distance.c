@@ -1,6 +1,9 @@
 /* Distance to the clean lane over steps: a panel for each set, a curve for each lane. */
 #include "analysis/plots.h"
 
+#include "analysis/legend.h"
+#include "analysis/words.h"
+
 #include "core/err.h"
 
 #include <stdio.h>
@@ -12,9 +15,9 @@ static const char *const thin_colours[FIGURE_STYLES] = { "#000000", "#0072B2", "
                                                          "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F" };
 
 struct curves {
-    char labels[MAX_CURVES][48];
+    const struct corner *corners[MAX_CURVES]; /* borrowed: the first of its label */
     int styles[MAX_CURVES];
-    int n;
+    int n, n_left; /* n_left: lanes for which there is no room */
     bool there[MAX_CURVES][MAX_COLUMNS];
 };
 
@@ -22,11 +25,11 @@ struct curves {
 static int curve_find(struct curves *p, const struct corner *c)
 {
     for (int i = 0; i < p->n; i++)
-        if (strcmp(p->labels[i], c->label) == 0) return i;
+        if (strcmp(p->corners[i]->label, c->label) == 0) return i;
     if (p->n == MAX_CURVES) return STUDY_ABSENT;
     int style = 1;
     for (int i = 0; i < p->n && c->role != CORNER_NEVER; i++) style += p->styles[i] > 1;
-    snprintf(p->labels[p->n], sizeof p->labels[0], "%s", c->label);
+    p->corners[p->n] = c;
     p->styles[p->n] = c->role == CORNER_NEVER ? 1 : style + 1 > FIGURE_STYLES ? FIGURE_STYLES : style + 1;
     return p->n++;
 }
@@ -42,6 +45,7 @@ static int curves_write(struct figure *f, const struct plot_job *job, struct cur
             char block[32];
             if (c->role != CORNER_RECTIFIED && c->role != CORNER_NEVER && c->role != CORNER_EQUAL) continue;
             const int curve = curve_find(p, c);
+            p->n_left += curve < 0;
             if (curve < 0) continue;
             snprintf(block, sizeof block, "c%d_%d", curve, column);
             const int rc = plot_block(f, block, s, c->lane, QUANTITY_K_ACCUM, n_bins, max);
@@ -100,15 +104,29 @@ static void key_draw(const struct figure *f, const struct curves *p)
                 "set key at screen %.4f, screen %.4f left center Left reverse noenhanced samplen 4\nplot NaN with "
                 "linespoints ls %d title \"%s\"\n",
                 0.105 + 0.85 * (i % KEYS_A_ROW) / a_row, 1 - (row + 0.6) * KEY_HEIGHT / f->height, p->styles[i],
-                p->labels[i]);
+                p->corners[i]->label);
     }
     fputs("unset key\nset border 3\n", out);
+}
+
+static void distance_caption(struct figure *f, const struct plot_job *job, const struct curves *p)
+{
+    const int bin = (job->study->n_steps + MAX_POINTS - 1) / MAX_POINTS;
+    char count[32], legend[400], bins[128] = "", left[64] = "";
+    if (bin > 1)
+        snprintf(bins, sizeof bins, " Means of bins of %d steps, so that most saw-teeth are averaged out.", bin);
+    if (p->n_left) snprintf(left, sizeof left, " %d more lane%s: see the tables.", p->n_left, words_s(p->n_left));
+    snprintf(f->caption, sizeof f->caption,
+             "Accumulated error: distance of the current token's K to the same token's in the clean lane (same policy, "
+             "undisturbed cache), over the dense lane's norm, mean over layers 1 and up. 0 would be no accumulation. "
+             "Thin lines: texts (%s), thick: their mean. %s.%s%s",
+             plot_count(job->study, count, sizeof count),
+             legend_print(job->study, p->corners, p->n, legend, sizeof legend), left, bins);
 }
 
 int plot_distance(struct figure *f, const struct plot_job *job)
 {
     struct curves p = { 0 };
-    char count[32];
     double max = 0;
     bool any = false;
     if (curves_write(f, job, &p, &max) != 0) return -1;
@@ -124,17 +142,6 @@ int plot_distance(struct figure *f, const struct plot_job *job)
             "set ytics nomirror out %g\nset xtics nomirror out %g\nset xlabel 'decoding step (tokens)' offset 0,0.3\n",
             plot_tick(plot_ceil(max), 5), plot_tick(job->study->n_steps, 4));
     for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, column);
-    const int bin = (job->study->n_steps + MAX_POINTS - 1) / MAX_POINTS;
-    char bins[128] = "";
-    if (bin > 1)
-        snprintf(bins, sizeof bins,
-                 " Means of bins of %d steps, so that most saw-teeth are averaged out (the next figure has them).",
-                 bin);
-    snprintf(f->caption, sizeof f->caption,
-             "Accumulated error: distance of the current token's K to the same token's in the clean lane (same policy, "
-             "undisturbed cache), over the dense "
-             "lane's norm, mean over layers 1 and up. 0 would be no accumulation. Thin lines: texts (%s), thick: their "
-             "mean.%s",
-             plot_count(job->study, count, sizeof count), bins);
+    distance_caption(f, job, &p);
     return 0;
 }

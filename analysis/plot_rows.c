@@ -1,6 +1,9 @@
 /* A quantity over steps, step by step: a row of panels for each lane, a column for each set.  The saw-tooth is here. */
 #include "analysis/plots.h"
 
+#include "analysis/legend.h"
+#include "analysis/words.h"
+
 #include "core/err.h"
 
 #include <stdio.h>
@@ -9,17 +12,17 @@
 enum { MAX_ROWS = 7, MAX_COLUMNS = 2, MAX_POINTS = 512, ROW_HEIGHT = 78, TOP = 22, BOTTOM = 38 };
 
 struct panels {
-    char labels[MAX_ROWS][48];
-    int n_rows;
+    const struct corner *corners[MAX_ROWS]; /* borrowed: the first of its label */
+    int n_rows, n_left;                     /* n_left: lanes for which there is no room */
     bool there[MAX_ROWS][MAX_COLUMNS];
 };
 
-static int row_find(struct panels *p, const char *label)
+static int row_find(struct panels *p, const struct corner *c)
 {
     for (int i = 0; i < p->n_rows; i++)
-        if (strcmp(p->labels[i], label) == 0) return i;
+        if (strcmp(p->corners[i]->label, c->label) == 0) return i;
     if (p->n_rows == MAX_ROWS) return STUDY_ABSENT;
-    snprintf(p->labels[p->n_rows], sizeof p->labels[0], "%s", label);
+    p->corners[p->n_rows] = c;
     return p->n_rows++;
 }
 
@@ -33,7 +36,8 @@ static int panels_write(struct figure *f, const struct plot_job *job, enum quant
             const struct corner *c = &set->corners[i];
             char block[32];
             if (c->role != CORNER_RECTIFIED && c->role != CORNER_NEVER && c->role != CORNER_EQUAL) continue;
-            const int row = row_find(p, c->label);
+            const int row = row_find(p, c);
+            p->n_left += row < 0;
             if (row < 0) continue;
             snprintf(block, sizeof block, "p%d_%d", row, column);
             const int rc = plot_block(f, block, s, c->lane, q, n_bins, max);
@@ -55,7 +59,8 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
             "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen "
             "%.4f\n",
             left, left + width - 0.035, top - 0.012, top - height + 0.012);
-    fprintf(out, "unset label\nset label 1 \"%s\" at graph 0.012, graph 0.9 left noenhanced front\n", p->labels[row]);
+    fprintf(out, "unset label\nset label 1 \"%s\" at graph 0.012, graph 0.9 left noenhanced front\n",
+            p->corners[row]->label);
     if (row == 0) {
         fputs("set label 2 \"", out);
         output_plot(out, job->corners->sets[job->first + column].title);
@@ -76,8 +81,20 @@ static void panel_draw(const struct figure *f, const struct plot_job *job, const
             mean - 1, row, column, row, column, mean);
 }
 
+static void rows_caption(struct figure *f, const struct plot_job *job, const struct panels *p, const char *what)
+{
+    char count[32], legend[400], left[64] = "";
+    if (p->n_left) snprintf(left, sizeof left, " %d more lane%s: see the tables.", p->n_left, words_s(p->n_left));
+    snprintf(f->caption, sizeof f->caption, "%s Thin lines: texts (%s), thick: their mean. %s.%s%s", what,
+             plot_count(job->study, count, sizeof count),
+             legend_print(job->study, p->corners, p->n_rows, legend, sizeof legend), left,
+             job->study->n_steps > MAX_POINTS
+                 ? " Steps are averaged in bins, so that short intervals are smoothed away."
+                 : "");
+}
+
 /* 1: there was nothing to draw. */
-static int rows_draw(struct figure *f, const struct plot_job *job, enum quantity q, const char *label)
+static int rows_draw(struct figure *f, const struct plot_job *job, enum quantity q, const char *label, const char *what)
 {
     struct panels p = { 0 };
     double max = 0;
@@ -86,6 +103,7 @@ static int rows_draw(struct figure *f, const struct plot_job *job, enum quantity
     for (int row = 0; row < p.n_rows; row++)
         for (int column = 0; column < job->n; column++) any |= p.there[row][column];
     if (!any) return 1;
+    rows_caption(f, job, &p, what);
     f->height = TOP + BOTTOM + ROW_HEIGHT * p.n_rows;
     figure_begin(f);
     fprintf(
@@ -97,32 +115,18 @@ static int rows_draw(struct figure *f, const struct plot_job *job, enum quantity
     return 0;
 }
 
-static void rows_caption(struct figure *f, const struct plot_job *job, const char *what)
-{
-    char count[32];
-    snprintf(f->caption, sizeof f->caption,
-             "%s Thin lines: texts (%s), thick: their mean. f16: rectified every 16 steps; never: not at all; equal: "
-             "not at all, reading as many bytes more.%s",
-             what, plot_count(job->study, count, sizeof count),
-             job->study->n_steps > MAX_POINTS
-                 ? " Steps are averaged in bins, so that short intervals are smoothed away."
-                 : "");
-}
-
 int plot_stale(struct figure *f, const struct plot_job *job)
 {
-    rows_caption(f, job,
-                 "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of the "
-                 "current one, against the dense lane, "
-                 "just before a rectification; relative norm, mean over layers 1 and up.");
-    return rows_draw(f, job, QUANTITY_K_STALE, "relative K drift of the stale tokens (1)");
+    return rows_draw(f, job, QUANTITY_K_STALE, "relative K drift of the stale tokens (1)",
+                     "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of "
+                     "the current one, against the dense lane, just before a rectification; relative norm, mean over "
+                     "layers 1 and up.");
 }
 
 int plot_distance_steps(struct figure *f, const struct plot_job *job)
 {
-    rows_caption(f, job,
-                 "Accumulated error, step by step: distance of the current token's K to the same token's in the clean "
-                 "lane (same policy, undisturbed cache), "
-                 "over the dense lane's norm, mean over layers 1 and up. 0 is no accumulation.");
-    return rows_draw(f, job, QUANTITY_K_ACCUM, "distance of K to clean (1)");
+    return rows_draw(f, job, QUANTITY_K_ACCUM, "distance of K to clean (1)",
+                     "Accumulated error, step by step: distance of the current token's K to the same token's in the "
+                     "clean lane (same policy, undisturbed cache), over the dense lane's norm, mean over layers 1 and "
+                     "up. 0 is no accumulation.");
 }

@@ -31,7 +31,7 @@ struct sheet_cell {
 
 struct sheet {
     char name[64]; /* of its files */
-    char caption[768];
+    char caption[1280];
     struct sheet_column *columns; /* owned [n_columns] */
     struct sheet_cell *cells;     /* owned [n_cells], row by row */
     int n_columns, n_cells;

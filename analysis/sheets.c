@@ -1,5 +1,6 @@
 #include "analysis/sheets.h"
 
+#include "analysis/legend.h"
 #include "analysis/words.h"
 
 #include "core/config.h"
@@ -97,19 +98,34 @@ static int corner_row(struct sheet *t, const struct study *s, const struct corne
     return 0;
 }
 
+/* What is said of the lanes that are there, and of no others. */
+static int corners_caption(struct sheet *t, const struct study *s, const struct corners *c)
+{
+    const struct corner **list = NULL;
+    char over[256], legend[720];
+    int n = 0, n_all = 0;
+    bool to_clean = false, until = false;
+    for (int i = 0; i < c->n_sets; i++) n_all += c->sets[i].n_corners;
+    TRY(MEM_NEW(&list, n_all, "corners"), "tables");
+    for (int i = 0; i < c->n_sets; i++) {
+        until = until || c->sets[i].policy.dense_until > 0;
+        for (int k = 0; k < c->sets[i].n_corners; k++) list[n++] = &c->sets[i].corners[k];
+    }
+    for (int i = 0; i < n; i++)
+        to_clean = to_clean || list[i]->role == CORNER_CLEAN || list[i]->role == CORNER_CLEAN_OF;
+    over_texts(s, over, sizeof over);
+    legend_print(s, list, n, legend, sizeof legend);
+    snprintf(t->caption, sizeof t->caption, "The four corners. %s. %s%s%s%s", over, legend, n ? "." : "",
+             to_clean ? " Distance to clean: each lane against its own clean twin." : "",
+             until ? " Sets that are dense until some step: from that step on." : "");
+    mem_free(list);
+    return 0;
+}
+
 int sheet_of_corners(struct sheet *t, const struct study *s, const struct corners *c, const char *name)
 {
-    char over[256];
     TRY(sheet_open(t, name), "tables");
-    over_texts(s, over, sizeof over);
-    snprintf(t->caption, sizeof t->caption,
-             "The four corners. %s. Clean reads the undisturbed cache sparsely (selection alone), stale reads the "
-             "never rectified lane's cache "
-             "densely (the cache alone), never and f16 .. do both; equal 32 is never rectified and reads as many bytes "
-             "more as rectifying every "
-             "32 steps costs. Distance to clean: each lane against its own clean twin. Sets that are dense until some "
-             "step: from that step on.",
-             over);
+    if (corners_caption(t, s, c) != 0) return -1;
     int rc = sheet_column(t, COLUMN_TEXT, "set", "set", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "corner", "lane", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "meaning", "what disturbs", 0);
@@ -179,14 +195,15 @@ static int pair_row(struct sheet *t, const struct study *s, const struct pair *p
 int sheet_of_pairs(struct sheet *t, const struct study *s, const struct corners *c, const char *name)
 {
     char over[256];
+    bool stale = false;
     TRY(sheet_open(t, name), "tables");
     over_texts(s, over, sizeof over);
-    snprintf(
-        t->caption, sizeof t->caption,
-        "Paired differences: the first lane minus the second at the same step of the same text, over the steps that "
-        "both have. %s, and the texts on which "
-        "the difference is above 0. Distance to clean: each lane against its own clean twin, for stale the dense lane.",
-        over);
+    for (int i = 0; i < c->n_sets; i++) stale = stale || corner_lane(&c->sets[i], CORNER_STALE, 0, s) != STUDY_ABSENT;
+    snprintf(t->caption, sizeof t->caption,
+             "Paired differences: the first lane minus the second at the same step of the same text, over the steps "
+             "that both have. %s, and the texts on which the difference is above 0. Distance to clean: each lane "
+             "against its own clean twin%s.",
+             over, stale ? ", for stale the dense lane" : "");
     int rc = pair_columns(t);
     for (int i = 0; i < N_PAIR_MEASURES && rc == 0; i++) rc = sheet_column_measure(t, COLUMN_SIGNED, pair_measures[i]);
     return rc == 0 ? pairs_each(t, s, c, pair_row) : rc;
