@@ -93,26 +93,28 @@ const char *plot_count(const struct study *s, char *text, size_t n_bytes)
 
 /* ---- all of them ---- */
 
+const char *const plot_kind_names[N_PLOT_KINDS + 1] = { "stale-drift", "distance-to-clean", "distance-steps", "depth",
+                                                        NULL };
+
 static const struct plot_kind {
-    const char *name;
     int max_sets;
     const char *missing; /* what is said where there is nothing to draw; NULL: another figure says it */
     int (*draw)(struct figure *f, const struct plot_job *job);
-} kinds[] = {
-    { "stale-drift", 2, "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale },
-    { "distance-to-clean", 2,
+} kinds[N_PLOT_KINDS] = {
+    { 2, "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale },
+    { 2,
       "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
       "drift",
       plot_distance },
-    { "distance-steps", 2, NULL, plot_distance_steps },
-    { "depth", 3,
-      "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer",
+    { 2, NULL, plot_distance_steps },
+    { 3, "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer",
       plot_depth },
 };
 
-static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *results, const struct study *s,
-                     const struct corners *c, const char *suffix, struct notes *notes)
+static int kind_draw(struct plots *p, int k, const char *results, const struct study *s, const struct corners *c,
+                     const char *suffix, struct notes *notes)
 {
+    const struct plot_kind *kind = &kinds[k];
     int n_drawn = 0;
     for (int first = 0; first < c->n_sets; first += kind->max_sets) {
         const struct plot_job job = { s, c, first,
@@ -120,11 +122,11 @@ static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *
         char name[96];
         if (p->n_figures == MAX_FIGURES)
             return notes_add(notes, "%s: only the first %d figures are drawn; from set %s on they are left out",
-                             kind->name, MAX_FIGURES, c->sets[first].title);
+                             plot_kind_names[k], MAX_FIGURES, c->sets[first].title);
         if (first == 0)
-            snprintf(name, sizeof name, "%s%.60s", kind->name, suffix);
+            snprintf(name, sizeof name, "%s%.60s", plot_kind_names[k], suffix);
         else
-            snprintf(name, sizeof name, "%s%.60s-%d", kind->name, suffix, first / kind->max_sets + 1);
+            snprintf(name, sizeof name, "%s%.60s-%d", plot_kind_names[k], suffix, first / kind->max_sets + 1);
         struct figure *f = &p->figures[p->n_figures];
         int rc = figure_open(f, results, name);
         if (rc == 0) rc = kind->draw(f, &job);
@@ -144,8 +146,8 @@ int plots_draw(struct plots *p, const char *results, const struct study *s, cons
     TRY(MEM_NEW(&p->figures, MAX_FIGURES, "figures"), "plots");
     if (c->n_sets == 0)
         return notes_add(notes, "%s: no lane is sparse with a cache of its own: there is nothing to draw", s->key);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (kind_draw(p, &kinds[i], results, s, c, suffix, notes) != 0) return -1;
+    for (int k = 0; k < N_PLOT_KINDS; k++)
+        if (kind_draw(p, k, results, s, c, suffix, notes) != 0) return -1;
     return 0;
 }
 

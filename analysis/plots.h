@@ -20,6 +20,10 @@ int plots_draw(struct plots *p, const char *results, const struct study *s, cons
                struct notes *notes);
 void plots_close(struct plots *p);
 
+/* What figures are called before their suffix; NULL after the last. */
+enum { N_PLOT_KINDS = 4 };
+extern const char *const plot_kind_names[N_PLOT_KINDS + 1];
+
 /* ---- for the files that draw ---- */
 
 /* What one figure shows: sets first .. first + n - 1. */

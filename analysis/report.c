@@ -2,6 +2,7 @@
 
 #include "analysis/compare.h"
 #include "analysis/findings.h"
+#include "analysis/leftovers.h"
 #include "analysis/page.h"
 #include "analysis/plots.h"
 #include "analysis/sheets.h"
@@ -16,6 +17,8 @@
 
 enum { N_TABLES = 4 };
 
+static const char *const table_names[N_TABLES + 1] = { "corners", "paired", "summary", "paired-texts", NULL };
+
 /* One study on its way into the page. */
 struct chapter {
     struct corners corners;
@@ -26,9 +29,8 @@ struct chapter {
 
 static int tables_write(struct chapter *c, const char *folder, const struct study *s, const char *suffix)
 {
-    static const char *const names[N_TABLES] = { "corners", "paired", "summary", "paired-texts" };
     char file[N_TABLES][96], footer[512];
-    for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", names[i], suffix);
+    for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", table_names[i], suffix);
     TRY(sheet_of_corners(&c->tables[0], s, &c->corners, file[0]), "%s", folder);
     TRY(sheet_of_pairs(&c->tables[1], s, &c->corners, file[1]), "%s", folder);
     TRY(sheet_of_lanes(&c->tables[2], s, file[2]), "%s", folder);
@@ -75,6 +77,26 @@ static int chapters_write(struct evidence *e, struct chapter *chapters, struct p
     return page_write(e, parts, e->n_studies);
 }
 
+/* What an earlier report of the folder has left; without gnuplot its figures stay. */
+static int leftovers_clean(const struct evidence *e, const struct page_part *parts, bool drawn)
+{
+    static const char *const figures[] = { ".gp", ".svg", ".png", NULL }, *const tables[] = { ".csv", ".md", NULL };
+    const char **names = NULL;
+    int n_names = 1, n = 0;
+    for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + N_TABLES;
+    TRY(MEM_NEW(&names, n_names, "names"), "%s", e->folder);
+    for (int i = 0; i < e->n_studies; i++)
+        for (int k = 0; k < N_TABLES; k++) names[n++] = parts[i].tables[k].name;
+    int rc = leftovers_remove(&(struct leftovers){ e->folder, "tables", table_names, tables, names, n });
+    n = 0;
+    for (int i = 0; i < e->n_studies; i++)
+        for (int k = 0; k < parts[i].n_figures; k++) names[n++] = parts[i].figures[k].name;
+    if (rc == 0 && drawn)
+        rc = leftovers_remove(&(struct leftovers){ e->folder, "plots", plot_kind_names, figures, names, n });
+    mem_free(names);
+    return rc;
+}
+
 static int folder_write(struct evidence *e, bool draw)
 {
     struct chapter *chapters = NULL;
@@ -82,6 +104,7 @@ static int folder_write(struct evidence *e, bool draw)
     int rc = MEM_NEW(&chapters, e->n_studies, "studies");
     if (rc == 0) rc = MEM_NEW(&parts, e->n_studies, "studies");
     if (rc == 0) rc = chapters_write(e, chapters, parts, draw);
+    if (rc == 0) rc = leftovers_clean(e, parts, draw);
     for (int i = 0; chapters && i < e->n_studies; i++) chapter_close(&chapters[i]);
     mem_free(parts);
     mem_free(chapters);

@@ -4,7 +4,8 @@
 
 /* For each folder: FOLDER/tables/NAME.csv and .md, FOLDER/plots/NAME.gp, .svg and .png, FOLDER/report.html.  With more than one
  * folder also compare.csv, compare.md (tables/) and compare.html in the first.  Everything follows from the traces alone: the
- * same traces give the same bytes.
+ * same traces give the same bytes.  Figures and tables of an earlier report of the folder that this one does not have are
+ * removed (analysis/leftovers.h).
  * A broken run is a warning in the report.  -1: a folder has no run that can be read, something cannot be written, or gnuplot
  * cannot be run: then the report is there, without plots.                                                       */
 int report_write(int n_folders, char *const *folders);

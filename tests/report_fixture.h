@@ -18,10 +18,15 @@ struct fixture {
     int n_lanes;      /* 0: all; else the first ones */
     unsigned metrics; /* 0: the default five */
     bool no_metrics;
-    bool loops;         /* the stream repeats after four tokens */
-    bool noisy;         /* the control lane drifts */
-    bool same;          /* f8 is what never is */
-    int missing_steps;  /* f8 has no values in so many first steps */
+    bool loops;        /* the stream repeats after four tokens */
+    bool noisy;        /* the control lane drifts */
+    bool same;         /* f8 is what never is */
+    int missing_steps; /* f8 has no values in so many first steps */
+    int ends;          /* f8 has no row from this step on; 0: it does not end */
+    enum follow follow;
+    int parts;          /* with FOLLOW_SELF: the step at which never's and f8's streams leave the dense lane's */
+    int interval;       /* 0: 8; else f8's and what equal spends */
+    bool two_sets;      /* f8 is of another sparsity */
     int text_add;       /* the texts' numbers begin here */
     const char *source; /* NULL: "text0" .. */
     const char *commit; /* NULL: the program's */
@@ -35,6 +40,13 @@ static inline double fixture_nll(int text, int step, int lane)
 static inline double fixture_value(const struct fixture *fix, enum record_var v, int text, int step, int lane,
                                    int layer)
 {
+    if (lane == F8 && fix->ends && step >= fix->ends)
+        return record_var_defs[v].type == REC_F32 ? (double)NAN : record_var_defs[v].type == REC_U8 ? 255 : -1;
+    if (fix->parts && step >= fix->parts && (lane == NEVER || lane == F8)) {
+        if (v == VAR_TOP1_MATCH) return 255;
+        if (v == VAR_TOKEN || v == VAR_TARGET) return 50 + step;
+        if (v == VAR_LOGIT_KL || v == VAR_K_ACCUM) return (double)NAN;
+    }
     if (lane == F8 && step < fix->missing_steps && record_var_defs[v].type == REC_F32) return (double)NAN;
     if (lane == F8 && fix->same && v != VAR_K_RECT_DRIFT) lane = NEVER;
     switch (v) {
@@ -130,6 +142,7 @@ static inline int fixture_run(const struct fixture *fix, const char *folder, int
 {
     struct sample_run s;
     struct lane_spec lanes[N_FIXTURE_LANES];
+    int32_t divergence[N_FIXTURE_LANES];
     struct trace *t = NULL;
     char id[32], path[PATH_MAX + 64], source[64];
     const unsigned metrics = fix->no_metrics ? 0 : fix->metrics ? fix->metrics : 31;
@@ -138,6 +151,10 @@ static inline int fixture_run(const struct fixture *fix, const char *folder, int
     snprintf(source, sizeof source, "%s%d", fix->source ? fix->source : "text", text);
     if (sample_open(&s, id, N_FIXTURE_STEPS, metrics, 0) != 0) return -1;
     fixture_lanes(lanes);
+    if (fix->interval) lanes[F8].interval = lanes[EQUAL].equal_bytes = lanes[CLEAN_EQUAL].equal_bytes = fix->interval;
+    if (fix->two_sets) lanes[F8].sparsity = 0.5;
+    s.run.follow = fix->follow;
+    for (int i = 0; i < N_FIXTURE_LANES; i++) divergence[i] = fix->parts && (i == NEVER || i == F8) ? fix->parts : -1;
     s.run.lanes = lanes;
     s.run.n_lanes = fix->n_lanes ? fix->n_lanes : N_FIXTURE_LANES;
     snprintf(s.run.source, sizeof s.run.source, "%s", source);
@@ -151,7 +168,7 @@ static inline int fixture_run(const struct fixture *fix, const char *folder, int
         rc = trace_write(t, step, s.record);
     }
     const float *spread = metrics & METRIC_DRIFT ? s.spread : NULL;
-    if (rc == 0) rc = trace_finish(t, spread, spread, NULL, N_FIXTURE_STEPS);
+    if (rc == 0) rc = trace_finish(t, spread, spread, fix->follow == FOLLOW_SELF ? divergence : NULL, N_FIXTURE_STEPS);
     trace_close(t);
     sample_close(&s);
     return rc;

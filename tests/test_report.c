@@ -266,6 +266,105 @@ static void steps_that_one_lane_lacks(void **state)
     assert_cell("tables/summary.csv", "lane", "resa/a", "nll", 2 + 0.125 * 1.7 + 0.375 + 0.0625 * 3.5);
 }
 
+/* What a lane that has ended did not read is no 0 and no -1: its mean is over its own steps. */
+static void bytes_of_a_lane_that_ends(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .ends = 8, .follow = FOLLOW_SELF };
+    write_runs(&fix, 6);
+    write_report();
+    assert_cell("tables/summary.csv", "lane", "resa/a", "bytes_per_step", 1003 + 100 + 100); /* 800 once in 8 steps */
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "bytes_per_step", 1002 + 100);
+}
+
+/* Streams that part after 4 of 16 steps: what is compared, over how much, and no NLL. */
+static void lanes_with_tokens_of_their_own(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .follow = FOLLOW_SELF, .parts = 4 };
+    write_runs(&fix, 8);
+    write_report();
+    assert_page("Sparsity 0.9: never rectified: KL from dense 1.000 nat [1.000, 1.000], the most probable token is "
+                "dense&#39;s at 50.0 % [50.0, 50.0] of steps, over 4.0 of 16 steps.",
+                true);
+    assert_page("interval 8 is nearer to dense than never rectified: KL by 0.250 nat [0.250, 0.250], over 4.0 of 16 "
+                "steps (on 8 of 8 texts).",
+                true);
+    assert_page("interval 8 is more often of dense&#39;s choice than never rectified: top-1 agreement by 50.0 points "
+                "[50.0, 50.0], over 4.0 of 16 steps (on 8 of 8 texts).",
+                true);
+    assert_page(
+        "selection alone (clean): KL from dense 0.500 nat [0.500, 0.500], the most probable token is dense&#39;s "
+        "at 100.0 % [100.0, 100.0] of steps.",
+        true); /* its stream is the dense lane's: nothing to add */
+    assert_page("interval 8 0.375 [0.375, 0.375], over 4.0 of 16 steps;", true);
+    assert_page("NLL is that of the token chosen by each lane itself and no language-modelling figure", true);
+    assert_page(" nat above dense", false);
+    assert_page("NLL in nats per token", false);
+}
+
+static void tokens_of_the_dense_lane(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .follow = FOLLOW_REFERENCE };
+    write_runs(&fix, 5);
+    write_report();
+    assert_page(
+        "never rectified: KL from dense 1.000 nat, the most probable token is dense&#39;s at 50.0 % of steps, on "
+        "average of 5 texts, too few for a claim.",
+        true);
+    assert_page("chosen by the dense lane and no language-modelling figure", true);
+    assert_page(" nat above dense", false);
+    assert_page(" of 16 steps", false);
+}
+
+static void distance_in_words(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    write_runs(&fix, 8);
+    write_report();
+    assert_page("Sparsity 0.9: accumulated error, the relative distance of K to the clean lane&#39;s, mean over steps: "
+                "interval 8 0.375 [0.375, 0.375]; never rectified 0.500 [0.500, 0.500]; equal 8 0.312 [0.312, 0.312].",
+                true); /* 0.3125: the even digit */
+}
+
+/* The lanes of the caption are the lanes of the study. */
+static void captions(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .interval = 4 }, few = { .n_lanes = NEVER + 1 };
+    write_runs(&fix, 6);
+    write_report();
+    assert_page("f4: rectified every 4 steps; never: not rectified; equal 4: not rectified, reading as many bytes more "
+                "as rectifying every 4 steps costs; stale: ",
+                true);
+    assert_page("f16", false);
+    assert_page("equal 32", false);
+    write_runs(&few, 6);
+    write_report();
+    assert_page("never: not rectified. Distance to clean", true);
+    assert_page("equal 4", false);
+    assert_page("for stale", false);
+}
+
+static void one_text(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .same = true };
+    write_runs(&fix, 1);
+    write_report();
+    assert_page("1 run, 1 text, 8 lanes.", true);
+    assert_page("Means over 1 text (1 run)", true);
+    assert_page("interval 8 has the same NLL as never rectifying on the one text.", true);
+    assert_page("above dense on one text, too few for a claim", true);
+    assert_page("1 texts", false);
+    assert_page("1 runs", false);
+    char *text = text_of("tables/summary.md", NULL);
+    assert_non_null(strstr(text, "1 run, made by"));
+    free(text);
+}
+
 static void few_texts(void **state)
 {
     (void)state;
@@ -426,6 +525,43 @@ static void same_bytes_twice(void **state)
     assert_page("src=\"http", false);
 }
 
+/* Two sets make one figure of each kind here; what an earlier report of more left goes, what a reader put there stays. */
+static void leftovers(void **state)
+{
+    (void)state;
+    static const char *const gone[] = { "plots/depth-2.svg",
+                                        "plots/depth-2.gp",
+                                        "plots/stale-drift-p9-t9-2-3.png",
+                                        "plots/distance-steps-p16-t16.svg",
+                                        "tables/paired-p9-t9.csv",
+                                        "tables/paired-texts-p9-t9-2.md" };
+    static const char *const stays[] = { "plots/depth-mine.svg", "plots/depth2.svg",   "plots/depth-2.svg.bak",
+                                         "plots/depth-2.pdf",    "plots/depth-2-2.gp", "plots/mine.svg",
+                                         "tables/compare.csv",   "tables/mine.csv",    "tables/depth-2.csv" };
+    const struct fixture fix = { .two_sets = true };
+    char *folders[] = { folder };
+    write_runs(&fix, 6);
+    mkdir(inside("plots"), 0777);
+    mkdir(inside("tables"), 0777);
+    for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++) write_text(gone[i], "old");
+    for (size_t i = 0; i < sizeof stays / sizeof stays[0]; i++) write_text(stays[i], "a reader's");
+    write_report();
+    assert_int_equal(access(inside("tables/paired-p9-t9.csv"), F_OK), -1);
+    assert_int_equal(access(inside("plots/depth-2.svg"), F_OK), 0); /* nothing was drawn: the old ones stay */
+    setenv("PATH", with_tools, 1);
+    if (figure_check() != 0) {
+        print_message("# skip: %s\n", fail_text());
+        skip();
+    }
+    if (report_write(1, folders) != 0) fail_msg("%s", fail_text());
+    for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++)
+        if (access(inside(gone[i]), F_OK) == 0) fail_msg("%s is still there", gone[i]);
+    for (size_t i = 0; i < sizeof stays / sizeof stays[0]; i++)
+        if (access(inside(stays[i]), F_OK) != 0) fail_msg("%s is gone", stays[i]);
+    for (int i = 0; i < N_MADE; i++)
+        if (access(inside(made[i]), F_OK) != 0) fail_msg("%s is gone", made[i]);
+}
+
 int main(void)
 {
 #define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, each_setup, each_teardown)
@@ -436,6 +572,12 @@ int main(void)
         REPORT_TEST(paired_table),
         REPORT_TEST(direction_is_not_presumed),
         REPORT_TEST(steps_that_one_lane_lacks),
+        REPORT_TEST(bytes_of_a_lane_that_ends),
+        REPORT_TEST(lanes_with_tokens_of_their_own),
+        REPORT_TEST(tokens_of_the_dense_lane),
+        REPORT_TEST(distance_in_words),
+        REPORT_TEST(captions),
+        REPORT_TEST(one_text),
         REPORT_TEST(few_texts),
         REPORT_TEST(missing_lanes),
         REPORT_TEST(only_dense),
@@ -445,6 +587,7 @@ int main(void)
         REPORT_TEST(unusable_folders),
         REPORT_TEST(side_by_side),
         REPORT_TEST(same_bytes_twice),
+        REPORT_TEST(leftovers),
     };
     return cmocka_run_group_tests_name("report", tests, group_setup, temp_folder_close);
 }
