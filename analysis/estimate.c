@@ -41,6 +41,7 @@ struct estimate estimate_of(const double *values, int n)
         if (isnan(values[i])) continue;
         e.n++;
         e.n_above += values[i] > 0;
+        e.n_below += values[i] < 0;
         squares += (values[i] - e.mean) * (values[i] - e.mean);
     }
     if (!estimate_has_interval(e)) return e;

@@ -13,6 +13,7 @@ enum { ESTIMATE_MIN_TEXTS = 6 };
 struct estimate {
     int n;            /* texts that have a value */
     int n_above;      /* of them, with a value above 0 */
+    int n_below;      /* and below 0: a tie is on no side */
     double mean;      /* NaN: n is 0 */
     double low, high; /* 95 % interval; NaN: too few texts */
 };

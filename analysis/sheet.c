@@ -59,7 +59,8 @@ int sheet_text(struct sheet *t, const char *text)
 
 int sheet_number(struct sheet *t, double x)
 {
-    return sheet_estimate(t, (struct estimate){ .n = !isnan(x), .n_above = x > 0, .mean = x, .low = NAN, .high = NAN });
+    return sheet_estimate(
+        t, (struct estimate){ .n = !isnan(x), .n_above = x > 0, .n_below = x < 0, .mean = x, .low = NAN, .high = NAN });
 }
 
 int sheet_estimate(struct sheet *t, struct estimate e)

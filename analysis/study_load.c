@@ -32,17 +32,16 @@ static size_t lane_steps(const struct trace_file *f)
     return (size_t)f->n_lanes * (size_t)f->n_steps;
 }
 
-/* [step][lane] added to [lane][step]; counts: a value below 0 is none, as where a lane has ended. */
-static int flat_add(const struct trace_file *f, const char *name, bool counts, double *series)
+/* [step][lane] added to [lane][step]. */
+static int flat_add(const struct trace_file *f, const char *name, double *series)
 {
     double *x = NULL;
     TRY(MEM_NEW(&x, lane_steps(f), name), "%s", f->path);
     const int rc = trace_read_double(f, name, TRACE_ALL, TRACE_ALL, x, lane_steps(f));
     for (int step = 0; step < f->n_steps && rc == 0; step++)
-        for (int lane = 0; lane < f->n_lanes; lane++) {
-            const double value = x[(size_t)step * (size_t)f->n_lanes + (size_t)lane];
-            series[(size_t)lane * (size_t)f->n_steps + (size_t)step] += counts && value < 0 ? NAN : value;
-        }
+        for (int lane = 0; lane < f->n_lanes; lane++)
+            series[(size_t)lane * (size_t)f->n_steps + (size_t)step] +=
+                x[(size_t)step * (size_t)f->n_lanes + (size_t)lane];
     mem_free(x);
     return rc;
 }
@@ -97,7 +96,7 @@ static int quantity_load(struct study_run *run, const struct trace_file *f, enum
         return layered_reduce(f, def->vars[0], def->first_layer, run->series[q],
                               q == QUANTITY_K_DRIFT ? run->k_drift_max : NULL);
     for (int i = 0; i < QUANTITY_MAX_VARS && def->vars[i]; i++)
-        if (flat_add(f, def->vars[i], q == QUANTITY_BYTES, run->series[q]) != 0) return -1;
+        if (flat_add(f, def->vars[i], run->series[q]) != 0) return -1;
     return 0;
 }
 

@@ -7,9 +7,15 @@
 enum told told_of(struct estimate e)
 {
     if (e.n == 0) return TOLD_NOTHING;
-    if (e.mean == 0 && e.n_above == 0 && !(e.low < 0)) return TOLD_SAME;
+    if (e.n_above == 0 && e.n_below == 0) return TOLD_SAME;
     if (!estimate_has_interval(e)) return TOLD_FEW;
     return estimate_is_clear(e) ? TOLD_CLEAR : TOLD_UNCLEAR;
+}
+
+/* No "-0.000". */
+static double rounded(double x, int decimals)
+{
+    return fabs(x) * pow(10, decimals) < 0.5 ? 0 : x;
 }
 
 const char *words_amount(char *text, size_t n_bytes, struct estimate e, double scale, int decimals, const char *unit)
@@ -17,13 +23,14 @@ const char *words_amount(char *text, size_t n_bytes, struct estimate e, double s
     const int n = snprintf(text, n_bytes, "%.*f%s", decimals, scale * fabs(e.mean), unit);
     const double low = e.mean < 0 ? -e.high : e.low, high = e.mean < 0 ? -e.low : e.high;
     if (estimate_has_interval(e) && n > 0 && (size_t)n < n_bytes)
-        snprintf(text + n, n_bytes - (size_t)n, " [%.*f, %.*f]", decimals, scale * low, decimals, scale * high);
+        snprintf(text + n, n_bytes - (size_t)n, " [%.*f, %.*f]", decimals, rounded(scale * low, decimals), decimals,
+                 rounded(scale * high, decimals));
     return text;
 }
 
 const char *words_side(char *text, size_t n_bytes, struct estimate e)
 {
-    snprintf(text, n_bytes, " (on %d of %d text%s)", e.mean < 0 ? e.n - e.n_above : e.n_above, e.n, words_s(e.n));
+    snprintf(text, n_bytes, " (on %d of %d text%s)", e.mean < 0 ? e.n_below : e.n_above, e.n, words_s(e.n));
     return text;
 }
 

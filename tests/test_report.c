@@ -158,6 +158,7 @@ static void estimates(void **state)
     struct estimate e = estimate_of(eight, 8);
     assert_int_equal(e.n, 8);
     assert_int_equal(e.n_above, 7);
+    assert_int_equal(e.n_below, 0); /* 0 is a tie */
     assert_true(fabs(e.mean - 3.5) < 1e-15);
     assert_true(fabs(e.high - 3.5 - T7 * sqrt(6.0 / 8)) < 1e-12); /* variance 42 / 7 */
     const double gaps[] = { NAN, 1, 2, 3, 4, 5, NAN };
