@@ -1,155 +1,11 @@
 /* The report: values in its tables against what was worked out by hand, what is missing, what is broken, the same bytes twice. */
-#include "tests/report_fixture.h"
+#include "tests/test_report.h"
 
 #include "analysis/estimate.h"
 #include "analysis/figure.h"
-#include "analysis/report.h"
-
-#include "core/err.h"
-
-#include <dirent.h>
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <sys/stat.h>
-
-#include <cmocka.h>
 
 /* Student's t at 0.975 with 7 degrees of freedom, from any printed table to its four places: 2.3646. */
 static const double T7 = 2.364624251592785;
-
-static char folder[PATH_MAX], with_tools[PATH_MAX * 2];
-
-static int group_setup(void **state)
-{
-    const char *path = getenv("PATH");
-    snprintf(with_tools, sizeof with_tools, "%s", path ? path : "");
-    return temp_folder_open(state);
-}
-
-/* Most tests need no pictures: without a PATH there is no gnuplot, and the report is quick. */
-static int each_setup(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "%s", temp_path("results"));
-    setenv("PATH", "/nonexistent", 1);
-    return mkdir(folder, 0777);
-}
-
-static int each_teardown(void **state)
-{
-    (void)state;
-    setenv("PATH", with_tools, 1);
-    return nftw(folder, temp_remove, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *inside(const char *name)
-{
-    static char paths[4][PATH_MAX * 2];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(paths[turn], sizeof paths[turn], "%s/%s", folder, name);
-    return paths[turn];
-}
-
-static void write_runs(const struct fixture *fix, int n)
-{
-    mkdir(inside("runs"), 0777);
-    for (int text = 0; text < n; text++)
-        if (fixture_run(fix, folder, text) != 0) fail_msg("%s", fail_text());
-}
-
-static char *text_of(const char *name, size_t *n_bytes)
-{
-    FILE *in = fopen(inside(name), "rb");
-    if (!in) fail_msg("%s is not there", name);
-    fseek(in, 0, SEEK_END);
-    const long n = ftell(in);
-    rewind(in);
-    char *text = calloc(1, (size_t)n + 1);
-    assert_non_null(text);
-    assert_int_equal(fread(text, 1, (size_t)n, in), n);
-    fclose(in);
-    if (n_bytes) *n_bytes = (size_t)n;
-    return text;
-}
-
-static void write_text(const char *name, const char *text)
-{
-    FILE *out = fopen(inside(name), "wb");
-    assert_non_null(out);
-    assert_true(fputs(text, out) >= 0);
-    assert_int_equal(fclose(out), 0);
-}
-
-/* Without gnuplot a report is made all the same, and says so. */
-static void write_report(void)
-{
-    char *folders[] = { folder };
-    assert_int_equal(report_write(1, folders), -1);
-    if (!strstr(fail_text(), "the report has no plots")) fail_msg("%s", fail_text());
-}
-
-static void assert_page(const char *words, bool there)
-{
-    char *page = text_of("report.html", NULL);
-    if ((strstr(page, words) != NULL) != there) fail_msg("report.html %s '%s'", there ? "does not say" : "says", words);
-    free(page);
-}
-
-/* ---- reading a csv ---- */
-
-/* The end of the field that begins at line: its comma or line end; commas inside quotes are not it. */
-static const char *field_end(const char *line)
-{
-    for (bool quoted = false; *line && (quoted || (*line != ',' && *line != '\n')); line++) quoted ^= *line == '"';
-    return line;
-}
-
-static void field_copy(const char *line, int column, char *out, size_t n_bytes)
-{
-    for (; column > 0 && *line; column--) line = field_end(line) + 1;
-    snprintf(out, n_bytes, "%.*s", (int)(field_end(line) - line), line);
-}
-
-static int column_of(const char *text, const char *key)
-{
-    char field[128];
-    for (int column = 0; column < 200; column++) {
-        field_copy(text, column, field, sizeof field);
-        if (strcmp(field, key) == 0) return column;
-    }
-    fail_msg("no column %s", key);
-    return -1;
-}
-
-/* The cell of the row whose column `by` reads `row`. */
-static void cell(const char *file, const char *by, const char *row, const char *key, char *out, size_t n_bytes)
-{
-    char *text = text_of(file, NULL), field[128];
-    const int by_column = column_of(text, by), column = column_of(text, key);
-    const char *line = strchr(text, '\n') + 1;
-    for (; *line; line = strchr(line, '\n') + 1) {
-        field_copy(line, by_column, field, sizeof field);
-        if (strcmp(field, row) == 0) break;
-    }
-    if (!*line) fail_msg("%s: no row %s", file, row);
-    field_copy(line, column, out, n_bytes);
-    free(text);
-}
-
-/* Tolerance: values are sums of at most 16 exact terms and a few rounded products: 1e-13 is beyond what they can lose. */
-static void assert_cell(const char *file, const char *by, const char *row, const char *key, double want)
-{
-    char text[128];
-    cell(file, by, row, key, text, sizeof text);
-    const double got = text[0] ? strtod(text, NULL) : (double)NAN;
-    if (isnan(want) ? text[0] != '\0' : !(fabs(got - want) <= 1e-13 * (1 + fabs(want))))
-        fail_msg("%s, %s, %s: '%s' instead of %.17g", file, row, key, text, want);
-}
-
-/* ---- the tests ---- */
 
 static void estimates(void **state)
 {
@@ -276,94 +132,6 @@ static void bytes_of_a_lane_that_ends(void **state)
     write_report();
     assert_cell("tables/summary.csv", "lane", "resa/a", "bytes_per_step", 1003 + 100 + 100); /* 800 once in 8 steps */
     assert_cell("tables/summary.csv", "lane", "sparse/a", "bytes_per_step", 1002 + 100);
-}
-
-/* Streams that part after 4 of 16 steps: what is compared, over how much, and no NLL. */
-static void lanes_with_tokens_of_their_own(void **state)
-{
-    (void)state;
-    const struct fixture fix = { .follow = FOLLOW_SELF, .parts = 4 };
-    write_runs(&fix, 8);
-    write_report();
-    assert_page("Sparsity 0.9: never rectified: KL from dense 1.000 nat [1.000, 1.000], the most probable token is "
-                "dense&#39;s at 50.0 % [50.0, 50.0] of steps, over 4.0 of 16 steps.",
-                true);
-    assert_page("interval 8 is nearer to dense than never rectified: KL by 0.250 nat [0.250, 0.250], over 4.0 of 16 "
-                "steps (on 8 of 8 texts).",
-                true);
-    assert_page("interval 8 is more often of dense&#39;s choice than never rectified: top-1 agreement by 50.0 points "
-                "[50.0, 50.0], over 4.0 of 16 steps (on 8 of 8 texts).",
-                true);
-    assert_page(
-        "selection alone (clean): KL from dense 0.500 nat [0.500, 0.500], the most probable token is dense&#39;s "
-        "at 100.0 % [100.0, 100.0] of steps.",
-        true); /* its stream is the dense lane's: nothing to add */
-    assert_page("interval 8 0.375 [0.375, 0.375], over 4.0 of 16 steps;", true);
-    assert_page("NLL is that of the token chosen by each lane itself and no language-modelling figure", true);
-    assert_page(" nat above dense", false);
-    assert_page("NLL in nats per token", false);
-}
-
-static void tokens_of_the_dense_lane(void **state)
-{
-    (void)state;
-    const struct fixture fix = { .follow = FOLLOW_REFERENCE };
-    write_runs(&fix, 5);
-    write_report();
-    assert_page(
-        "never rectified: KL from dense 1.000 nat, the most probable token is dense&#39;s at 50.0 % of steps, on "
-        "average of 5 texts, too few for a claim.",
-        true);
-    assert_page("chosen by the dense lane and no language-modelling figure", true);
-    assert_page(" nat above dense", false);
-    assert_page(" of 16 steps", false);
-}
-
-static void distance_in_words(void **state)
-{
-    (void)state;
-    const struct fixture fix = { 0 };
-    write_runs(&fix, 8);
-    write_report();
-    assert_page("Sparsity 0.9: accumulated error, the relative distance of K to the clean lane&#39;s, mean over steps: "
-                "interval 8 0.375 [0.375, 0.375]; never rectified 0.500 [0.500, 0.500]; equal 8 0.312 [0.312, 0.312].",
-                true); /* 0.3125: the even digit */
-}
-
-/* The lanes of the caption are the lanes of the study. */
-static void captions(void **state)
-{
-    (void)state;
-    const struct fixture fix = { .interval = 4 }, few = { .n_lanes = NEVER + 1 };
-    write_runs(&fix, 6);
-    write_report();
-    assert_page("f4: rectified every 4 steps; never: not rectified; equal 4: not rectified, reading as many bytes more "
-                "as rectifying every 4 steps costs; stale: ",
-                true);
-    assert_page("f16", false);
-    assert_page("equal 32", false);
-    write_runs(&few, 6);
-    write_report();
-    assert_page("never: not rectified. Distance to clean", true);
-    assert_page("equal 4", false);
-    assert_page("for stale", false);
-}
-
-static void one_text(void **state)
-{
-    (void)state;
-    const struct fixture fix = { .same = true };
-    write_runs(&fix, 1);
-    write_report();
-    assert_page("1 run, 1 text, 8 lanes.", true);
-    assert_page("Means over 1 text (1 run)", true);
-    assert_page("interval 8 has the same NLL as never rectifying on the one text.", true);
-    assert_page("above dense on one text, too few for a claim", true);
-    assert_page("1 texts", false);
-    assert_page("1 runs", false);
-    char *text = text_of("tables/summary.md", NULL);
-    assert_non_null(strstr(text, "1 run, made by"));
-    free(text);
 }
 
 static void few_texts(void **state)
@@ -565,7 +333,6 @@ static void leftovers(void **state)
 
 int main(void)
 {
-#define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, each_setup, each_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(estimates),
         REPORT_TEST(lanes_table),
@@ -574,11 +341,6 @@ int main(void)
         REPORT_TEST(direction_is_not_presumed),
         REPORT_TEST(steps_that_one_lane_lacks),
         REPORT_TEST(bytes_of_a_lane_that_ends),
-        REPORT_TEST(lanes_with_tokens_of_their_own),
-        REPORT_TEST(tokens_of_the_dense_lane),
-        REPORT_TEST(distance_in_words),
-        REPORT_TEST(captions),
-        REPORT_TEST(one_text),
         REPORT_TEST(few_texts),
         REPORT_TEST(missing_lanes),
         REPORT_TEST(only_dense),
