@@ -98,7 +98,7 @@ static const struct yaml_node *find_dotted(const struct yaml_node *map, const ch
         word[n] = 0;
         map = yaml_get(map, word);
     }
-    return yaml_get(map, key);
+    return map ? yaml_get(map, key) : NULL;
 }
 
 struct diag_mark yaml_at(const struct yaml_node *map, const char *const *keys, struct diag_mark otherwise)
