@@ -61,7 +61,7 @@ static int open_store(struct config *c)
 static int read_trees(struct config *c)
 {
     struct yaml_tree *trees = c->store->trees;
-    if (yaml_tree_open(&trees[0], c->text, c->n_text, 0, &c->diag) != 0) return -1;
+    if (yaml_tree_open(&trees[0], c->text, c->n_text, 0, &c->diag) != 0 && !trees[0].whole) return -1;
     for (int i = 0; i < c->n_overrides; i++) {
         const int n_before = c->diag.n_errors;
         if (override_apply(&trees[0], c->overrides[i], i + 1, &trees[i + 1], &c->diag) != 0 &&
@@ -112,7 +112,7 @@ static int read_sections(struct config *c, struct sections *s)
 int config_open(struct config *c, const char *path, int n_overrides, char *const *overrides)
 {
     if (copy_arguments(c, path, n_overrides, overrides) != 0 || read_file(c) != 0 || open_store(c) != 0) return -1;
-    if (read_trees(c) != 0 || c->diag.n_errors > 0) return -1;
+    if (read_trees(c) != 0) return -1;
     struct sections *s = NULL;
     if (MEM_NEW(&s, 1, "config sections") != 0) return -1;
     int rc = read_sections(c, s);
@@ -168,6 +168,18 @@ void config_print_errors(const struct config *c, FILE *out)
 int config_open_model(const struct config *c, struct model *m)
 {
     return c->is_synthetic ? model_open_synthetic(m, &c->synthetic) : model_open(m, c->model);
+}
+
+struct diag_mark config_at(const struct config *c, const char *const *keys, struct diag_mark otherwise)
+{
+    return yaml_at(c->store->trees[0].root, keys, otherwise);
+}
+
+struct diag_mark config_lane_changed_at(const struct config_lane *l, const char *key)
+{
+    for (int i = 0; i + 1 < l->node->n_items; i += 2)
+        if (l->node->items[i + 1]->at.source > 0) return l->node->items[i + 1]->at;
+    return config_lane_at(l, key);
 }
 
 struct diag_mark config_lane_at(const struct config_lane *l, const char *key)

@@ -125,6 +125,11 @@ int  config_open_model(const struct config *c, struct model *m);
 /* The mark of a key's value in a lane's mapping, or of the mapping itself where the key is not written. */
 struct diag_mark config_lane_at(const struct config_lane *l, const char *key);
 
+/* The same, but a key of the mapping that the command line gives goes before: it is what made the lane what it is. */
+struct diag_mark config_lane_changed_at(const struct config_lane *l, const char *key);
+/* yaml_at() over the whole config: keys such as "prompt.start", NULL-terminated. */
+struct diag_mark config_at(const struct config *c, const char *const *keys, struct diag_mark otherwise);
+
 /* The reference of every key (Markdown): default, unit, range, meaning.  configs/README.md is this text. */
 int  config_print_reference(FILE *out);
 

@@ -9,25 +9,27 @@ static bool is_probe(const struct config_lane *l)
     return strcmp(l->cache_of, "own") != 0;
 }
 
-static int refuse(struct config *c, const struct config_lane *l, const char *key, const char *why)
+/* other: the key that this one does not go with; shown is the one that the command line gives. */
+static int refuse(struct config *c, const struct config_lane *l, const char *key, const char *other, const char *why)
 {
-    return diag_add(&c->diag, config_lane_at(l, key), "lanes.%s.%s: %s", c->family_names[l->family], key, why);
+    const struct diag_mark at = yaml_at(l->node, (const char *const[]){ key, other, NULL }, l->node->at);
+    return diag_add(&c->diag, at, "lanes.%s.%s: %s", c->family_names[l->family], key, why);
 }
 
 /* The first thing that is wrong with a lane; 0 if nothing is. */
 static int check_lane(struct config *c, const struct config_lane *l)
 {
     if (is_probe(l)) {
-        if (l->interval > 0) return refuse(c, l, "interval", "a probe (cache_of) has no cache of its own to rectify");
-        if (l->phase > 0) return refuse(c, l, "phase", "a probe (cache_of) is never rectified");
+        if (l->interval > 0) return refuse(c, l, "interval", "cache_of", "a probe (cache_of) has no cache of its own to rectify");
+        if (l->phase > 0) return refuse(c, l, "phase", "cache_of", "a probe (cache_of) is never rectified");
         if (l->dense_until > 0)
-            return refuse(c, l, "dense_until", "a probe (cache_of) has no cache of its own to copy to");
-        if (l->perturb > 0) return refuse(c, l, "perturb", "a probe (cache_of) keeps no K and V to put noise on");
+            return refuse(c, l, "dense_until", "cache_of", "a probe (cache_of) has no cache of its own to copy to");
+        if (l->perturb > 0) return refuse(c, l, "perturb", "cache_of", "a probe (cache_of) keeps no K and V to put noise on");
     }
     if (l->equal_bytes > 0 && l->interval > 0)
-        return refuse(c, l, "equal_bytes", "stands for an interval and cannot be given with one");
+        return refuse(c, l, "equal_bytes", "interval", "stands for an interval and cannot be given with one");
     if (l->phase > 0 && l->phase >= l->interval)
-        return refuse(c, l, "phase",
+        return refuse(c, l, "phase", "interval",
                       l->interval > 0 ? "must be less than interval" : "means nothing without an interval");
     return 0;
 }
@@ -68,11 +70,13 @@ static void check_seeds(struct config *c, struct diag_mark at)
         }
 }
 
+static const char *const stop_keys[] = { "decode.stop", "decode.follow", "decode", NULL };
+
 void config_check_runs(struct config *c, const struct schema_setting *seeds)
 {
     for (int i = 0; i < c->n_points; i++) {
         if (c->points[i].follow == FOLLOW_TEXT && c->points[i].stop_eos) {
-            diag_add(&c->diag, c->decode_at,
+            diag_add(&c->diag, config_at(c, stop_keys, c->decode_at),
                      "decode.stop: eos has no meaning with follow: text, which ends with the text");
             break;
         }
@@ -81,7 +85,7 @@ void config_check_runs(struct config *c, const struct schema_setting *seeds)
         if (c->lanes[i].dense_until == 0) continue;
         for (int k = 0; k < c->n_points; k++)
             if (c->points[k].follow == FOLLOW_SELF) {
-                refuse(c, &c->lanes[i], "dense_until", "needs follow: text or reference, not self");
+                refuse(c, &c->lanes[i], "dense_until", NULL, "needs follow: text or reference, not self");
                 return;
             }
     }

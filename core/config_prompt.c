@@ -94,21 +94,29 @@ static int read_source(struct config *c, int key, const struct schema_setting *s
     }
 }
 
+/* A place on the command line, or the section. */
+static struct diag_mark only_given(struct diag_mark at, struct diag_mark section)
+{
+    return at.source > 0 ? at : section;
+}
+
 int config_read_prompt(struct config *c, const struct yaml_node *node, struct schema_setting *settings)
 {
     if (schema_read(&schema_prompt, node, "prompt", settings, &c->diag) != 0) return -1;
     c->prompt.at = node->at;
     if (node->kind != YAML_MAP) return 0;
+    static const char *const sources[] = { "file", "text", "chat", "ids", "random", NULL };
+    static const char *const places[] = { "windows", "start", NULL };
     int source = -1, n_sources = 0;
     for (int i = PROMPT_KEY_FILE; i <= PROMPT_KEY_RANDOM; i++)
         if (settings[i].node) n_sources++, source = i;
     if (n_sources != 1)
-        return diag_add(&c->diag, node->at, "prompt: %s of file, text, chat, ids and random must be given",
+        return diag_add(&c->diag, only_given(yaml_at(node, sources, node->at), node->at), "prompt: %s of file, text, chat, ids and random must be given",
                         n_sources ? "only one" : "one"),
                0;
     if (settings[PROMPT_KEY_WINDOWS].n > 0)
         schema_store(&schema_prompt.fields[PROMPT_KEY_WINDOWS], &settings[PROMPT_KEY_WINDOWS].values[0], &c->prompt);
     if (c->prompt.windows > 0 && settings[PROMPT_KEY_START].node)
-        diag_add(&c->diag, settings[PROMPT_KEY_START].node->at, "prompt: start and windows exclude one another");
+        diag_add(&c->diag, yaml_at(node, places, node->at), "prompt: start and windows exclude one another");
     return read_source(c, source, &settings[source]);
 }

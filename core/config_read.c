@@ -29,6 +29,8 @@ static int read_synthetic(struct config *c, const struct yaml_node *map)
 {
     struct schema_setting settings[N_SYNTHETIC] = { 0 };
     struct synthetic_spec *s = &c->synthetic;
+    static const char *const heads[] = { "heads", "kv_heads", NULL }, *const hidden[] = { "hidden", "heads", NULL },
+                             *const head_dim[] = { "head_dim", "hidden", "heads", NULL };
     const int n_before = c->diag.n_errors;
     const int rc = schema_read(&schema_synthetic, map, "model.synthetic", settings, &c->diag);
     if (rc == 0) schema_store_all(&schema_synthetic, settings, s);
@@ -36,12 +38,12 @@ static int read_synthetic(struct config *c, const struct yaml_node *map)
     if (rc != 0 || c->diag.n_errors > n_before) return rc;
     c->is_synthetic = true;
     if (s->heads % s->kv_heads != 0)
-        diag_add(&c->diag, map->at, "model.synthetic: heads: %d is no multiple of kv_heads: %d", s->heads, s->kv_heads);
+        diag_add(&c->diag, yaml_at(map, heads, map->at), "model.synthetic: heads: %d is no multiple of kv_heads: %d", s->heads, s->kv_heads);
     if (s->head_dim == 0 && s->hidden % s->heads != 0)
-        diag_add(&c->diag, map->at, "model.synthetic: hidden: %d is no multiple of heads: %d; give head_dim", s->hidden,
+        diag_add(&c->diag, yaml_at(map, hidden, map->at), "model.synthetic: hidden: %d is no multiple of heads: %d; give head_dim", s->hidden,
                  s->heads);
     else if ((s->head_dim ? s->head_dim : s->hidden / s->heads) % 2 != 0)
-        diag_add(&c->diag, map->at, "model.synthetic: head_dim: %d is odd; rotary embedding needs pairs",
+        diag_add(&c->diag, yaml_at(map, head_dim, map->at), "model.synthetic: head_dim: %d is odd; rotary embedding needs pairs",
                  s->head_dim ? s->head_dim : s->hidden / s->heads);
     return 0;
 }
@@ -199,12 +201,15 @@ static bool take_name(struct config *c, const struct schema_setting *s)
     return true;
 }
 
-static int read_family(struct config *c, const struct yaml_node *node)
+static int read_family(struct config *c, const struct yaml_node *node, int index)
 {
     struct schema_setting settings[N_LANE_KEYS] = { 0 };
     const struct yaml_node *name = yaml_get(node, "name");
     char path[96];
-    snprintf(path, sizeof path, "lanes.%.64s", name && name->kind == YAML_SCALAR ? name->text : "?");
+    if (name && name->kind == YAML_SCALAR)
+        snprintf(path, sizeof path, "lanes.%.64s", name->text);
+    else
+        snprintf(path, sizeof path, "lanes[%d]", index);
     const int n_before = c->diag.n_errors;
     int rc = schema_read(&schema_lane, node, path, settings, &c->diag);
     const bool good = rc == 0 && settings[LANE_KEY_NAME].n > 0 && take_name(c, &settings[LANE_KEY_NAME]);
@@ -224,6 +229,6 @@ int config_read_lanes(struct config *c, const struct yaml_node *list)
     if (mem_alloc((void **)&c->family_names, (size_t)list->n_items, sizeof *c->family_names, "families") != 0)
         return -1;
     for (int i = 0; i < list->n_items; i++)
-        if (read_family(c, list->items[i]) != 0) return -1;
+        if (read_family(c, list->items[i], i) != 0) return -1;
     return 0;
 }

@@ -9,6 +9,33 @@
 
 enum { LINE_SHOWN = 160, WORD_MAX = 63 };
 
+/* The bytes of the character that starts here, of at most n, if it may reach a terminal: well-formed UTF-8, no control
+ * character (C0 but for tabs, DEL, C1).  0: it may not. */
+static size_t shown_bytes(const char *text, size_t n)
+{
+    static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    const unsigned char *p = (const unsigned char *)text;
+    if (p[0] < 0x80) return (p[0] >= 0x20 && p[0] != 0x7F) || p[0] == '\t';
+    const size_t n_bytes = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : 2;
+    if (p[0] < 0xC2 || p[0] > 0xF4 || n_bytes > n) return 0;
+    unsigned c = p[0] & (0x7Fu >> n_bytes);
+    for (size_t i = 1; i < n_bytes; i++) {
+        if ((p[i] & 0xC0) != 0x80) return 0;
+        c = c << 6 | (p[i] & 0x3F);
+    }
+    return c < least[n_bytes] || c < 0xA0 || (c >= 0xD800 && c < 0xE000) || c > 0x10FFFF ? 0 : n_bytes;
+}
+
+char *diag_clean(char *text)
+{
+    for (char *p = text; *p;) {
+        const size_t n = shown_bytes(p, strlen(p) < 4 ? strlen(p) : 4);
+        if (n == 0) *p = '?';
+        p += n ? n : 1;
+    }
+    return text;
+}
+
 static void where_text(const struct diag *d, struct diag_mark at, char *text, size_t n)
 {
     const char *name = at.source < d->n_sources ? d->sources[at.source].name : "config";
@@ -16,6 +43,7 @@ static void where_text(const struct diag *d, struct diag_mark at, char *text, si
         snprintf(text, n, "%s", name);
     else
         snprintf(text, n, "%s:%d:%d", name, at.line, at.column);
+    diag_clean(text);
 }
 
 int diag_add(struct diag *d, struct diag_mark at, const char *fmt, ...)
@@ -27,6 +55,7 @@ int diag_add(struct diag *d, struct diag_mark at, const char *fmt, ...)
         va_start(ap, fmt);
         vsnprintf(e->message, sizeof e->message, fmt, ap);
         va_end(ap);
+        diag_clean(e->message);
     }
     d->n_errors++;
     char where[512];
@@ -65,7 +94,7 @@ static void print_line(const struct diag_source *s, struct diag_mark at, FILE *o
     fprintf(out, "  ");
     for (int i = 1; i <= LINE_SHOWN && p < stop; i++) {
         const size_t n = char_bytes(p, (size_t)(stop - p));
-        const bool shown = n > 1 || *p == '\t' || !iscntrl((unsigned char)*p);
+        const bool shown = shown_bytes(p, (size_t)(stop - p)) == n;
         if (i < column && i < LINE_SHOWN) caret[n_caret++] = *p == '\t' ? '\t' : ' ';
         fprintf(out, "%.*s", shown ? (int)n : 1, shown ? p : "?");
         p += n;

@@ -38,6 +38,10 @@ struct diag {
     int n_errors; /* may exceed DIAG_MAX_ERRORS: then the rest was dropped */
 };
 
+/* What must not reach a terminal becomes '?', a byte each: control characters but for tabs, bytes that are not UTF-8.
+ * In place; returns text.  Errors are cleaned when they are added, names and lines when they are printed. */
+char *diag_clean(char *text);
+
 /* Adds an error; returns -1.  The failure's text becomes the first error's line, with the number of others. */
 int diag_add(struct diag *d, struct diag_mark at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

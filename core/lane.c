@@ -15,6 +15,13 @@ int lane_n_selected(const struct lane_spec *l, int n_tokens)
     return want < n_blocks ? want : n_blocks;
 }
 
+int lane_n_read_tokens(const struct lane_spec *l, int n_tokens)
+{
+    const int n_blocks = lane_n_blocks(l, n_tokens), n_read = lane_n_selected(l, n_tokens);
+    const bool has_last = l->local_blocks >= 1 || n_read == n_blocks;
+    return n_read * l->block_size - (has_last ? n_blocks * l->block_size - n_tokens : 0);
+}
+
 bool lane_rectifies_after(const struct lane_spec *l, int step)
 {
     return l->interval > 0 && step >= l->dense_until && (step + 1 + l->phase) % l->interval == 0;

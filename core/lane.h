@@ -39,6 +39,10 @@ static inline int lane_n_blocks(const struct lane_spec *l, int n_tokens)
 }
 int lane_n_selected(const struct lane_spec *l, int n_tokens);
 
+/* Tokens in those blocks: the last block may be partial.  It is among them where local_blocks >= 1 or where all are
+ * read; with local_blocks 0 it may or may not be, and this is the most. */
+int lane_n_read_tokens(const struct lane_spec *l, int n_tokens);
+
 /* Whether the lane is rectified after step s (its tokens start at step dense_until). */
 bool lane_rectifies_after(const struct lane_spec *l, int step);
 /* The first step of the window rectified after step s: one past the last rectification, or dense_until. */

@@ -13,6 +13,12 @@ struct extent {
     bool any_all, several_seeds;
 };
 
+/* Keys whose values make an error together. */
+static const char *const length_keys[] = { "prompt.start", "prompt.tokens", "decode.tokens", NULL };
+static const char *const window_keys[] = { "prompt.windows", "prompt.tokens", "decode.tokens", NULL };
+static const char *const context_keys[] = { "decode.tokens", "prompt.tokens", "prompt.start", NULL };
+static const char *const stop_keys[] = { "decode.stop", "decode", NULL };
+
 /* ---- lengths ---- */
 
 /* Tokens of the source that are needed from start on. */
@@ -52,10 +58,10 @@ static int random_length(struct config *c, const struct extent *e)
 static int check_prompt(struct config *c, const struct extent *e)
 {
     if (c->prompt.windows > 0 && e->any_all)
-        return diag_add(&c->diag, c->prompt.at, "prompt: windows needs tokens: how many each excerpt prefills");
+        return diag_add(&c->diag, config_at(c, window_keys, c->prompt.at), "prompt: windows needs tokens: how many each excerpt prefills");
     for (int i = 0; i < c->n_points && c->prompt.kind == PROMPT_RANDOM && e->any_all; i++)
         if (c->points[i].start == CONFIG_DEFAULT_START)
-            return diag_add(&c->diag, c->prompt.at, "prompt: random has no end of its own: give tokens");
+            return diag_add(&c->diag, c->prompt.source_at, "prompt: random has no end of its own: give tokens");
     return 0;
 }
 
@@ -79,16 +85,16 @@ static int check_lengths(struct config *c, const struct run_plan *run, const str
 {
     const int need = run->start + tokens_followed(t);
     struct diag *d = &c->diag;
+    const struct diag_mark at = config_at(c, c->prompt.windows > 0 ? window_keys : length_keys, c->prompt.at);
     if (need > run->n_stream)
-        return diag_add(d, c->prompt.at, "prompt: source '%s' has %d tokens, %d are needed: %d before the start%s",
+        return diag_add(d, at, "prompt: source '%s' has %d tokens, %d are needed: %d before the start%s",
                         run->source, run->n_stream, need, run->start,
                         t->follow == FOLLOW_TEXT ? ", decode.tokens and one more" : "");
     if (run->start < 1 || run->prefill_tokens > run->start)
-        return diag_add(d, c->prompt.at,
-                        "prompt: source '%s' (%d tokens): %d tokens cannot be prefilled before start %d", run->source,
+        return diag_add(d, at, "prompt: source '%s' (%d tokens): %d tokens cannot be prefilled before start %d", run->source,
                         run->n_stream, run->prefill_tokens, run->start);
     if (run->prefill_tokens + run->n_steps > m->shape.context)
-        return diag_add(d, c->decode_at.line ? c->decode_at : c->prompt.at,
+        return diag_add(d, config_at(c, context_keys, c->prompt.at),
                         "decode: %d prefilled and %d decoded tokens are more than the model's context of %d",
                         run->prefill_tokens, run->n_steps, m->shape.context);
     return 0;
@@ -143,7 +149,7 @@ static int add_run(struct plan *p, const struct model *m, const struct prompt_so
     struct run_plan run = make_run(p, m, source, t, find_start(c, e, t, source->n, window));
     if (check_lengths(c, &run, t, m) != 0) return 0; /* reported; the other runs are looked at too */
     if (run.stop_eos && run.eos_id < 0) {
-        diag_add(&c->diag, c->decode_at, "decode.stop: eos: the model has no end-of-text token");
+        diag_add(&c->diag, config_at(c, stop_keys, c->decode_at), "decode.stop: eos: the model has no end-of-text token");
         return 0;
     }
     const struct plan_lengths lengths = { run.prefill_tokens, run.n_steps, m->shape.n_layers };
@@ -156,7 +162,8 @@ static int add_run(struct plan *p, const struct model *m, const struct prompt_so
 static int check_windows(struct config *c, const struct prompt_source *source, const struct extent *e)
 {
     if ((int64_t)c->prompt.windows * e->window_tokens <= source->n) return 0;
-    return diag_add(&c->diag, c->prompt.at, "prompt: source '%s' has %d tokens; %d disjoint windows of %d need %lld",
+    return diag_add(&c->diag, config_at(c, window_keys, c->prompt.at),
+                    "prompt: source '%s' has %d tokens; %d disjoint windows of %d need %lld",
                     source->name, source->n, c->prompt.windows, e->window_tokens,
                     (long long)c->prompt.windows * e->window_tokens);
 }
@@ -188,7 +195,7 @@ static int name_runs(struct plan *p, const struct model *m, bool several_seeds)
         if (plan_name_run(p, m, run, several_seeds) != 0) return -1;
         for (int k = 0; k < i; k++)
             if (strcmp(p->runs[k].id, run->id) == 0)
-                return diag_add(&p->config.diag, p->config.prompt.at,
+                return diag_add(&p->config.diag, config_at(&p->config, length_keys, p->config.prompt.at),
                                 "two runs of source '%s' are the same: %d tokens before %d", run->source,
                                 run->prefill_tokens, run->start);
     }

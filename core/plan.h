@@ -49,7 +49,7 @@ struct plan {
     struct config config;          /* owned */
     struct run_plan *runs;         /* owned [n_runs] */
     int n_runs;
-    char **warnings;               /* borrowed from the store [n_warnings]: lanes that allow_equal let through */
+    char **warnings;               /* borrowed from the store [n_warnings]: lanes that allow_equal let through, and that never differ */
     int n_warnings;
     struct plan_store *store;      /* owned: token streams, lanes, prices */
 };

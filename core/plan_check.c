@@ -20,17 +20,43 @@ bool plan_lane_reads_all(const struct lane_spec *l, const struct plan_lengths *n
     return l->selector == SELECT_DENSE || l->dense_layers >= n->n_layers || plan_lanes_same_budget(l, &all, n);
 }
 
+/* The first step at `from` or later after which the schedule rectifies; INT64_MAX for never. */
+static int64_t next_rectification(const struct lane_spec *l, int64_t from)
+{
+    if (l->interval == 0) return INT64_MAX;
+    const int64_t late = (from + 1 + l->phase) % l->interval;
+    return late ? from + l->interval - late : from;
+}
+
+/* A schedule is an arithmetic progression: two steps of it say all. */
+bool plan_lanes_same_schedule(const struct lane_spec *a, const struct lane_spec *b, int n_steps)
+{
+    int64_t at_a = a->dense_until - 1, at_b = b->dense_until - 1;
+    for (int i = 0; i < 2; i++) {
+        at_a = next_rectification(a, at_a + 1);
+        at_b = next_rectification(b, at_b + 1);
+        if (at_a >= n_steps - 1 && at_b >= n_steps - 1) return true;
+        if (at_a != at_b) return false;
+    }
+    return true;
+}
+
 static bool same_policy(const struct lane_spec *a, const struct lane_spec *b)
 {
     return a->selector == b->selector && a->block_size == b->block_size && a->local_blocks == b->local_blocks &&
            a->dense_layers == b->dense_layers;
 }
 
+/* In everything but the schedule. */
+static bool is_alike(const struct lane_spec *a, const struct lane_spec *b, const struct plan_lengths *n)
+{
+    return same_policy(a, b) && a->dense_until == b->dense_until && a->cache_of == b->cache_of &&
+           a->perturb == b->perturb && plan_lanes_same_budget(a, b, n);
+}
+
 static bool is_equal(const struct lane_spec *a, const struct lane_spec *b, const struct plan_lengths *n)
 {
-    return same_policy(a, b) && a->interval == b->interval && a->phase == b->phase &&
-           a->dense_until == b->dense_until && a->cache_of == b->cache_of && a->perturb == b->perturb &&
-           plan_lanes_same_budget(a, b, n);
+    return a->interval == b->interval && a->phase == b->phase && is_alike(a, b, n);
 }
 
 /* An error, or with allow_equal a warning. */
@@ -54,7 +80,23 @@ static int check_equal(const struct plan_lanes *p, struct config *c, const struc
                  "first step and %d of %d at its last",
                  p->lanes[k].name, l->name, n->prefill_tokens, n->n_steps, lane_n_selected(l, first),
                  lane_n_blocks(l, first), lane_n_selected(l, last), lane_n_blocks(l, last));
-        return object(c, config_lane_at(p->from[i], "name"), text, warnings);
+        return object(c, config_lane_changed_at(p->from[i], "name"), text, warnings);
+    }
+    return 0;
+}
+
+/* Equal but for interval or phase, which make no difference before the run is over: worth a warning, not a refusal. */
+static int check_schedule(const struct plan_lanes *p, const struct plan_lengths *n, int i, struct notes *warnings)
+{
+    const struct lane_spec *l = &p->lanes[i];
+    for (int k = 1; k < i; k++) {
+        const struct lane_spec *other = &p->lanes[k];
+        if (l->interval == other->interval && l->phase == other->phase) continue;
+        if (!plan_lanes_same_schedule(l, other, n->n_steps) || !is_alike(l, other, n)) continue;
+        return notes_add(warnings,
+                         "lanes %s and %s never differ in a run of %d + %d tokens: their intervals and phases mean the "
+                         "same rectifications before its last step",
+                         other->name, l->name, n->prefill_tokens, n->n_steps);
     }
     return 0;
 }
@@ -72,7 +114,7 @@ static int check_control(const struct plan_lanes *p, struct config *c, const str
              l->name, n->prefill_tokens, n->n_steps,
              l->dense_layers >= n->n_layers ? "no layer is sparse" : "sparsity changes nothing", lane_n_blocks(l, last),
              l->sparsity, (int)ceil(lane_n_blocks(l, last) * (l->active_millionths / 1e6)), l->min_blocks);
-    return object(c, config_lane_at(p->from[i], "min_blocks"), text, warnings);
+    return object(c, config_lane_changed_at(p->from[i], "min_blocks"), text, warnings);
 }
 
 static void check_limits(const struct plan_lanes *p, struct config *c, const struct plan_lengths *n, int i)
@@ -92,7 +134,9 @@ int plan_lanes_check(const struct plan_lanes *p, struct config *c, const struct 
 {
     for (int i = 1; i < p->n; i++) {
         check_limits(p, c, n, i);
-        if (check_equal(p, c, n, i, warnings) != 0 || check_control(p, c, n, i, warnings) != 0) return -1;
+        if (check_equal(p, c, n, i, warnings) != 0 || check_control(p, c, n, i, warnings) != 0 ||
+            check_schedule(p, n, i, warnings) != 0)
+            return -1;
     }
     return 0;
 }

@@ -54,13 +54,6 @@ static double attend_flop(const struct model_shape *m, double n_tokens)
     return 4.0 * m->n_heads * m->head_dim * n_tokens * m->n_layers;
 }
 
-/* Tokens that a lane reads in one sparse layer. */
-static double tokens_read(const struct lane_spec *l, int n_tokens)
-{
-    const double read = (double)lane_n_selected(l, n_tokens) * l->block_size;
-    return read < n_tokens ? read : n_tokens;
-}
-
 static int sparse_layers(const struct model_shape *m, const struct lane_spec *l)
 {
     if (l->selector == SELECT_DENSE) return 0;
@@ -72,7 +65,7 @@ static double lane_step_flop(const struct model_shape *m, const struct lane_spec
     const int sparse = sparse_layers(m, l);
     const double share = (double)sparse / m->n_layers;
     double flop = row_flop(m) + logits_flop(m) + (1 - share) * attend_flop(m, n_tokens);
-    flop += share * attend_flop(m, tokens_read(l, n_tokens));
+    flop += share * attend_flop(m, lane_n_read_tokens(l, n_tokens));
     if (l->selector == SELECT_MINMAX) flop += 4.0 * m->n_kv_heads * m->head_dim * lane_n_blocks(l, n_tokens) * sparse;
     if (l->selector == SELECT_ORACLE || (metrics & (METRIC_MASS | METRIC_HEADS))) flop += share * attend_flop(m, n_tokens) / 2;
     return flop;
@@ -114,7 +107,7 @@ double cost_lane_read_bytes(const struct model_shape *m, const struct cost_input
                             int n_tokens)
 {
     const int sparse = sparse_layers(m, l);
-    const double tokens = (double)(m->n_layers - sparse) * n_tokens + sparse * tokens_read(l, n_tokens);
+    const double tokens = (double)(m->n_layers - sparse) * n_tokens + sparse * lane_n_read_tokens(l, n_tokens);
     return tokens * 2 * m->n_kv_heads * m->head_dim * in->cache_element_bytes;
 }
 

@@ -28,8 +28,11 @@ bool plan_lane_reads_all(const struct lane_spec *l, const struct plan_lengths *n
 /* Whether both read the same number of blocks at every step; their block sizes are equal. */
 bool plan_lanes_same_budget(const struct lane_spec *a, const struct lane_spec *b, const struct plan_lengths *n);
 
+/* Whether both are rectified after the same steps, the last of the run left out: what is rectified then is read by no step. */
+bool plan_lanes_same_schedule(const struct lane_spec *a, const struct lane_spec *b, int n_steps);
+
 /* Refuses (or, with allow_equal, warns of) equal lanes and of lanes that are the control; refuses what the lengths
- * or the model forbid.  Errors go to c->diag; -1 for no memory alone. */
+ * or the model forbid; warns of lanes that differ in their schedules alone, where no step of the run sees that.  Errors go to c->diag; -1 for no memory alone. */
 int  plan_lanes_check(const struct plan_lanes *l, struct config *c, const struct plan_lengths *n, struct notes *warnings);
 
 /* Fills in `clean` of lanes [n_lanes]. */

@@ -18,10 +18,14 @@ static const char *bytes_text(double bytes, char text[24])
 
 static const char *time_text(double seconds, char text[24])
 {
-    if (seconds < 100)
+    if (seconds < 0.01)
+        snprintf(text, 24, "less than 0.01 s");
+    else if (seconds < 9.95)
         snprintf(text, 24, "%.2g s", seconds);
+    else if (seconds < 99.5)
+        snprintf(text, 24, "%.0f s", seconds);
     else if (seconds < 6000)
-        snprintf(text, 24, "%.0f min", seconds / 60);
+        snprintf(text, 24, "%.1f min", seconds / 60);
     else
         snprintf(text, 24, "%.1f h", seconds / 3600);
     return text;
@@ -43,12 +47,6 @@ static void print_runs(const struct plan *p, FILE *out)
     if (p->n_runs > MAX_RUNS_SHOWN) fprintf(out, "  and %d more\n", p->n_runs - MAX_RUNS_SHOWN);
 }
 
-static int read_tokens(const struct lane_spec *l, int n_tokens)
-{
-    const int read = lane_n_selected(l, n_tokens) * l->block_size;
-    return read < n_tokens ? read : n_tokens;
-}
-
 static void print_lane(const struct plan *p, const struct plan_set *set, const struct model *m, int width, int i,
                        FILE *out)
 {
@@ -61,8 +59,8 @@ static void print_lane(const struct plan *p, const struct plan_set *set, const s
     else
         fprintf(out, "%5d of %-5d %5d of %-5d", lane_n_selected(l, first), lane_n_blocks(l, first),
                 lane_n_selected(l, last), lane_n_blocks(l, last));
-    fprintf(out, " %6d %6d %6.1f %6.1f  %10s", read_tokens(l, first), read_tokens(l, last),
-            100.0 * read_tokens(l, first) / first, 100.0 * read_tokens(l, last) / last,
+    fprintf(out, " %6d %6d %6.1f %6.1f  %10s", lane_n_read_tokens(l, first), lane_n_read_tokens(l, last),
+            100.0 * lane_n_read_tokens(l, first) / first, 100.0 * lane_n_read_tokens(l, last) / last,
             bytes_text(cost_lane_read_bytes(&m->shape, &p->store->inputs, l, last), kv));
     if (i > 0 && l->clean >= 0)
         fprintf(out, "  %s\n", l->clean == i ? "itself" : set->lanes[l->clean].name);
@@ -82,7 +80,14 @@ static void print_lanes(const struct plan *p, const struct plan_set *set, const 
             n, n == 1 ? "" : "s", set->lengths.prefill_tokens, set->lengths.n_steps);
     fprintf(out, "  %3s %-*s %-13s  %-13s %6s %6s %6s %6s  %10s  %s\n", "", width, "lane", "blocks, first", "last",
             "tokens", "last", "share%", "last", "K, V read", "clean twin");
-    for (int i = 0; i < n; i++) print_lane(p, set, m, width, i, out);
+    bool at_most = false;
+    for (int i = 0; i < n; i++) {
+        print_lane(p, set, m, width, i, out);
+        at_most = at_most || set->lanes[i].local_blocks == 0;
+    }
+    if (at_most)
+        fprintf(out, "  (of lanes with local_blocks 0, tokens, share and K, V are at most these: the last, partial block "
+                     "may be chosen instead of a whole one)\n");
 }
 
 static const struct plan_set *largest_set(const struct plan_store *s)

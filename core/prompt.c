@@ -82,13 +82,27 @@ static int need_tokenizer(struct prompt_reader *r)
     return refuse(r, "this model has no tokenizer: give ids or random");
 }
 
+/* After a failure to encode text: names the byte that the vocabulary has no token for, where that is what it was. */
+static int refuse_text(struct prompt_reader *r, const char *name, const char *text, size_t n)
+{
+    const int32_t *byte_id = r->model->tokenizer.bpe.byte_id;
+    char shown[100];
+    for (size_t i = 0; i < n; i++)
+        if (byte_id[(unsigned char)text[i]] < 0)
+            return diag_add(&r->config->diag, r->config->prompt.source_at,
+                            "prompt: %.300s: byte 0x%02X at offset %zu: the model's tokenizer has no token for it", name,
+                            (unsigned char)text[i], i);
+    snprintf(shown, sizeof shown, "%s", name);
+    return fail_in("prompt %s", diag_clean(shown));
+}
+
 static int add_text(struct prompt_reader *r, const char *name, const char *path, const char *text, size_t n)
 {
     int32_t *ids = NULL;
     size_t n_ids = 0;
     if (tokenizer_encode(&r->model->tokenizer, text, n, TOKENIZER_BOS, &ids, &n_ids) != 0) {
         mem_free(ids);
-        return fail_in("prompt %s", name);
+        return refuse_text(r, path ? path : name, text, n);
     }
     return add_source(r, name, path, ids, n_ids);
 }
@@ -171,7 +185,8 @@ static int add_pattern(struct prompt_reader *r, const char *pattern)
         snprintf(what, sizeof what, "no file matches '%.150s' (looked for %.200s)", pattern, path);
         rc = refuse(r, what);
     } else if (found != 0) {
-        rc = fail("prompt %s: %s", pattern, found == GLOB_NOSPACE ? "out of memory" : "cannot be read");
+        snprintf(what, sizeof what, "%.150s", pattern);
+        rc = fail("prompt %s: %s", diag_clean(what), found == GLOB_NOSPACE ? "out of memory" : "cannot be read");
     }
     for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++) rc = add_file(r, g.gl_pathv[i]);
     globfree(&g);
@@ -253,6 +268,21 @@ static int add_random(struct prompt_reader *r, uint64_t seed)
     return add_source(r, name, NULL, ids, (size_t)r->n_random);
 }
 
+/* The first message with a byte that has no token; else the failure as it is. */
+static int refuse_chat(struct prompt_reader *r)
+{
+    const struct config_prompt *p = &r->config->prompt;
+    const int32_t *byte_id = r->model->tokenizer.bpe.byte_id;
+    for (int i = 0; i < p->n_messages; i++)
+        for (const char *at = p->messages[i].content; *at; at++) {
+            if (byte_id[(unsigned char)*at] >= 0) continue;
+            char name[40];
+            snprintf(name, sizeof name, "chat.messages[%d]", i);
+            return refuse_text(r, name, p->messages[i].content, strlen(p->messages[i].content));
+        }
+    return fail_in("prompt.chat");
+}
+
 static int add_chat(struct prompt_reader *r)
 {
     const struct config_prompt *p = &r->config->prompt;
@@ -274,7 +304,7 @@ static int add_chat(struct prompt_reader *r)
     mem_free(messages);
     if (rc != 0) {
         mem_free(ids);
-        return fail_in("prompt.chat");
+        return refuse_chat(r);
     }
     return add_source(r, "chat", NULL, ids, n_ids);
 }

@@ -85,7 +85,9 @@ void schema_refuse_key(const struct schema *s, const struct yaml_node *key, cons
 void schema_format(const struct schema_field *f, const void *record, char *text, size_t n);
 /* The shortest decimal that reads back as x, with a point or in the form d.de+dd, as YAML 1.1 floats need. */
 void schema_format_real(double x, char *text, size_t n);
-/* A text as a YAML scalar: plain where every reader takes it for text, else in double quotes. */
+/* A text as a YAML scalar: plain where every reader takes it for text, else in double quotes, on one line and without
+ * characters that a reader refuses or folds.  n bytes hold all of it where n is at least GROWTH * its length + EXTRA. */
+enum { SCHEMA_TEXT_GROWTH = 4, SCHEMA_TEXT_EXTRA = 16 };
 void schema_format_text(const char *value, char *text, size_t n);
 
 /* The section as a Markdown table. */

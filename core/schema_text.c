@@ -29,6 +29,17 @@ static bool is_reserved(const char *text)
     return false;
 }
 
+/* The character at p if it is one beyond ASCII that YAML readers refuse or take for a line's end: C1, U+2028, U+2029,
+ * U+FEFF, U+FFFE, U+FFFF; else 0. */
+static unsigned unprintable(const unsigned char *p)
+{
+    if (p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0) return p[1];
+    if (p[0] == 0xE2 && p[1] == 0x80 && (p[2] == 0xA8 || p[2] == 0xA9)) return 0x2000u + (p[2] - 0x80u);
+    if (p[0] == 0xEF && p[1] == 0xBB && p[2] == 0xBF) return 0xFEFF;
+    if (p[0] == 0xEF && p[1] == 0xBF && p[2] >= 0xBE) return 0xFFC0u + (p[2] - 0x80u);
+    return 0;
+}
+
 void schema_format_text(const char *value, char *text, size_t n)
 {
     bool plain = isalpha((unsigned char)value[0]) && !is_reserved(value);
@@ -47,7 +58,10 @@ void schema_format_text(const char *value, char *text, size_t n)
             at += (size_t)snprintf(out + at, n - at, "\\%c", *p);
         else if (*p < 0x20 || *p == 0x7F)
             at += (size_t)snprintf(out + at, n - at, "\\x%02X", *p);
-        else
+        else if (unprintable(p)) {
+            at += (size_t)snprintf(out + at, n - at, "\\u%04X", unprintable(p));
+            p += p[0] == 0xC2 ? 1 : 2;
+        } else
             out[at++] = (char)*p;
     }
     out[at++] = '"';

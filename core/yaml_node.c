@@ -89,6 +89,29 @@ const struct yaml_node *yaml_key(const struct yaml_node *map, const char *key)
     return i < 0 ? NULL : map->items[i];
 }
 
+static const struct yaml_node *find_dotted(const struct yaml_node *map, const char *key)
+{
+    char word[64];
+    for (const char *dot; map && (dot = strchr(key, '.')); key = dot + 1) {
+        const size_t n = (size_t)(dot - key) < sizeof word ? (size_t)(dot - key) : sizeof word - 1;
+        memcpy(word, key, n);
+        word[n] = 0;
+        map = yaml_get(map, word);
+    }
+    return map ? yaml_get(map, key) : NULL;
+}
+
+struct diag_mark yaml_at(const struct yaml_node *map, const char *const *keys, struct diag_mark otherwise)
+{
+    const struct yaml_node *written = NULL;
+    for (; *keys; keys++) {
+        const struct yaml_node *value = find_dotted(map, *keys);
+        if (value && value->at.source > 0) return value->at;
+        if (value && !written) written = value;
+    }
+    return written ? written->at : otherwise;
+}
+
 int yaml_put(struct yaml_tree *t, struct yaml_node *map, const char *key, size_t n_key, struct yaml_node *value,
              struct diag_mark at)
 {

@@ -17,6 +17,8 @@ struct reader {
     struct yaml_tree *tree;
     struct diag *diag;
     int source;
+    const char *text; /* [n_text], behind a byte order mark of `bom` bytes */
+    size_t n_text, bom;
     yaml_parser_t parser;
     struct yaml_node *stack[YAML_MAX_DEPTH]; /* the open lists and maps */
     int depth;
@@ -30,14 +32,27 @@ static struct diag_mark mark_at(const struct reader *r, yaml_mark_t m)
     return (struct diag_mark){ r->source, (int)m.line + 1, (int)m.column + 1 };
 }
 
+/* The place of a byte; columns are characters. */
+static struct diag_mark byte_at(const struct reader *r, size_t offset)
+{
+    struct diag_mark at = { r->source, 1, 1 };
+    for (size_t i = 0; i < offset && i < r->n_text; i++) {
+        if (r->text[i] == '\n')
+            at.line++, at.column = 1;
+        else if (((unsigned char)r->text[i] & 0xC0) != 0x80)
+            at.column++;
+    }
+    return at;
+}
+
 /* What libyaml says, in words that help. */
 static int parser_error(struct reader *r)
 {
     const yaml_parser_t *p = &r->parser;
     if (p->error == YAML_MEMORY_ERROR) return fail("yaml: out of memory");
     if (p->error == YAML_READER_ERROR)
-        return diag_add(r->diag, (struct diag_mark){ r->source, 0, 0 }, "not UTF-8 text: %s at byte %zu",
-                        p->problem ? p->problem : "bad character", p->problem_offset);
+        return diag_add(r->diag, byte_at(r, p->problem_offset), "not UTF-8 text: %s at byte %zu",
+                        p->problem ? p->problem : "bad character", p->problem_offset + r->bom);
     const char *what = p->problem ? p->problem : "not YAML";
     const char *hint = "";
     if (strstr(what, "cannot start any token"))
@@ -220,13 +235,14 @@ int yaml_tree_open(struct yaml_tree *t, const char *text, size_t n, int source, 
     const size_t bom = n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     struct reader *r = NULL;
     if (MEM_NEW(&r, 1, "yaml reader") != 0) return -1;
-    *r = (struct reader){ .tree = t, .diag = d, .source = source };
+    *r = (struct reader){ .tree = t, .diag = d, .source = source, .text = text + bom, .n_text = n - bom, .bom = bom };
     int rc = -1;
     if (yaml_parser_initialize(&r->parser)) {
         yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
         yaml_parser_set_input_string(&r->parser, (const unsigned char *)text + bom, n - bom);
         const int n_before = d->n_errors;
         rc = read_all(r);
+        t->whole = rc == 0 && t->root;
         if (rc == 0 && d->n_errors > n_before) rc = -1;
         yaml_parser_delete(&r->parser);
     } else {

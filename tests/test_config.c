@@ -1,4 +1,4 @@
-/* Configs: what is understood, what is refused and where, axes, overrides, the shipped files and their reference. */
+/* Configs: what is understood, what is refused and where, axes, the shipped files and their reference. */
 #include "core/err.h" /* before cmocka.h, which has a macro called fail */
 #include "core/mem.h"
 #include "core/plan.h"
@@ -12,29 +12,7 @@
 
 #include <cmocka.h>
 
-#include "tests/config_case.h"
-
-#define BASE "name: t\nmodel: {synthetic: {}}\nprompt: {random: 1, tokens: 8}\n" /* three lines */
-
-static struct config config;
-
-static void open_good(const char *text, const char *override)
-{
-    config_close(&config);
-    if (case_open(&config, text, override) != 0) fail_msg("%s", fail_text());
-    assert_int_equal(config_n_errors(&config), 0);
-}
-
-/* The first error in the order of the file. */
-static void check_refused(const char *text, const char *override, const char *part)
-{
-    config_close(&config);
-    if (case_open(&config, text, override) == 0) fail_msg("accepted: %s %s", text, override ? override : "");
-    if (config_n_errors(&config) == 0) fail_msg("%s: %s", text, fail_text());
-    char *errors = case_errors(&config);
-    if (!strstr(errors, part)) fail_msg("'%s' is not in:\n%s", part, errors);
-    free(errors);
-}
+#include "tests/config_base.h"
 
 static void test_defaults(void **unused)
 {
@@ -289,6 +267,25 @@ static void test_seeds(void **unused)
     open_good(BASE "seeds: [1, 2]\ndecode: {follow: reference, temperature: 0.5}\n", NULL);
 }
 
+/* A key given twice does not hide what else is wrong, and its first value is the one that is looked at. */
+static void test_several_at_once(void **unused)
+{
+    (void)unused;
+    check_refused("name: t\nname: 'no name'\nmodel: {synthetic: {}}\nprompt: {random: 1, tokens: 8}\ndecode: {tokns: 4}\n"
+                  "lanes:\n  - 5\n  - {name: a, sparsity: 7, sparsity: 0.5}\n  - {sparsity: 8}\n",
+                  NULL, "x.yaml:2:1: error: key 'name' is given twice");
+    char *errors = case_errors(&config);
+    static const char *const parts[] = { "unknown key 'decode.tokns'",
+                                         "x.yaml:7:5: error: lanes[0]: a family of lanes is a map",
+                                         "x.yaml:8:28: error: key 'sparsity' is given twice",
+                                         "lanes.a.sparsity: 7 is out of range",
+                                         "lanes[2].sparsity: 8 is out of range" };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(errors, parts[i])) fail_msg("'%s' is not in:\n%s", parts[i], errors);
+    assert_null(strstr(errors, "is no name"));
+    free(errors);
+}
+
 static void test_hostile(void **unused)
 {
     (void)unused;
@@ -334,72 +331,6 @@ static void test_mutations(void **unused)
             free(errors);
         }
     assert_true(n_refused > 500);
-}
-
-/* ---- overrides ---- */
-
-#define FAMILIES BASE "lanes:\n  - {name: a, sparsity: 0.5}\n  - {name: a.b, sparsity: 0.6}\n"
-
-static void test_overrides(void **unused)
-{
-    (void)unused;
-    open_good(FAMILIES, "lanes.a.interval=[16,32]");
-    assert_int_equal(config.n_lanes, 3);
-    assert_true(config.lanes[1].interval == 32 && config.lanes[2].interval == 0);
-    open_good(FAMILIES, "lanes.a.b.interval=4"); /* the longest name that fits */
-    assert_true(config.lanes[0].interval == 0 && config.lanes[1].interval == 4);
-    open_good(FAMILIES, "decode.tokens=9"); /* a section that was not there */
-    assert_int_equal(config.points[0].decode_tokens, 9);
-    open_good(FAMILIES, "model={synthetic: {layers: 5}}");
-    assert_int_equal(config.synthetic.layers, 5);
-    open_good(FAMILIES, "model.synthetic.layers=6");
-    assert_int_equal(config.synthetic.layers, 6);
-    open_good(FAMILIES, "lanes=[]");
-    assert_int_equal(config.n_lanes, 0);
-    open_good(FAMILIES, "prompt={text: 'a=b', tokens: 1}"); /* the first '=' ends the key */
-    assert_string_equal(config.prompt.texts[0], "a=b");
-}
-
-static void test_bad_overrides(void **unused)
-{
-    (void)unused;
-    check_refused(FAMILIES, "decode.tokens=abc",
-                  "command line: decode.tokens: error: decode.tokens: 'abc' is no whole number (1 .. 1048576 steps)\n"
-                  "  decode.tokens=abc\n"
-                  "                ^\n");
-    check_refused(FAMILIES, "lanes.resa.interval=4", "no family of lanes is called 'resa' (families: a, a.b)");
-    check_refused(FAMILIES, "lanes.A.interval=4", "did you mean 'a'?");
-    check_refused(FAMILIES, "lanes.a.intervl=4",
-                  "command line: lanes.a.intervl: error: unknown key 'lanes.a.intervl' in a family of lanes; did you "
-                  "mean 'interval'? (");
-    check_refused(FAMILIES, "lanes.a.intervl=4",
-                  "\n  lanes.a.intervl=4\n"
-                  "          ^\n");
-    check_refused(FAMILIES, "tokens=4", "unknown key 'tokens'");
-    check_refused(FAMILIES, "decode..tokens=4", "an empty word in the key");
-    check_refused(FAMILIES, ".x=4", "an empty word in the key");
-    check_refused(FAMILIES, "decode.tokens=", "no value after '='");
-    check_refused(FAMILIES, "decode.tokens", "has the form key=value");
-    check_refused(FAMILIES, "=4", "has the form key=value");
-    check_refused(FAMILIES, "name.x=4", "'name' is a value in the config: it has no keys to set");
-    check_refused(FAMILIES, "lanes.a.interval=[1,2", "command line: lanes.a.interval: error: did not find expected");
-    check_refused(FAMILIES, "lanes.a.interval=[*x]", "no anchor &x");
-    check_refused(FAMILIES, "seeds=[1, 1]", "  seeds=[1, 1]\n            ^\n");
-    check_refused("[a]\n", "a=1", "is no map");
-}
-
-static void test_overrides_together(void **unused)
-{
-    (void)unused;
-    char *both[] = { (char[]){ "decode.tokens=3" }, (char[]){ "decode.tokens=4" } };
-    temp_write("x.yaml", BASE, strlen(BASE));
-    config_close(&config);
-    assert_int_equal(config_open(&config, temp_path("x.yaml"), 2, both), 0);
-    assert_int_equal(config.points[0].decode_tokens, 4); /* the last one holds */
-    char *bad[] = { (char[]){ "decode.tokns=3" }, (char[]){ "nme=4" } };
-    config_close(&config);
-    assert_int_equal(config_open(&config, temp_path("x.yaml"), 2, bad), -1);
-    assert_int_equal(config_n_errors(&config), 2);
 }
 
 /* ---- memory ---- */
@@ -466,12 +397,6 @@ static void test_reference(void **unused)
     free(file);
 }
 
-static int close_config(void **state)
-{
-    config_close(&config);
-    return temp_folder_close(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,9 +404,8 @@ int main(void)
         cmocka_unit_test(test_product),       cmocka_unit_test(test_zip_include_exclude),
         cmocka_unit_test(test_run_axes),      cmocka_unit_test(test_bad_axes),
         cmocka_unit_test(test_refused),       cmocka_unit_test(test_refused_lanes),
-        cmocka_unit_test(test_seeds),         cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_mutations),     cmocka_unit_test(test_overrides),
-        cmocka_unit_test(test_bad_overrides), cmocka_unit_test(test_overrides_together),
+        cmocka_unit_test(test_seeds),         cmocka_unit_test(test_several_at_once),
+        cmocka_unit_test(test_hostile),       cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_shipped_configs),
         cmocka_unit_test(test_reference),
     };

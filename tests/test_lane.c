@@ -71,6 +71,48 @@ static void test_budget(void **unused)
     assert_int_equal(lane_n_selected(&dense, 161), 11);
 }
 
+/* The most and the least tokens of n_read blocks among all choices that hold the local blocks: each choice is tried. */
+static void search_tokens(const struct lane_spec *l, int n_tokens, int *least, int *most)
+{
+    const int n_blocks = lane_n_blocks(l, n_tokens), n_read = lane_n_selected(l, n_tokens);
+    *least = n_tokens + 1, *most = -1;
+    for (unsigned chosen = 0; chosen < 1u << n_blocks; chosen++) {
+        int n = 0, n_chosen = 0;
+        bool local = true;
+        for (int i = 0; i < n_blocks; i++) {
+            const bool is_chosen = chosen >> i & 1;
+            if (i >= n_blocks - l->local_blocks) local = local && is_chosen;
+            for (int t = i * l->block_size; is_chosen && t < (i + 1) * l->block_size && t < n_tokens; t++) n++;
+            n_chosen += is_chosen;
+        }
+        if (n_chosen != n_read || (!local && n_read < n_blocks)) continue;
+        if (n < *least) *least = n;
+        if (n > *most) *most = n;
+    }
+}
+
+static void test_read_tokens(void **unused)
+{
+    (void)unused;
+    static const int active[] = { 0, 100000, 333333, 500000, 1000000 }, sizes[] = { 1, 3, 4 };
+    int n_open = 0; /* cases in which the choice decides */
+    for (int a = 0; a < 5; a++)
+        for (int b = 0; b < 3; b++)
+            for (int local = 0; local < 4; local++)
+                for (int n = 1; n <= 8 * sizes[b]; n++) {
+                    const struct lane_spec l = lane(active[a], sizes[b], local, 0);
+                    int least, most;
+                    search_tokens(&l, n, &least, &most);
+                    assert_int_equal(lane_n_read_tokens(&l, n), most);
+                    if (local > 0) assert_int_equal(least, most);
+                    n_open += least < most;
+                }
+    assert_true(n_open > 20);
+    struct lane_spec dense = lane(1000000, 16, 1, 16);
+    dense.selector = SELECT_DENSE;
+    assert_int_equal(lane_n_read_tokens(&dense, 257), 257);
+}
+
 /* Every token has a mark: copied (before dense_until), stale, or rectified; the marks are then counted. */
 static void check_schedule(const struct lane_spec *l)
 {
@@ -123,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_exact_ceiling),
         cmocka_unit_test(test_paper_defaults),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_read_tokens),
         cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_dense_is_never_stale),
     };

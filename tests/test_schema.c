@@ -245,6 +245,37 @@ static void test_print(void **unused)
     free(text);
 }
 
+/* Nothing that a terminal obeys is printed: neither of the message, nor of the line, nor of the source's name. */
+static void test_print_clean(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *raw, *clean;
+    } cases[] = {
+        { "a\x1B[2J\x7F\x07\r\n", "a?[2J????" },
+        { "\xC2\x9B" "31m \xC2\xA0\xC3\xBC \xE2\x82\xAC \xF0\x9F\x98\x80", "??31m \xC2\xA0\xC3\xBC \xE2\x82\xAC \xF0\x9F\x98\x80" },
+        { "\xFF \xC3( \xC0\xAF \xE0\x80\x80 \xED\xA0\x80 \xF4\x90\x80\x80 \xE2\x82", "? ?( ?? ??? ??? ???? ??" },
+        { "a\tb", "a\tb" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[100];
+        strcpy(text, cases[i].raw);
+        assert_string_equal(diag_clean(text), cases[i].clean);
+    }
+    read_text("name: \"\\e]0;x\\a\\x9B\"");
+    char *text = printed();
+    assert_non_null(strstr(text, "'?]0;x??" "?' is no name"));
+    assert_null(strchr(fail_text(), 0x1B));
+    free(text);
+    static const char line[] = "n\tme: \x1B[1m\xC2\x9B!\n";
+    source = (struct diag_source){ "x\x1B.yaml", line, sizeof line - 1 };
+    diag = (struct diag){ .sources = &source, .n_sources = 1 };
+    diag_add(&diag, (struct diag_mark){ 0, 1, 6 }, "bad");
+    text = printed();
+    assert_string_equal(text, "x?.yaml:1:6: error: bad\n  n\tme: ?[1m?!\n   \t   ^\n");
+    free(text);
+}
+
 static void test_print_many(void **unused)
 {
     (void)unused;
@@ -306,6 +337,10 @@ static void test_format(void **unused)
                                             { "a\"\\\n", "\"a\\\"\\\\\\x0A\"" },
                                             { "", "\"\"" },
                                             { "resa/s0.9-b16", "resa/s0.9-b16" },
+                                            { "\xC3\xBC", "\"\xC3\xBC\"" },
+                                            { "\xC2\x85\xC2\xA0", "\"\\u0085\xC2\xA0\"" },
+                                            { "\xE2\x80\xA8\xE2\x80\xAA", "\"\\u2028\xE2\x80\xAA\"" },
+                                            { "\xEF\xBB\xBF\xEF\xBF\xBE\xEF\xBF\xBD", "\"\\uFEFF\\uFFFE\xEF\xBF\xBD\"" },
                                             { "Null", "\"Null\"" } };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         schema_format_text(texts[i][0], text, sizeof text);
@@ -373,7 +408,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),        cmocka_unit_test(test_numbers), cmocka_unit_test(test_bad_numbers),
         cmocka_unit_test(test_bools_and_texts), cmocka_unit_test(test_lists),   cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_nearest),         cmocka_unit_test(test_print),   cmocka_unit_test(test_print_many),
+        cmocka_unit_test(test_nearest),         cmocka_unit_test(test_print),
+        cmocka_unit_test(test_print_clean),     cmocka_unit_test(test_print_many),
         cmocka_unit_test(test_print_hostile),   cmocka_unit_test(test_format),  cmocka_unit_test(test_echo),
         cmocka_unit_test(test_tables),
     };

@@ -94,7 +94,9 @@ static void test_refused(void **unused)
     check_refused("", 0, 0, "empty");
     check_refused("# nothing\n", 0, 0, "empty");
     check_refused("a: \"x\\0y\"\n", 1, 4, "NUL");
-    check_refused("a: \xFF\xFE\n", 0, 0, "not UTF-8");
+    check_refused("a: \xFF\xFE\n", 1, 4, "not UTF-8");
+    check_refused("\xEF\xBB\xBF# \xC3\xBC\nb: 1\n\xC3\xBC: \xC3(\n", 3, 5, "at byte 18");
+    check_refused("a: 1\nb: x\x01\n", 2, 5, "control characters");
     assert_int_equal(parse_bytes("a\0b", 3), -1);
     assert_non_null(strstr(diag.errors[0].message, "NUL"));
 }
@@ -104,6 +106,24 @@ static void test_several_duplicates_at_once(void **unused)
     (void)unused;
     assert_int_equal(parse("a: 1\na: 2\nb: 1\nb: 2\n"), -1);
     assert_int_equal(diag.n_errors, 2);
+    assert_true(tree.whole);
+    assert_string_equal(yaml_get(tree.root, "b")->text, "1"); /* the first one holds */
+    assert_int_equal(parse("a: 1\na: 2\nb: [\n"), -1);
+    assert_false(tree.whole);
+}
+
+static void test_at(void **unused)
+{
+    (void)unused;
+    assert_int_equal(parse("a: {x: 1, y: 2}\nb: 3\n"), 0);
+    const struct diag_mark none = { 7, 7, 7 }, line = { 1, 1, 5 };
+    struct diag_mark at = yaml_at(tree.root, (const char *const[]){ "c", "a.z", "a.y", "b", NULL }, none);
+    assert_true(at.source == 0 && at.line == 1 && at.column == 14);
+    at = yaml_at(tree.root, (const char *const[]){ "c", "b.x", NULL }, none);
+    assert_int_equal(at.line, 7);
+    yaml_get(yaml_get(tree.root, "a"), "y")->at = line; /* as if the command line gave it: it goes first */
+    at = yaml_at(tree.root, (const char *const[]){ "b", "a.x", "a.y", NULL }, none);
+    assert_true(at.source == 1 && at.column == 5);
 }
 
 static char *repeat(const char *unit, size_t n, const char *head, const char *tail)
@@ -245,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_caps),        cmocka_unit_test(test_alias_bomb),
         cmocka_unit_test(test_alias_depth), cmocka_unit_test(test_caps_are_reached),
         cmocka_unit_test(test_many_keys),   cmocka_unit_test(test_put),
+        cmocka_unit_test(test_at),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, close_tree);
