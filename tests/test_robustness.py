@@ -53,13 +53,13 @@ def left_over(folder):
 LONGER = ["decode.tokens=160"]
 
 
-def killed(want):
+def killed(want, seconds):
     rng = random.Random(7)
     folder = tempfile.mkdtemp(prefix="resa-kill-")
     n_killed = 0
     for _ in range(8):
         child = subprocess.Popen([RESA, "run", SMOKE, *LONGER], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.02, 0.5))
+        time.sleep(rng.uniform(0, 0.8 * seconds))  # somewhere within an undisturbed run
         if child.poll() is None:
             child.kill()
             n_killed += 1
@@ -166,14 +166,16 @@ def main():
         print("1..1")
         return 0
     folder = tempfile.mkdtemp(prefix="resa-want-")
+    began = time.monotonic()
     done = resa(folder, "run", SMOKE, *LONGER)
+    seconds = time.monotonic() - began
     check("an undisturbed run", done.returncode == 0, done.stderr)
     want = values(folder)
     again = tempfile.mkdtemp(prefix="resa-again-")
     resa(again, "run", SMOKE, *LONGER, env={**os.environ, "OMP_NUM_THREADS": "1"})
     check("twice, and with another number of threads: the same bytes in every dataset", values(again) == want and len(want) > 50)
     shutil.rmtree(again)
-    killed(want)
+    killed(want, seconds)
     interrupted(want)
     two_writers()
     no_room()
