@@ -60,7 +60,7 @@ SCRIPTS := $(sort $(wildcard tests/test_*.py tests/test_*.sh))
 
 ifneq ($(SRC_CU),)
 CPPFLAGS  += -DHAVE_CUDA
-NVCCFLAGS += -std=c++17 -O3 -g -lineinfo -gencode arch=compute_90a,code=sm_90a -Xcompiler -Wall,-Wextra -Werror all-warnings
+NVCCFLAGS += -std=c++17 -O3 -lineinfo -gencode arch=compute_90a,code=sm_90a -Xcompiler -Wall,-Wextra -Werror all-warnings
 LDLIBS    += -L$(dir $(realpath $(NVCC)))../lib64 -lcudart_static -lstdc++ -ldl -lrt -lpthread
 endif
 
@@ -136,7 +136,7 @@ $(RESA): $(BUILD)/experiments/main.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # tests/tiny.c is what tests and benchmarks of the engine share, tests/bench_machine.c what benchmarks do.
-$(BUILD)/tests/test_engine $(BUILD)/tests/test_logits $(BUILD)/tests/bench_step $(BUILD)/tests/bench_profile: $(BUILD)/tests/tiny.o
+$(BUILD)/tests/test_engine $(BUILD)/tests/test_cuda $(BUILD)/tests/test_logits $(BUILD)/tests/bench_step $(BUILD)/tests/bench_profile: $(BUILD)/tests/tiny.o
 
 $(BUILD)/tests/bench_%: $(BUILD)/tests/bench_%.o $(BUILD)/tests/bench_machine.o $(LIB)
 	$(SAY) "LD $@"

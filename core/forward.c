@@ -148,7 +148,7 @@ static int layer_select(struct forward *f, const struct pass *p, int layer)
     const struct select_args select = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev,
                                         .lanes = f->params, .sets = f->lanes->sets, .qkv = f->qkv, .kv = f->kv, .mass = f->mass,
                                         .mass_blocks = f->mass_blocks, .seed = f->seed, .lists = &f->lists, .scores = f->scores,
-                                        .max_score_blocks = f->max_score_blocks };
+                                        .max_score_blocks = f->max_score_blocks, .n_sets = f->lanes->n_sets };
     TRY(be->select(f->w->dev, &select), "select");
     const struct tally_args tally = { .n_rows = p->n_rows, .n_kv_heads = s->n_kv_heads, .layer = layer, .lists = &f->lists,
                                       .total = f->tally };

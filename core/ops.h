@@ -124,6 +124,7 @@ struct select_args {
     struct block_lists *lists;
     float *scores;                /* workspace [max_rows][n_kv_heads][max_score_blocks] */
     int max_score_blocks;
+    int n_sets;
 };
 
 /* Folds the current k of each row that writes into a store into every key_set of that store. */
@@ -272,6 +273,7 @@ struct sample_args {
 
 struct backend {
     const char *name;                                            /* as in configs */
+    int  cache_element_bytes;                                    /* of K, V in the cache */
     int  (*open)(struct device **d, int index);
     void (*close)(struct device *d);
     int  (*describe)(const struct device *d, char *text, size_t n_bytes); /* for people: "AVX2, 2 threads" */

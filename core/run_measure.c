@@ -95,7 +95,7 @@ static void rectify_cost(const struct run *r, int window, int n_tokens, int64_t 
 {
     const struct model_shape *s = &r->w->model->shape;
     const int64_t kv = 2 * (int64_t)s->n_kv_heads * s->head_dim, q = (int64_t)s->n_heads * s->head_dim, h = s->hidden;
-    *bytes = kv * (int64_t)sizeof(float) * ((int64_t)(s->n_layers - 1) * n_tokens + (int64_t)s->n_layers * window);
+    *bytes = kv * r->element_bytes * ((int64_t)(s->n_layers - 1) * n_tokens + (int64_t)s->n_layers * window);
     const int64_t linear = 2 * h * (2 * q + kv) + 6 * h * s->ffn;
     int64_t context = 0; /* sum over the window's tokens of the tokens they attend to */
     for (int i = 0; i < window; i++) context += n_tokens - i;
@@ -107,7 +107,7 @@ static void fill_lane(const struct run *r, const struct run_slot *slot, int lane
     const struct run_plan *p = r->plan;
     const struct lane_spec *l = &p->lanes[lane], *owner = lane_is_probe(l) ? &p->lanes[l->cache_of] : l;
     const int step = slot->step, row = slot->row_of_lane[lane], n_tokens = p->prefill_tokens + step + 1;
-    const int64_t head_bytes = 2 * (int64_t)r->kv.head_dim * (int64_t)sizeof(float), heads = (int64_t)r->kv.n_layers * r->kv.n_kv_heads;
+    const int64_t head_bytes = 2 * (int64_t)r->kv.head_dim * r->element_bytes, heads = (int64_t)r->kv.n_layers * r->kv.n_kv_heads;
     uint8_t *rectified = record_at(&r->layout, slot->record, VAR_RECTIFIED);
     if (step < owner->dense_until) { /* lane 0's token, target and bytes */
         int32_t *token = record_at(&r->layout, slot->record, VAR_TOKEN), *target = record_at(&r->layout, slot->record, VAR_TARGET);

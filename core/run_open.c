@@ -36,8 +36,8 @@ static int open_cache(struct run *r, const struct model_shape *s)
                                .n_tails = r->lanes.n_tails };
     struct kv_cache *c = &r->kv;
     c->own_tiles = last / KV_TILE - c->first_own_tile + 1;
-    const size_t prefix = kv_prefix_elems(c) * sizeof(float), own = kv_own_elems(c) * sizeof(float);
-    const size_t tail = kv_tail_elems(c) * sizeof(float);
+    const size_t element = (size_t)r->element_bytes;
+    const size_t prefix = kv_prefix_elems(c) * element, own = kv_own_elems(c) * element, tail = kv_tail_elems(c) * element;
     TRY(memory_take(&r->mem, MEMORY_PREFIX, &c->k_prefix, prefix, "prefix k"), "kv cache");
     TRY(memory_take(&r->mem, MEMORY_PREFIX, &c->v_prefix, prefix, "prefix v"), "kv cache");
     TRY(memory_take(&r->mem, MEMORY_SUFFIX, &c->k_own, own, "suffix k"), "kv cache");
@@ -194,7 +194,8 @@ int run_open(struct run *r, const struct run_plan *plan, const struct weights *w
 
 int run_open_chunked(struct run *r, const struct run_plan *plan, const struct weights *w, int chunk_rows)
 {
-    *r = (struct run){ .plan = plan, .w = w, .chunk_rows = chunk_rows, .mem = { .be = w->be, .dev = w->dev }, .lag = RUN_LAG, .end_step = plan->n_steps };
+    *r = (struct run){ .plan = plan, .w = w, .chunk_rows = chunk_rows, .mem = { .be = w->be, .dev = w->dev }, .lag = RUN_LAG, .end_step = plan->n_steps,
+                         .element_bytes = w->be->cache_element_bytes };
     TRY(take_all(r, w->model), "run %s", plan->id);
     r->f.tokens = r->tokens;
     r->f.seed = plan->seed;
@@ -237,8 +238,14 @@ void run_close(struct run *r)
 
 int run_memory(const struct run_plan *plan, const struct model *model, uint64_t bytes[N_MEMORY_PARTS])
 {
+    return run_memory_for(plan, model, sizeof(float), bytes);
+}
+
+int run_memory_for(const struct run_plan *plan, const struct model *model, int cache_element_bytes, uint64_t bytes[N_MEMORY_PARTS])
+{
     const struct weights shape_only = { .model = model };
-    struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .dry = true } };
+    struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .dry = true },
+                     .element_bytes = cache_element_bytes };
     const int rc = take_all(&r, model);
     memcpy(bytes, r.mem.bytes, sizeof r.mem.bytes);
     run_close(&r);

@@ -36,7 +36,8 @@ static int measure_rate(struct session *s, double *flop_per_second)
     const size_t n_bytes = (size_t)RATE_ROWS * ((size_t)up->n_cols + (size_t)up->n_rows) * sizeof(float);
     struct matrix *m = NULL;
     float *buffer = NULL, *zero = NULL;
-    int rc = s->be->matrix_pack(s->dev, &m, &up, 1);
+    int rc = s->be->reserve(s->dev, &s->model.shape, RATE_ROWS, RATE_ROWS);
+    if (rc == 0) rc = s->be->matrix_pack(s->dev, &m, &up, 1);
     if (rc == 0) rc = s->be->alloc(s->dev, (void **)&buffer, n_bytes, "rate");
     if (rc == 0) rc = mem_alloc((void **)&zero, 1, n_bytes, "rate");
     if (rc == 0) rc = s->be->upload(s->dev, buffer, zero, n_bytes);
@@ -54,6 +55,7 @@ static int price(struct session *s)
     cost_inputs_default(&in, &s->model);
     TRY(session_pick_backend(&s->plan, &s->be, &s->dev), "%s", s->plan.config.path);
     in.weight_bytes = weights_bytes(s->be, &s->model);
+    in.cache_element_bytes = s->be->cache_element_bytes;
     TRY(measure_rate(s, &in.flop_per_second), "measuring the device's rate");
     TRY(plan_price(&s->plan, &s->model, &in), "%s", s->plan.config.path);
     const uint64_t free_bytes = s->be->free_bytes(s->dev);

@@ -22,6 +22,7 @@ static void cpu_graph_free(struct device *d, struct graph *g)
 
 static const struct backend backend_cpu = {
     .name = "cpu",
+    .cache_element_bytes = sizeof(float),
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
@@ -63,4 +64,54 @@ static const struct backend backend_cpu = {
     .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true },
 };
 
-const struct backend *const backends[] = { &backend_cpu, NULL };
+#ifdef HAVE_CUDA
+#include "kernels/cuda.h"
+
+static const struct backend backend_cuda = {
+    .name = "cuda",
+    .cache_element_bytes = CUDA_CACHE_BYTES,
+    .open = cuda_open,
+    .close = cuda_close,
+    .describe = cuda_describe,
+    .free_bytes = cuda_free_bytes,
+    .reserve = cuda_reserve,
+    .alloc = cuda_alloc,
+    .release = cuda_release,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .clear = cuda_clear,
+    .sync = cuda_sync,
+    .mark = cuda_mark,
+    .wait = cuda_wait,
+    .replay = cuda_replay,
+    .graph_free = cuda_graph_free,
+    .matrix_pack = cuda_matrix_pack,
+    .matrix_free = cuda_matrix_free,
+    .matrix_bytes = cuda_matrix_bytes,
+    .embed = cuda_embed,
+    .norm = cuda_norm,
+    .product = cuda_product,
+    .swiglu = cuda_swiglu,
+    .angles = cuda_angles,
+    .rope_append = cuda_rope_append,
+    .select = cuda_select,
+    .keys_commit = cuda_keys_commit,
+    .keys_build = cuda_keys_build,
+    .attend = cuda_attend,
+    .block_mass = cuda_block_mass,
+    .kv_copy = cuda_kv_copy,
+    .kv_compare = cuda_kv_compare,
+    .spread = cuda_spread,
+    .tally = cuda_tally,
+    .measure_layer = cuda_measure_layer,
+    .measure_cache = cuda_measure_cache,
+    .measure_logits = cuda_measure_logits,
+    .sample = cuda_sample,
+    .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true },
+};
+#define BACKEND_CUDA &backend_cuda
+#else
+#define BACKEND_CUDA NULL
+#endif
+
+const struct backend *const backends[] = { &backend_cpu, BACKEND_CUDA, NULL };

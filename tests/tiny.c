@@ -40,6 +40,18 @@ void tiny_open(struct tiny *t, enum model_family family, const char *isa, int n_
     open_device(t, isa, n_threads);
 }
 
+int tiny_move(struct tiny *t, const char *backend)
+{
+    weights_close(&t->weights);
+    t->be->close(t->dev);
+    t->dev = NULL;
+    for (int i = 0; backends[i]; i++)
+        if (strcmp(backends[i]->name, backend) == 0) t->be = backends[i];
+    if (strcmp(t->be->name, backend) != 0) return fail("this program was built without %s", backend);
+    TRY(t->be->open(&t->dev, 0), "tiny");
+    return weights_open(&t->weights, t->be, t->dev, &t->model);
+}
+
 void tiny_open_model(struct tiny *t, const char *source, const char *isa, int n_threads)
 {
     *t = (struct tiny){ 0 };
@@ -90,7 +102,7 @@ void tiny_plan(struct tiny *t, int prefill_tokens, int n_steps, unsigned metrics
                                  .eos_id = -1, .metrics = metrics, .every = 1, .lanes = t->lanes, .n_lanes = t->n_lanes };
 }
 
-/* The logits of each lane's row, read where the CPU back end left them. */
+/* The logits of each lane's row. */
 static void keep_logits(const struct tiny *t, const struct run *r, struct tiny_result *out, int step)
 {
     const int32_t *row_of_lane = r->t.row_of_lane.host;
@@ -98,8 +110,10 @@ static void keep_logits(const struct tiny *t, const struct run *r, struct tiny_r
         float *to = out->logits + ((size_t)step * (size_t)t->n_lanes + (size_t)lane) * (size_t)out->vocab;
         for (int i = 0; i < out->vocab; i++) to[i] = NAN;
         if (row_of_lane[lane] >= 0)
-            memcpy(to, r->f.logits + (size_t)row_of_lane[lane] * (size_t)out->vocab, (size_t)out->vocab * sizeof *to);
+            must(t->be->download(t->dev, to, r->f.logits + (size_t)row_of_lane[lane] * (size_t)out->vocab, (size_t)out->vocab * sizeof *to),
+                 "logits");
     }
+    must(t->be->sync(t->dev), "logits");
 }
 
 void tiny_run(struct tiny *t, struct tiny_result *out, int chunk_rows, void (*poke)(struct run *r, int step))

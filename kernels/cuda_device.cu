@@ -1,0 +1,301 @@
+#include "kernels/cuda_device.cuh"
+
+#include <cstdio>
+#include <cstring>
+
+struct graph {
+    cudaGraphExec_t exec;
+};
+
+int cuda_failed(cudaError_t e, const char *what)
+{
+    return fail("cuda: %s: %s", what, cudaGetErrorString(e));
+}
+
+int cuda_work_holds(const struct device *d, size_t n_bytes, const char *operation)
+{
+    if (n_bytes <= d->work_bytes) return 0;
+    return fail("%s: needs %zu bytes of workspace, %zu were reserved", operation, n_bytes, d->work_bytes);
+}
+
+static int open_streams(struct device *d)
+{
+    CUDA_TRY(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "stream");
+    for (int i = 0; i < DEVICE_MARKS; i++) CUDA_TRY(cudaEventCreateWithFlags(&d->marks[i], cudaEventDisableTiming), "event");
+    for (int i = 0; i < UPLOAD_SEGMENTS; i++)
+        CUDA_TRY(cudaEventCreateWithFlags(&d->segment_free[i], cudaEventDisableTiming), "event");
+    CUDA_TRY(cudaMallocHost((void **)&d->upload, (size_t)UPLOAD_SEGMENTS * UPLOAD_SEGMENT_BYTES), "pinned memory");
+    return 0;
+}
+
+int cuda_open(struct device **d, int index)
+{
+    *d = NULL;
+    int n_devices = 0;
+    const cudaError_t e = cudaGetDeviceCount(&n_devices);
+    if (e != cudaSuccess) return fail("cuda:%d: no CUDA device: %s", index, cudaGetErrorString(e));
+    if (index < 0 || index >= n_devices) return fail("cuda:%d: there are %d CUDA devices, from cuda:0", index, n_devices);
+    cudaDeviceProp p;
+    CUDA_TRY(cudaGetDeviceProperties(&p, index), "properties");
+    if (p.major != 9 || p.minor != 0)
+        return fail("cuda:%d: %s has compute capability %d.%d; this program's kernels are for 9.0", index, p.name, p.major, p.minor);
+    CUDA_TRY(cudaSetDevice(index), "device");
+    TRY(MEM_NEW(d, 1, "cuda device"), "cuda");
+    (*d)->index = index;
+    (*d)->n_sms = p.multiProcessorCount;
+    (*d)->total_bytes = p.totalGlobalMem;
+    snprintf((*d)->name, sizeof (*d)->name, "%s", p.name);
+    if (open_streams(*d) == 0) return 0;
+    cuda_close(*d);
+    *d = NULL;
+    return fail_in("cuda:%d", index);
+}
+
+void cuda_close(struct device *d)
+{
+    if (!d) return;
+    if (d->stream) cudaStreamSynchronize(d->stream);
+    cudaFree(d->rows);
+    cudaFree(d->row_scale);
+    cudaFree(d->work);
+    cudaFreeHost(d->upload);
+    cudaFreeHost(d->download);
+    for (int i = 0; i < DEVICE_MARKS; i++)
+        if (d->marks[i]) cudaEventDestroy(d->marks[i]);
+    for (int i = 0; i < UPLOAD_SEGMENTS; i++)
+        if (d->segment_free[i]) cudaEventDestroy(d->segment_free[i]);
+    if (d->stream) cudaStreamDestroy(d->stream);
+    mem_free(d);
+}
+
+int cuda_describe(const struct device *d, char *text, size_t n_bytes)
+{
+    snprintf(text, n_bytes, "%s, %d SMs, %.0f GiB", d->name, d->n_sms, (double)d->total_bytes / (1 << 30));
+    return 0;
+}
+
+uint64_t cuda_free_bytes(const struct device *d)
+{
+    size_t free_bytes = 0, total = 0;
+    (void)d;
+    return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? free_bytes : 0;
+}
+
+static int take(struct device *d, void **p, size_t n_bytes, const char *what)
+{
+    *p = NULL;
+    const cudaError_t e = cudaMalloc(p, n_bytes);
+    if (e == cudaSuccess) return 0;
+    cudaGetLastError(); /* the failure is told here, not by the next launch */
+    *p = NULL;
+    if (e == cudaErrorMemoryAllocation)
+        return fail("cuda: %s: out of device memory: %zu bytes wanted, %zu are free", what, n_bytes, (size_t)cuda_free_bytes(d));
+    return cuda_failed(e, what);
+}
+
+int cuda_alloc(struct device *d, void **p, size_t n_bytes, const char *what)
+{
+    TRY(take(d, p, n_bytes, what), "cuda");
+    CUDA_TRY(cudaMemsetAsync(*p, 0xff, n_bytes, d->stream), what);
+    return 0;
+}
+
+void cuda_release(struct device *d, void *p)
+{
+    if (!p) return;
+    cudaStreamSynchronize(d->stream);
+    cudaFree(p);
+}
+
+static size_t largest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Elements of the widest row that enters a product, padded as a matrix is. */
+static size_t widest_row(const struct model_shape *s)
+{
+    const size_t heads = (size_t)s->n_heads * (size_t)s->head_dim;
+    return (largest(largest((size_t)s->hidden, (size_t)s->ffn), heads) + 63) / 64 * 64;
+}
+
+static int grow(struct device *d, void **p, size_t n_bytes, const char *what)
+{
+    cudaStreamSynchronize(d->stream);
+    cudaFree(*p);
+    return take(d, p, n_bytes, what);
+}
+
+int cuda_reserve(struct device *d, const struct model_shape *s, int max_rows, int max_context)
+{
+    if (s->head_dim % 16 != 0 || s->head_dim > 256 || s->n_heads > 16 * s->n_kv_heads)
+        return fail("cuda: %d query heads on %d KV heads of %d: head_dim must be a multiple of 16 up to 256, and at most 16 query heads share a KV head",
+                    s->n_heads, s->n_kv_heads, s->head_dim);
+    const size_t elems = widest_row(s), rows = (size_t)max_rows;
+    if (rows > (size_t)d->max_rows || elems > d->row_elems) {
+        const size_t n_rows = largest(rows, (size_t)d->max_rows), n = largest(elems, d->row_elems);
+        d->max_rows = 0;
+        TRY(grow(d, (void **)&d->rows, n_rows * n * sizeof(__half), "rows"), "workspace");
+        TRY(grow(d, (void **)&d->row_scale, n_rows * sizeof(float), "row scales"), "workspace");
+        d->max_rows = (int)n_rows;
+        d->row_elems = n;
+    }
+    /* Attention's partial results of MAX_SPLIT_ROWS rows, or of as many as a 1 GiB holds; more rows are not split. */
+    const size_t chunks = (size_t)(max_context / ATTEND_CHUNK) + 2;
+    const size_t row = (size_t)s->n_heads * chunks * ((size_t)s->head_dim + 2) * sizeof(float);
+    size_t n = rows < (size_t)MAX_SPLIT_ROWS ? rows : (size_t)MAX_SPLIT_ROWS;
+    if (n * row > (size_t)1 << 30) n = largest(((size_t)1 << 30) / row, 1);
+    const size_t bytes = largest(n * row, (size_t)16 << 20);
+    if (bytes <= d->work_bytes) return 0;
+    d->work_bytes = 0;
+    TRY(grow(d, (void **)&d->work, bytes, "workspace"), "workspace");
+    d->work_bytes = bytes;
+    return 0;
+}
+
+int cuda_upload(struct device *d, void *to, const void *host, size_t n_bytes)
+{
+    for (size_t at = 0; at < n_bytes;) {
+        if (d->segment_at == UPLOAD_SEGMENT_BYTES) {
+            CUDA_TRY(cudaEventRecord(d->segment_free[d->segment], d->stream), "upload");
+            d->segment = (d->segment + 1) % UPLOAD_SEGMENTS;
+            d->segment_at = 0;
+            CUDA_TRY(cudaEventSynchronize(d->segment_free[d->segment]), "upload");
+        }
+        const size_t room = UPLOAD_SEGMENT_BYTES - d->segment_at, n = n_bytes - at < room ? n_bytes - at : room;
+        char *from = d->upload + (size_t)d->segment * UPLOAD_SEGMENT_BYTES + d->segment_at;
+        memcpy(from, (const char *)host + at, n);
+        CUDA_TRY(cudaMemcpyAsync((char *)to + at, from, n, cudaMemcpyHostToDevice, d->stream), "upload");
+        d->segment_at += (n + 63) / 64 * 64; /* a segment is a multiple of 64 bytes */
+        at += n;
+    }
+    return 0;
+}
+
+/* The first n downloads, which have left the device, go to the host's memory. */
+static void land(struct device *d, long n)
+{
+    for (; d->n_landed < n; d->n_landed++) {
+        const struct download *l = &d->downloads[d->n_landed % MAX_DOWNLOADS];
+        memcpy(l->host, d->download + l->at, l->n_bytes);
+    }
+}
+
+int cuda_sync(struct device *d)
+{
+    CUDA_TRY(cudaStreamSynchronize(d->stream), "a kernel or a copy");
+    land(d, d->n_begun);
+    d->download_at = 0;
+    return 0;
+}
+
+/* Room for n bytes in the ring: where the next download would overwrite one that has not landed, all are waited for. */
+static int download_room(struct device *d, size_t n)
+{
+    if (!d->download) CUDA_TRY(cudaMallocHost((void **)&d->download, DOWNLOAD_BYTES), "pinned memory");
+    if (d->n_begun == d->n_landed) d->download_at = 0;
+    if (d->download_at + n > DOWNLOAD_BYTES) d->download_at = 0;
+    for (long i = d->n_landed; i < d->n_begun; i++) {
+        const struct download *l = &d->downloads[i % MAX_DOWNLOADS];
+        if (l->at < d->download_at + n && d->download_at < l->at + l->n_bytes) return cuda_sync(d);
+    }
+    return d->n_begun - d->n_landed < MAX_DOWNLOADS ? 0 : cuda_sync(d);
+}
+
+int cuda_download(struct device *d, void *host, const void *from, size_t n_bytes)
+{
+    for (size_t at = 0; at < n_bytes;) {
+        const size_t n = n_bytes - at < DOWNLOAD_BYTES / 4 ? n_bytes - at : DOWNLOAD_BYTES / 4;
+        TRY(download_room(d, n), "download");
+        char *to = d->download + d->download_at;
+        CUDA_TRY(cudaMemcpyAsync(to, (const char *)from + at, n, cudaMemcpyDeviceToHost, d->stream), "download");
+        struct download *l = &d->downloads[d->n_begun++ % MAX_DOWNLOADS];
+        l->host = (char *)host + at;
+        l->at = d->download_at;
+        l->n_bytes = n;
+        d->download_at += (n + 63) / 64 * 64;
+        at += n;
+    }
+    return 0;
+}
+
+int cuda_mark(struct device *d, int i)
+{
+    CUDA_TRY(cudaEventRecord(d->marks[i], d->stream), "mark");
+    d->marked[i] = d->n_begun;
+    return 0;
+}
+
+int cuda_wait(struct device *d, int i)
+{
+    CUDA_TRY(cudaEventSynchronize(d->marks[i]), "a kernel or a copy");
+    land(d, d->marked[i]);
+    return 0;
+}
+
+static int record(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context)
+{
+    cudaGraph_t graph = NULL;
+    CUDA_TRY(cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeRelaxed), "recording");
+    const int rc = enqueue(context);
+    const cudaError_t e = cudaStreamEndCapture(d->stream, &graph);
+    if (rc != 0 || e != cudaSuccess) {
+        if (graph) cudaGraphDestroy(graph);
+        return rc != 0 ? rc : cuda_failed(e, "recording");
+    }
+    int made = MEM_NEW(g, 1, "graph");
+    if (made == 0) {
+        const cudaError_t i = cudaGraphInstantiate(&(*g)->exec, graph, 0);
+        if (i != cudaSuccess) made = cuda_failed(i, "instantiating a graph");
+    }
+    cudaGraphDestroy(graph);
+    return made;
+}
+
+int cuda_replay(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context)
+{
+    if (!*g) TRY(record(d, g, enqueue, context), "graph");
+    CUDA_TRY(cudaGraphLaunch((*g)->exec, d->stream), "graph");
+    return 0;
+}
+
+void cuda_graph_free(struct device *d, struct graph *g)
+{
+    if (!g) return;
+    cudaStreamSynchronize(d->stream);
+    if (g->exec) cudaGraphExecDestroy(g->exec);
+    mem_free(g);
+}
+
+struct clearing {
+    struct record_layout layout;
+    size_t count[N_RECORD_VARS];
+    unsigned char type[N_RECORD_VARS];
+};
+
+/* One block of threads for each variable. */
+__global__ static void clear_kernel(struct clearing c, char *record)
+{
+    const int v = blockIdx.x;
+    if (c.layout.at[v] == RECORD_OFF) return;
+    char *at = record + c.layout.at[v];
+    for (size_t i = threadIdx.x; i < c.count[v]; i += blockDim.x) {
+        if (c.type[v] == REC_F32) ((float *)at)[i] = __int_as_float(0x7fc00000);
+        else if (c.type[v] == REC_I32) ((int32_t *)at)[i] = -1;
+        else if (c.type[v] == REC_I64) ((int64_t *)at)[i] = 0;
+        else ((uint8_t *)at)[i] = 255;
+    }
+}
+
+int cuda_clear(struct device *d, const struct record_layout *l, void *rec)
+{
+    struct clearing c;
+    c.layout = *l;
+    for (int v = 0; v < N_RECORD_VARS; v++) {
+        c.count[v] = record_var_count(l, (enum record_var)v);
+        c.type[v] = (unsigned char)record_var_defs[v].type;
+    }
+    clear_kernel<<<N_RECORD_VARS, 256, 0, d->stream>>>(c, (char *)rec);
+    LAUNCHED("clear");
+    return 0;
+}

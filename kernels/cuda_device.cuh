@@ -1,0 +1,150 @@
+/* kernels/cuda_device.cuh: what the CUDA files share: the device, how a call fails, reductions of a block of threads, Philox.
+ *
+ * Sums of a block of threads are trees of a fixed shape: the same numbers give the same bits.              */
+#ifndef KERNELS_CUDA_DEVICE_CUH
+#define KERNELS_CUDA_DEVICE_CUH
+
+extern "C" {
+#include "core/err.h"
+#include "core/mem.h"
+#include "core/philox.h"
+#include "kernels/cuda.h"
+}
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+static constexpr int UPLOAD_SEGMENTS = 8, MAX_DOWNLOADS = 1024, MAX_SPLIT_ROWS = 64, MAX_KEY_SETS = 256;
+static constexpr int ATTEND_CHUNK = 256; /* tokens that are read, of one partial result of attention */
+static constexpr size_t UPLOAD_SEGMENT_BYTES = 4 << 20, DOWNLOAD_BYTES = 64 << 20;
+
+/* A copy that has left the device, or will, and must still go to the host's memory. */
+struct download {
+    void *host;
+    size_t at, n_bytes; /* in the ring */
+};
+
+struct device {
+    int index, n_sms;
+    char name[256];
+    size_t total_bytes;
+    cudaStream_t stream;
+    cudaEvent_t marks[DEVICE_MARKS];
+    long marked[DEVICE_MARKS];           /* downloads begun before the mark */
+    char *upload;                        /* pinned: UPLOAD_SEGMENTS segments */
+    cudaEvent_t segment_free[UPLOAD_SEGMENTS];
+    int segment;
+    size_t segment_at;
+    char *download;                      /* pinned ring of DOWNLOAD_BYTES, allocated by the first download */
+    size_t download_at;
+    struct download downloads[MAX_DOWNLOADS];
+    long n_begun, n_landed;              /* downloads; landed: in the host's memory */
+    int max_rows, max_context;
+    __half *rows;                        /* [max_rows][row_elems]: the rows of a product in fp16 */
+    float *row_scale;                    /* [max_rows] */
+    size_t row_elems;
+    float *work;                         /* attention's partial results, and what other operations need for themselves */
+    size_t work_bytes;
+};
+
+struct matrix {
+    __half *w;                           /* [n_out][k_pad], zeros past n_in; whole tiles of 16 rows, zeros past n_out */
+    int n_out, n_in, k_pad;
+};
+
+int cuda_failed(cudaError_t e, const char *what);                       /* fail() with the error's text */
+int cuda_work_holds(const struct device *d, size_t n_bytes, const char *operation);
+
+#define CUDA_TRY(call, what)                                                                                                   \
+    do {                                                                                                                       \
+        const cudaError_t cuda_error = (call);                                                                                 \
+        if (cuda_error != cudaSuccess) return cuda_failed(cuda_error, what);                                                   \
+    } while (0)
+#define LAUNCHED(what) CUDA_TRY(cudaGetLastError(), what)
+
+static inline int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+/* The sum over the block's threads, for each of them.  shared: 32 doubles. */
+__device__ static inline double block_sum(double x, double *shared)
+{
+    const int warp = threadIdx.x / 32, n_warps = (blockDim.x + 31) / 32;
+    for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(0xffffffffu, x, o);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[warp] = x;
+    __syncthreads();
+    double sum = shared[0];
+    for (int w = 1; w < n_warps; w++) sum += shared[w];
+    return sum;
+}
+
+__device__ static inline float block_max(float x, double *shared)
+{
+    float *s = (float *)shared;
+    const int warp = threadIdx.x / 32, n_warps = (blockDim.x + 31) / 32;
+    for (int o = 16; o > 0; o /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, o));
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) s[warp] = x;
+    __syncthreads();
+    float most = s[0];
+    for (int w = 1; w < n_warps; w++) most = fmaxf(most, s[w]);
+    return most;
+}
+
+/* core/philox.c's generator. */
+__device__ static inline uint4 philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t seed)
+{
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    return make_uint4(c0, c1, c2, c3);
+}
+
+__device__ static inline double philox_unit(uint32_t a, uint32_t b)
+{
+    return ((double)(a >> 5) * 0x1p26 + (double)(b >> 6)) * 0x1p-53;
+}
+
+/* C += A B, fp16 in, float32 out; A 16 x 16, B 16 x 8.  Of lane l, g = l / 4 and t = l % 4: a holds rows g, g + 8, g, g + 8 at columns
+ * 2t, 2t, 2t + 8, 2t + 8 (and one more each); b rows 2t and 2t + 8 of column g; c rows g, g, g + 8, g + 8 of columns 2t, 2t + 1. */
+__device__ static inline void mma(float c[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/* Two of them: 32 columns of A and rows of B, of which each lane holds 8 that follow each other in memory (A: rows g and g + 8; B:
+ * column g; both at 8 t).  Which of the 32 meets which within an mma is the same for A and B, so no shuffling is needed. */
+__device__ static inline void mma_32(float c[4], const uint4 &a, const uint4 &a8, const uint4 &b)
+{
+    mma(c, a.x, a8.x, a.y, a8.y, b.x, b.y);
+    mma(c, a.z, a8.z, a.w, a8.w, b.z, b.w);
+}
+
+__device__ static inline void copy_async(void *shared, const void *global)
+{
+    const unsigned to = (unsigned)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global));
+}
+
+__device__ static inline void copy_commit()
+{
+    asm volatile("cp.async.commit_group;");
+}
+
+template <int N> __device__ static inline void copy_wait()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(N));
+}
+
+#endif
