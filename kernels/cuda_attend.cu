@@ -34,7 +34,7 @@ __device__ static int position_of(const struct attend_job &j, int list, int bloc
     return list < 0 ? i : j.lists.blocks[(size_t)list * j.lists.max_blocks + i / block_size] * block_size + i % block_size;
 }
 
-/* What a merge multiplies the sums so far and the chunk's with. */
+/* What a merge multiplies the sums so far and the chunk's with.  Before the first chunk there is nothing, 0 x exp(-inf). */
 __device__ static float2 merge_factors(float run_most, float most)
 {
     const float both = fmaxf(run_most, most);
@@ -231,22 +231,56 @@ template <int DIM, int NT> __global__ static void __launch_bounds__(ATTEND_THREA
     }
 }
 
-/* One block of threads for each head and row, a thread for each element. */
-__global__ static void merge_kernel(const __grid_constant__ struct attend_job j)
+static constexpr int MERGE_THREADS = 256, MERGE_AHEAD = 8;
+
+/* Running maxima of MERGE_THREADS values by doubling steps; x [MERGE_THREADS] in place. */
+__device__ static void scan_max(float *x)
 {
+    for (int o = 1; o < MERGE_THREADS; o *= 2) {
+        const float other = (int)threadIdx.x >= o ? x[threadIdx.x - o] : -INFINITY;
+        __syncthreads();
+        x[threadIdx.x] = fmaxf(x[threadIdx.x], other);
+        __syncthreads();
+    }
+}
+
+/* One block of threads for each head and row, a thread for each element.  The factors of each merge are found side by side, by way of the
+ * running maximum: they are those of merging one chunk after the other. */
+__global__ static void __launch_bounds__(MERGE_THREADS) merge_kernel(const __grid_constant__ struct attend_job j)
+{
+    __shared__ float most[MERGE_THREADS], sums[MERGE_THREADS];
+    __shared__ float2 factors[MERGE_THREADS];
     const int head = blockIdx.x, d = threadIdx.x, dim = j.kv.head_dim;
     const struct attend_row row = j.rows[blockIdx.y];
     const int list = list_of(j, row, head / j.group), n = list < 0 ? row.position + 1 : j.lists.tokens[list];
+    const int n_chunks = (n + ATTEND_CHUNK - 1) / ATTEND_CHUNK;
     const size_t at = ((size_t)blockIdx.y * j.n_heads + head) * j.max_chunks;
-    float most = -INFINITY, sum = 0, run = 0;
-    for (int c = 0; c * ATTEND_CHUNK < n; c++) {
-        if (j.part_sum[at + c] == 0) continue;
-        const float2 f = merge_factors(most, j.part_most[at + c]);
-        sum = merge(sum, j.part_sum[at + c], f);
-        run = merge(run, j.part[(at + c) * dim + d], f);
-        most = fmaxf(most, j.part_most[at + c]);
+    const float *part = j.part + at * dim + (d < dim ? d : 0);
+    float before = -INFINITY, sum = 0, run = 0;
+    for (int first = 0; first < n_chunks; first += MERGE_THREADS) {
+        const int here = min(MERGE_THREADS, n_chunks - first);
+        const float own = d < here ? j.part_most[at + first + d] : -INFINITY;
+        most[d] = fmaxf(own, before);
+        sums[d] = d < here ? j.part_sum[at + first + d] : 0;
+        __syncthreads();
+        scan_max(most);
+        factors[d] = make_float2(expf((d > 0 ? most[d - 1] : before) - most[d]), expf(own - most[d]));
+        __syncthreads();
+        for (int c = 0; c < here; c += MERGE_AHEAD) {
+            float x[MERGE_AHEAD];
+#pragma unroll
+            for (int i = 0; i < MERGE_AHEAD; i++) x[i] = part[(size_t)(first + min(c + i, here - 1)) * dim];
+#pragma unroll
+            for (int i = 0; i < MERGE_AHEAD; i++) {
+                if (c + i >= here) break;
+                run = merge(run, x[i], factors[c + i]);
+                sum = merge(sum, sums[c + i], factors[c + i]);
+            }
+        }
+        before = most[here - 1];
+        __syncthreads();
     }
-    j.out[((size_t)row.out_row * j.n_heads + head) * dim + d] = __fdiv_rn(run, sum);
+    if (d < dim) j.out[((size_t)row.out_row * j.n_heads + head) * dim + d] = __fdiv_rn(run, sum);
 }
 
 template <int DIM, int NT> static int launch(struct device *d, const struct attend_job &j)
@@ -291,7 +325,7 @@ extern "C" int cuda_attend(struct device *d, const struct attend_args *a)
 #define LAUNCH(DIM) launch_columns<DIM>(d, j)
     TRY(ATTEND_DIMS(LAUNCH, a->kv->head_dim), "attention");
     if (!j.split) return 0;
-    merge_kernel<<<dim3((unsigned)a->n_heads, (unsigned)a->n_rows), a->kv->head_dim, 0, d->stream>>>(j);
+    merge_kernel<<<dim3((unsigned)a->n_heads, (unsigned)a->n_rows), MERGE_THREADS, 0, d->stream>>>(j);
     LAUNCHED("attend");
     return 0;
 }

@@ -227,6 +227,7 @@ __global__ static void __launch_bounds__(256, 1) many_rows_kernel(struct product
     const int out_w = warp % 2 * 64, row_w = warp / 2 * 32;
     float c[4][4][4] = {}, total[4][4][4] = {};
     int segment = 0;
+    while (segment_end(segment, n_chunks) == 0) segment++; /* a narrow matrix has empty ones */
     for (int s = 0; s < STAGES - 1; s++) {
         if (s < n_chunks) load_stage(j, stages + s * STAGE_BYTES, out0, row0, s);
         copy_commit();

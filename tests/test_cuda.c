@@ -16,13 +16,13 @@ static int max_int(int a, int b)
 
 /* ---- products ---- */
 
-/* Tensor cores align the terms of an mma and cut them off rather than round (Fasi, Higham, Mikaitis and Pranesh 2021, "Numerical
- * behavior of NVIDIA tensor cores"): up to 2 ulp of the largest for each addition where a rounding is half of one; then the
- * 8 segments, the bias and the residual.  x and w are numbers of fp16, and the power of two that scales a row rounds nothing away
- * but what lies 2^-24 below the row's greatest in it. */
+/* An mma adds 16 exact products and the sum so far: aligned to the largest and cut off rather than rounded (Fasi, Higham, Mikaitis and
+ * Pranesh 2021, "Numerical behavior of NVIDIA tensor cores"), so 17 errors of 2^-24 at most of the sum of absolute values.  A segment has
+ * n_in / 8 / 16 of them and two more for rounding up; then 8 additions of segments, bias, residual and the scale.  x and w are numbers
+ * of fp16, and the power of two that scales a row rounds nothing away but what lies 2^-24 below the row's greatest. */
 static double product_tolerance(int n_in, double absolute, double most_x, double sum_w)
 {
-    return 4 * reference_gamma(n_in + 12) * absolute + 0x1p-25 * most_x * sum_w;
+    return reference_gamma(17 * (n_in / 128 + 2) + 12) * absolute + 0x1p-37 * most_x * sum_w;
 }
 
 static void check_product(struct pair *p, int n_in, int n_a, int n_b)
@@ -523,7 +523,6 @@ static void check_attend(struct pair *p, const struct attend_case *c)
                     fail_msg("attention, dim %d, row %d, head %d, element %d: off by %g, %g allowed", c->dim, r, h, i, err, tolerance);
             }
         }
-    assert_memory_equal(split + 4 * width, split, 0);
     a.n_rows = ATTEND_ROWS, a.out = on_gpu(p, NULL, ATTEND_ROWS * width * 4);
     must(p->cuda->attend(p->gpu, &a)); /* many rows: each through all chunks */
     assert_memory_equal(from_gpu(p, a.out, ATTEND_ROWS * width * 4), split, 16 * width * 4);
@@ -615,7 +614,7 @@ static void block_mass_is_right(void **state)
 
 /* ---- whole runs ---- */
 
-enum { PREFIX = 43, STEPS = 40 };
+enum { PREFIX = 107, STEPS = 40 }; /* inside a tile and a block; more rows than the product for few of them takes */
 static const unsigned ALL = METRIC_DRIFT | METRIC_CACHE | METRIC_ATTENTION | METRIC_MASS | METRIC_LOGITS | METRIC_PARTS | METRIC_HEADS | METRIC_SELECTION;
 
 /* The lanes of test_engine.c, and one of every selector. */
@@ -711,7 +710,7 @@ static void chunks_change_nothing(void **state)
         skip();
     }
     tiny_run(&t, &a, 0, NULL);
-    static const int chunks[] = { 0, 1, 7, 20 };
+    static const int chunks[] = { 0, 1, 7, 20, 70 };
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
         tiny_run(&t, &b, chunks[i], NULL);
         assert_memory_equal(a.records, b.records, (size_t)a.n_steps * a.layout.n_bytes);
