@@ -218,7 +218,10 @@ static void release_all(struct run *r)
 void run_close(struct run *r)
 {
     if (!r->plan) return;
-    if (!r->mem.dry) release_all(r);
+    if (!r->mem.dry) {
+        r->w->be->sync(r->w->dev); /* records that nobody took are still on their way into host memory */
+        release_all(r);
+    }
     struct run_tables *t = &r->t;
     struct table *const all[] = { &t->row_of_lane, &t->twin, &t->store, &t->end, &t->target_at, &t->next_at, &t->from_lane,
                                   &t->stale_from, &t->rect_from, &t->cache_from, &t->to, &t->step };

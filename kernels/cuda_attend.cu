@@ -1,12 +1,14 @@
 /* kernels/cuda_attend.cu: attention, split over the tokens that are read.
  *
  * The tokens that a row reads, in the order of their positions, are cut into chunks of ATTEND_CHUNK.  Of each chunk: scores, their
- * greatest m, e = exp(s - m) rounded to fp16, sum of e, sum of e v; chunks are merged one after the other.  Neither the other rows nor
- * the list enter, only the tokens that are read: a list of all blocks gives the bits of no list.
+ * greatest m, e = exp(s - m) rounded to fp16, sum of e, sum of e v; MERGE_GROUP chunks are merged one after the other, and then the
+ * groups.  Neither the other rows nor the list enter, only the tokens that are read: a list of all blocks gives the bits of no list.
  *
  * A few rows are split: one block of threads for each chunk, and a second kernel merges.  Many rows (prefill, rectification of many
  * lanes) are bundled: one block of threads takes several rows of a store through all chunks and merges as it goes, by the same steps. */
 #include "kernels/cuda_attend.cuh"
+
+static constexpr int MERGE_GROUP = 16, MERGE_GROUPS = 8; /* groups that are merged side by side */
 
 struct attend_job {
     struct kv_cache kv;
@@ -96,7 +98,7 @@ template <int DIM, int NT> __device__ static void chunk_values(const attend_shar
 /* Rows first .. end-1, which read the same store from its beginning (or one row of any kind), chunks from .. to-1. */
 template <int DIM, int NT> struct attend_task {
     static constexpr int TILES = (DIM / 16 + 7) / 8; /* tiles of 16 elements that a warp has */
-    float run[TILES][NT][4];
+    float run[TILES][NT][4], total[TILES][NT][4];    /* of the group in work; of the groups before it */
 
     __device__ static void find_tokens(attend_shared<DIM, NT> &sh, const struct attend_job &j, const struct attend_row &row, int kv_head,
                                        int list, int first, int n_tokens)
@@ -104,7 +106,7 @@ template <int DIM, int NT> struct attend_task {
         struct token t = { NULL, NULL };
         if ((int)threadIdx.x < n_tokens)
             t = token_of(j.kv, j.layer, row.store, row.tail, row.position, kv_head, position_of(j, list, row.block_size, first + threadIdx.x));
-        sh.token[threadIdx.x] = t;
+        if (threadIdx.x < ATTEND_CHUNK) sh.token[threadIdx.x] = t;
     }
 
     __device__ static void load_values(attend_shared<DIM, NT> &sh, int n_tokens, int dim)
@@ -157,6 +159,30 @@ template <int DIM, int NT> struct attend_task {
         }
     }
 
+    /* The group in work joins the others, and a new one begins. */
+    __device__ void end_group(attend_shared<DIM, NT> &sh)
+    {
+        const int t = threadIdx.x % 4;
+#pragma unroll
+        for (int m = 0; m < TILES; m++)
+#pragma unroll
+            for (int i = 0; i < NT * 4; i++) {
+                const int column = i / 4 * 8 + 2 * t + i % 2;
+                if (sh.run_sum[column] != 0)
+                    total[m][i / 4][i % 4] = merge(total[m][i / 4][i % 4], run[m][i / 4][i % 4], merge_factors(sh.total_most[column], sh.run_most[column]));
+                run[m][i / 4][i % 4] = 0;
+            }
+        __syncthreads();
+        const int column = threadIdx.x;
+        if (column < NT * 8 && sh.run_sum[column] != 0) {
+            sh.total_sum[column] = merge(sh.total_sum[column], sh.run_sum[column], merge_factors(sh.total_most[column], sh.run_most[column]));
+            sh.total_most[column] = fmaxf(sh.total_most[column], sh.run_most[column]);
+            sh.run_sum[column] = 0;
+            sh.run_most[column] = -INFINITY;
+        }
+        __syncthreads();
+    }
+
     __device__ void write(const attend_shared<DIM, NT> &sh, const struct attend_job &j, int first_row, int kv_head)
     {
         const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, dim = j.kv.head_dim;
@@ -168,7 +194,7 @@ template <int DIM, int NT> struct attend_task {
                 if (sh.limit[column] == 0 || d >= dim) continue;
                 const int head = kv_head * j.group + column % j.group;
                 j.out[((size_t)j.rows[first_row + column / j.group].out_row * j.n_heads + head) * dim + d] =
-                    __fdiv_rn(run[m][i / 4][i % 4], sh.run_sum[column]);
+                    __fdiv_rn(total[m][i / 4][i % 4], sh.total_sum[column]);
             }
     }
 
@@ -185,13 +211,13 @@ template <int DIM, int NT> struct attend_task {
         if (threadIdx.x < NT * 8) {
             const int r = first_row + threadIdx.x / j.group;
             sh.limit[threadIdx.x] = r >= end_row ? 0 : list < 0 ? j.rows[r].position + 1 : most;
-            sh.run_most[threadIdx.x] = -INFINITY;
-            sh.run_sum[threadIdx.x] = 0;
+            sh.run_most[threadIdx.x] = sh.total_most[threadIdx.x] = -INFINITY;
+            sh.run_sum[threadIdx.x] = sh.total_sum[threadIdx.x] = 0;
         }
         load_queries<DIM, NT>(sh, j.qkv, j.qkv_stride, &j.rows[first_row].q_row, sizeof(struct attend_row) / sizeof(int32_t), end_row - first_row,
                               j.group, kv_head * j.group, dim);
 #pragma unroll
-        for (int i = 0; i < TILES * NT * 4; i++) run[i / (NT * 4)][i / 4 % NT][i % 4] = 0;
+        for (int i = 0; i < TILES * NT * 4; i++) run[i / (NT * 4)][i / 4 % NT][i % 4] = total[i / (NT * 4)][i / 4 % NT][i % 4] = 0;
         for (; chunk < end; chunk++) {
             const int first = chunk * ATTEND_CHUNK, n = min(ATTEND_CHUNK, most - first);
             find_tokens(sh, j, row, kv_head, list, first, n);
@@ -206,6 +232,7 @@ template <int DIM, int NT> struct attend_task {
             __syncthreads();
             add_sums(sh, j, first_row, kv_head, chunk, first);
             __syncthreads();
+            if (!j.split && ((chunk + 1) % MERGE_GROUP == 0 || chunk + 1 == end)) end_group(sh);
         }
         if (!j.split) write(sh, j, first_row, kv_head);
     }
@@ -231,56 +258,49 @@ template <int DIM, int NT> __global__ static void __launch_bounds__(ATTEND_THREA
     }
 }
 
-static constexpr int MERGE_THREADS = 256, MERGE_AHEAD = 8;
-
-/* Running maxima of MERGE_THREADS values by doubling steps; x [MERGE_THREADS] in place. */
-__device__ static void scan_max(float *x)
+/* One block of threads for each head and row: a thread for each element and group. */
+__global__ static void __launch_bounds__(1024) merge_kernel(const __grid_constant__ struct attend_job j)
 {
-    for (int o = 1; o < MERGE_THREADS; o *= 2) {
-        const float other = (int)threadIdx.x >= o ? x[threadIdx.x - o] : -INFINITY;
-        __syncthreads();
-        x[threadIdx.x] = fmaxf(x[threadIdx.x], other);
-        __syncthreads();
-    }
-}
-
-/* One block of threads for each head and row, a thread for each element.  The factors of each merge are found side by side, by way of the
- * running maximum: they are those of merging one chunk after the other. */
-__global__ static void __launch_bounds__(MERGE_THREADS) merge_kernel(const __grid_constant__ struct attend_job j)
-{
-    __shared__ float most[MERGE_THREADS], sums[MERGE_THREADS];
-    __shared__ float2 factors[MERGE_THREADS];
-    const int head = blockIdx.x, d = threadIdx.x, dim = j.kv.head_dim;
+    __shared__ float most[MERGE_GROUPS], sum[MERGE_GROUPS], run[MERGE_GROUPS][256];
+    const int head = blockIdx.x, d = threadIdx.x, g = threadIdx.y, dim = j.kv.head_dim;
     const struct attend_row row = j.rows[blockIdx.y];
     const int list = list_of(j, row, head / j.group), n = list < 0 ? row.position + 1 : j.lists.tokens[list];
-    const int n_chunks = (n + ATTEND_CHUNK - 1) / ATTEND_CHUNK;
+    const int n_chunks = (n + ATTEND_CHUNK - 1) / ATTEND_CHUNK, n_groups = (n_chunks + MERGE_GROUP - 1) / MERGE_GROUP;
     const size_t at = ((size_t)blockIdx.y * j.n_heads + head) * j.max_chunks;
-    const float *part = j.part + at * dim + (d < dim ? d : 0);
-    float before = -INFINITY, sum = 0, run = 0;
-    for (int first = 0; first < n_chunks; first += MERGE_THREADS) {
-        const int here = min(MERGE_THREADS, n_chunks - first);
-        const float own = d < here ? j.part_most[at + first + d] : -INFINITY;
-        most[d] = fmaxf(own, before);
-        sums[d] = d < here ? j.part_sum[at + first + d] : 0;
-        __syncthreads();
-        scan_max(most);
-        factors[d] = make_float2(expf((d > 0 ? most[d - 1] : before) - most[d]), expf(own - most[d]));
-        __syncthreads();
-        for (int c = 0; c < here; c += MERGE_AHEAD) {
-            float x[MERGE_AHEAD];
+    float total_most = -INFINITY, total_sum = 0, total = 0;
+    for (int base = 0; base < n_groups; base += blockDim.y) {
+        const int first = (base + g) * MERGE_GROUP, here = min(MERGE_GROUP, n_chunks - first);
+        float m = -INFINITY, s = 0, r = 0, ms[MERGE_GROUP], ss[MERGE_GROUP], rs[MERGE_GROUP];
 #pragma unroll
-            for (int i = 0; i < MERGE_AHEAD; i++) x[i] = part[(size_t)(first + min(c + i, here - 1)) * dim];
-#pragma unroll
-            for (int i = 0; i < MERGE_AHEAD; i++) {
-                if (c + i >= here) break;
-                run = merge(run, x[i], factors[c + i]);
-                sum = merge(sum, sums[c + i], factors[c + i]);
-            }
+        for (int i = 0; i < MERGE_GROUP; i++) {
+            const size_t c = at + min(first + i, n_chunks - 1);
+            ms[i] = j.part_most[c];
+            ss[i] = j.part_sum[c];
+            rs[i] = j.part[c * dim + d];
         }
-        before = most[here - 1];
+#pragma unroll
+        for (int i = 0; i < MERGE_GROUP; i++) {
+            if (i >= here) break;
+            const float2 f = merge_factors(m, ms[i]);
+            s = merge(s, ss[i], f);
+            r = merge(r, rs[i], f);
+            m = fmaxf(m, ms[i]);
+        }
+        run[g][d] = r;
+        if (d == 0) {
+            most[g] = m;
+            sum[g] = s;
+        }
+        __syncthreads();
+        for (int i = 0; g == 0 && i < min((int)blockDim.y, n_groups - base); i++) {
+            const float2 f = merge_factors(total_most, most[i]);
+            total_sum = merge(total_sum, sum[i], f);
+            total = merge(total, run[i][d], f);
+            total_most = fmaxf(total_most, most[i]);
+        }
         __syncthreads();
     }
-    if (d < dim) j.out[((size_t)row.out_row * j.n_heads + head) * dim + d] = __fdiv_rn(run, sum);
+    if (g == 0) j.out[((size_t)row.out_row * j.n_heads + head) * dim + d] = __fdiv_rn(total, total_sum);
 }
 
 template <int DIM, int NT> static int launch(struct device *d, const struct attend_job &j)
@@ -325,7 +345,8 @@ extern "C" int cuda_attend(struct device *d, const struct attend_args *a)
 #define LAUNCH(DIM) launch_columns<DIM>(d, j)
     TRY(ATTEND_DIMS(LAUNCH, a->kv->head_dim), "attention");
     if (!j.split) return 0;
-    merge_kernel<<<dim3((unsigned)a->n_heads, (unsigned)a->n_rows), MERGE_THREADS, 0, d->stream>>>(j);
+    const dim3 threads((unsigned)a->kv->head_dim, MERGE_GROUPS / (a->kv->head_dim > 128 ? 2 : 1));
+    merge_kernel<<<dim3((unsigned)a->n_heads, (unsigned)a->n_rows), threads, 0, d->stream>>>(j);
     LAUNCHED("attend");
     return 0;
 }

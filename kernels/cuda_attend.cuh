@@ -7,7 +7,7 @@
 #include "kernels/cuda_kv.cuh"
 
 static constexpr int ATTEND_THREADS = 256;
-static_assert(ATTEND_THREADS == ATTEND_CHUNK, "a thread finds one token of a chunk");
+static_assert(ATTEND_THREADS >= ATTEND_CHUNK, "a thread finds one token of a chunk");
 
 /* Shared memory of a block of threads.  Row strides are such that neither mma's operands nor a warp's scores collide in a bank. */
 template <int DIM, int NT> struct attend_shared {
@@ -17,7 +17,7 @@ template <int DIM, int NT> struct attend_shared {
     float s[N][S_STRIDE];              /* scores; then, in the same places, their exponentials in fp16, at a stride of 2 S_STRIDE */
     struct token token[ATTEND_CHUNK];  /* NULL past the chunk's end */
     int limit[N];                      /* tokens that the column reads of its context */
-    float most[N], sum[N], run_most[N], run_sum[N];
+    float most[N], sum[N], run_most[N], run_sum[N], total_most[N], total_sum[N];
 };
 
 /* The query heads of one KV head, of consecutive rows, as columns; zeros in the others. */

@@ -15,7 +15,7 @@ extern "C" {
 #include <cuda_runtime.h>
 
 static constexpr int UPLOAD_SEGMENTS = 8, MAX_DOWNLOADS = 1024, MAX_SPLIT_ROWS = 64, MAX_KEY_SETS = 256;
-static constexpr int ATTEND_CHUNK = 256; /* tokens that are read, of one partial result of attention */
+static constexpr int ATTEND_CHUNK = 128; /* tokens that are read, of one partial result of attention */
 static constexpr size_t UPLOAD_SEGMENT_BYTES = 4 << 20, DOWNLOAD_BYTES = 64 << 20;
 
 /* A copy that has left the device, or will, and must still go to the host's memory. */

@@ -78,7 +78,7 @@ template <int DIM, int NT> __global__ static void __launch_bounds__(ATTEND_THREA
     struct token token = { NULL, NULL };
     if ((int)threadIdx.x < tokens.y - tokens.x)
         token = token_of(j.kv, j.a.layer, row.store, row.tail, row.position, kv_head, tokens.x + threadIdx.x);
-    sh.token[threadIdx.x] = token;
+    if (threadIdx.x < ATTEND_CHUNK) sh.token[threadIdx.x] = token;
     load_queries<DIM, NT>(sh, j.a.qkv, j.a.qkv_stride, &j.a.rows[blockIdx.z].q_row, 0, 1, j.group, kv_head * j.group, dim);
     __syncthreads();
     chunk_scores<DIM, NT>(sh, tokens.y - tokens.x, dim, j.scale);

@@ -552,7 +552,7 @@ static void check_attend(struct pair *p, const struct attend_case *c)
 
 static const struct attend_case attend_cases[] = {
     { 4, 2, 16, 43, 13, 8 }, { 7, 1, 128, 700, 30, 16 }, { 28, 4, 128, 1030, 3, 64 }, { 9, 3, 64, 600, 21, 16 }, { 16, 1, 64, 255, 1, 8 },
-    { 2, 2, 256, 300, 17, 24 }, { 6, 2, 96, 513, 5, 128 }, { 1, 1, 80, 90, 40, 1 },
+    { 2, 2, 256, 300, 17, 24 }, { 6, 2, 96, 513, 5, 128 }, { 8, 2, 64, 5000, 7, 32 }, { 1, 1, 80, 90, 40, 1 },
 };
 
 static void attention_is_right_and_knows_no_batch(void **state)
