@@ -73,6 +73,7 @@ static const struct backend backend_cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .describe = cuda_describe,
+    .identify = cuda_identify,
     .free_bytes = cuda_free_bytes,
     .reserve = cuda_reserve,
     .alloc = cuda_alloc,

@@ -24,6 +24,7 @@ enum { CUDA_CACHE_BYTES = 2 };  /* of one element of the KV cache */
 int  cuda_open(struct device **d, int index);
 void cuda_close(struct device *d);                                      /* NULL is fine */
 int  cuda_describe(const struct device *d, char *text, size_t n_bytes); /* "NVIDIA H200, 132 SMs, 139 GiB" */
+void cuda_identify(const struct device *d, struct provenance *p);       /* gpu, driver, isa */
 uint64_t cuda_free_bytes(const struct device *d);
 int  cuda_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
 int  cuda_alloc(struct device *d, void **p, size_t n_bytes, const char *what);

@@ -1,5 +1,9 @@
 #include "kernels/cuda_device.cuh"
 
+extern "C" {
+#include "core/provenance.h"
+}
+
 #include <cstdio>
 #include <cstring>
 
@@ -72,6 +76,17 @@ int cuda_describe(const struct device *d, char *text, size_t n_bytes)
 {
     snprintf(text, n_bytes, "%s, %d SMs, %.0f GiB", d->name, d->n_sms, (double)d->total_bytes / (1 << 30));
     return 0;
+}
+
+void cuda_identify(const struct device *d, struct provenance *p)
+{
+    int driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    snprintf(p->gpu, sizeof p->gpu, "%.127s", d->name);
+    snprintf(p->driver, sizeof p->driver, "CUDA %d.%d, runtime %d.%d", driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    snprintf(p->isa, sizeof p->isa, "sm_90a");
+    p->n_threads = 1;
 }
 
 uint64_t cuda_free_bytes(const struct device *d)

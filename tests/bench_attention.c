@@ -113,7 +113,7 @@ static void op_rope(struct bench *b, int layer)
 static void op_select(struct bench *b, int layer)
 {
     const struct select_args a = { b->n_rows, layer, N_HEADS, b->rows, b->lanes, b->sets, b->qkv, &b->kv, NULL, 0, 1,
-                                   &b->lists, NULL, 0 };
+                                   &b->lists, NULL, 0, 0 };
     must(cpu_select(b->device, &a));
 }
 

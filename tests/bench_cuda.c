@@ -1,4 +1,4 @@
-/* tests/bench_cuda.c: time on the device of single operations and of whole steps, 7B shapes (4 layers for a step).
+/* tests/bench_cuda.c: time on the device of single operations (7B shapes) and of whole steps (1.5B shapes).
  *
  * A time is the mean of a recorded graph of many launches over buffers that together exceed the second-level cache, replayed until
  * 50 ms have passed, the host waiting at the end only; the best of 3 such runs. */
@@ -255,19 +255,19 @@ int main(void)
         for (size_t i = 0; i < sizeof contexts / sizeof *contexts; i++)
             if (batch * contexts[i] <= 8 * 65536) bench_attend(batch, contexts[i]);
     fflush(stdout);
-    const struct synthetic_spec spec = { .layers = 4, .hidden = 1536, .ffn = 8960, .heads = 12, .kv_heads = 2, .head_dim = 128, .vocab = 32000,
+    const struct synthetic_spec spec = { .layers = 28, .hidden = 1536, .ffn = 8960, .heads = 12, .kv_heads = 2, .head_dim = 128, .vocab = 32000,
                                          .context = 1 << 20, .family = FAMILY_QWEN2, .seed = 7 };
     struct model model = { 0 };
     struct weights w = { 0 };
     must(model_open_synthetic(&model, &spec));
     must(weights_open(&w, be, dev, &model));
     const unsigned usual = METRIC_DRIFT | METRIC_CACHE | METRIC_ATTENTION | METRIC_MASS | METRIC_LOGITS;
-    bench_run(&w, 4096, 1, 0, "4 layers of 1.5B, no measures  ");
-    bench_run(&w, 4096, 17, 0, "4 layers of 1.5B, no measures  ");
-    bench_run(&w, 4096, 17, usual, "4 layers of 1.5B, five groups  ");
-    bench_run(&w, 32768, 1, 0, "4 layers of 1.5B, no measures  ");
-    bench_run(&w, 32768, 17, 0, "4 layers of 1.5B, no measures  ");
-    bench_run(&w, 32768, 17, usual, "4 layers of 1.5B, five groups  ");
+    bench_run(&w, 4096, 1, 0, "1.5B shape, no measures");
+    bench_run(&w, 4096, 17, 0, "1.5B shape, no measures");
+    bench_run(&w, 4096, 17, usual, "1.5B shape, five groups");
+    bench_run(&w, 32768, 1, 0, "1.5B shape, no measures");
+    bench_run(&w, 32768, 17, 0, "1.5B shape, no measures");
+    bench_run(&w, 32768, 17, usual, "1.5B shape, five groups");
     weights_close(&w);
     model_close(&model);
     be->close(dev);
