@@ -177,6 +177,15 @@ int results_commit(const struct trace_file *f, char *commit, size_t n_bytes)
     return 0;
 }
 
+static int device_of(const struct trace_file *f, char *device, size_t n_bytes)
+{
+    char *text = NULL;
+    TRY(trace_attr_text(f, "device", &text), "device");
+    snprintf(device, n_bytes, "%s", text);
+    mem_free(text);
+    return 0;
+}
+
 void run_status_read(struct run_status *status, const char *path, const char *run_id, int n_steps)
 {
     struct trace_file f = { 0 };
@@ -185,6 +194,7 @@ void run_status_read(struct run_status *status, const char *path, const char *ru
     int rc = trace_file_open(&f, path);
     if (rc == 0) rc = run_check(&f, run_id, n_steps);
     if (rc == 0) rc = results_commit(&f, status->commit, sizeof status->commit);
+    if (rc == 0) rc = device_of(&f, status->device, sizeof status->device);
     status->n_steps = f.n_steps;
     status->n_lanes = f.n_lanes;
     trace_file_close(&f);

@@ -40,6 +40,7 @@ struct run_status {
     enum run_state state;
     int n_steps, n_lanes;          /* complete: that it holds */
     char commit[64];               /* complete: that made it, with -dirty where it was */
+    char device[32];               /* the back end that made it, "cpu" or "cuda"; "" unless complete */
     char why[512];                 /* broken: what is wrong */
 };
 /* Opens the trace at path, if it is there, and checks that it is whole and of this run: its id, its planned steps (n_steps;

@@ -43,23 +43,29 @@ static int write_plan(struct job *j)
     return rc;
 }
 
-/* Whether the run is complete already; a broken trace is removed, with a word. */
-static bool is_done(struct job *j, const struct run_plan *run, const char *path)
+/* Whether the run is complete already; a broken trace is removed, with a word.  Fails where another back end made it: its numbers
+ * are others, and one folder must not mix them. */
+static int find_done(struct job *j, const struct run_plan *run, const char *path, bool *done)
 {
     struct run_status status;
-    if (j->fresh) return false;
+    *done = false;
+    if (j->fresh) return 0;
     results_run_status(&j->results, run, &status);
     if (status.state == RUN_BROKEN) {
         fprintf(stderr, "resa: %s: %s; it is done again\n", run->id, status.why);
         results_log(&j->results, "%s: broken: %s", run->id, status.why);
         remove(path);
     }
-    if (status.state != RUN_COMPLETE) return false;
+    if (status.state != RUN_COMPLETE) return 0;
+    if (strcmp(status.device, j->s.be->name) != 0)
+        return fail("%s was made by device %s, this is %s; --fresh redoes it, another name: in the config keeps both", path, status.device,
+                    j->s.be->name);
     char commit[sizeof status.commit];
     snprintf(commit, sizeof commit, "%s%s", j->s.provenance.commit, j->s.provenance.dirty ? "-dirty" : "");
     if (strcmp(status.commit, commit) != 0)
         results_log(&j->results, "%s: kept, made by commit %s", run->id, status.commit);
-    return true;
+    *done = true;
+    return 0;
 }
 
 static int check_memory(const struct job *j, const struct run_plan *run)
@@ -80,7 +86,9 @@ static int do_run(struct job *j, int index)
     const struct run_plan *run = &j->s.plan.runs[index];
     char path[4096];
     if (results_run_path(&j->results, run->id, path, sizeof path) != 0) return EXIT_FAILED;
-    if (is_done(j, run, path)) {
+    bool done;
+    if (find_done(j, run, path, &done) != 0) return EXIT_FAILED;
+    if (done) {
         j->n_skipped++;
         j->progress.total -= run->flop;
         return EXIT_OK;

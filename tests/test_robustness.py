@@ -88,6 +88,12 @@ def interrupted(want):
     check("going on completes with the same bytes", done.returncode == 0 and values(folder) == want, done.stderr)
     again = resa(folder, "run", SMOKE, *LONGER)
     check("a complete run is skipped", "were complete already" in again.stderr and "0 of 2 runs done, 2" in again.stderr, again.stderr)
+    import h5py
+    with h5py.File(os.path.join(runs, sorted(os.listdir(runs))[0]), "r+") as f:
+        f.attrs["device"] = "cuda"  # as if another back end had made it
+    mixed = resa(folder, "run", SMOKE, *LONGER)
+    check("a trace of another device is neither kept nor overwritten", mixed.returncode == 1 and "was made by device cuda" in mixed.stderr,
+          f"{mixed.returncode}: {mixed.stderr}")
     shutil.rmtree(folder)
 
 
