@@ -1,8 +1,17 @@
 #include "core/lane.h"
 
+#include <math.h>
+
 static int max_int(int a, int b)
 {
     return a > b ? a : b;
+}
+
+int lane_active_millionths(double sparsity, int equal_bytes)
+{
+    long active = 1000000 - lround(1e6 * sparsity);
+    if (equal_bytes > 0) active += lround(1e6 / equal_bytes);
+    return (int)(active < 1000000 ? active : 1000000);
 }
 
 int lane_n_selected(const struct lane_spec *l, int n_tokens)

@@ -31,6 +31,9 @@ static inline bool lane_is_probe(const struct lane_spec *l)
     return l->cache_of != LANE_OWN;
 }
 
+/* active_millionths of these settings. */
+int lane_active_millionths(double sparsity, int equal_bytes);
+
 /* Blocks of a context, and the blocks that one (kv_head, layer) of this lane reads of it (METHOD.md section 1,
  * Selection): n_sel = min(M, max(ceil(M * active_millionths / 1000000), min_blocks, local_blocks, 1)).  */
 static inline int lane_n_blocks(const struct lane_spec *l, int n_tokens)

@@ -129,7 +129,7 @@ int run_cost(struct run_cost *cost, const struct model *model, const struct cost
     const struct model_shape *m = &model->shape;
     *cost = (struct run_cost){ 0 };
     add_flop(cost, m, r);
-    if (run_memory_for(r, model, in->cache_element_bytes, cost->memory) != 0) return -1;
+    if (run_memory(r, model, in->cache_element_bytes, cost->memory) != 0) return -1;
     cost->memory[MEMORY_WEIGHTS] += in->weight_bytes;
     cost->memory[MEMORY_BUFFERS] += in->fixed_bytes;
     trace_cost(cost, m, r);

@@ -62,19 +62,12 @@ static int name_lane(struct config *c, struct lane_spec *lane, const struct conf
 
 /* ---- lanes ---- */
 
-static int active_millionths(double sparsity, int equal_bytes)
-{
-    long active = 1000000 - lround(1e6 * sparsity);
-    if (equal_bytes > 0) active += lround(1e6 / equal_bytes);
-    return (int)(active < 1000000 ? active : 1000000);
-}
-
 static struct lane_spec make_lane(const struct config *c, const struct config_lane *l, int cache_of)
 {
     struct lane_spec lane = {
         .selector = (enum selector_id)(l->selector + SELECT_MINMAX),
         .sparsity = l->sparsity,
-        .active_millionths = active_millionths(l->sparsity, l->equal_bytes),
+        .active_millionths = lane_active_millionths(l->sparsity, l->equal_bytes),
         .block_size = l->block_size,
         .local_blocks = l->local_blocks,
         .min_blocks = l->min_blocks,

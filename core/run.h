@@ -67,10 +67,9 @@ void run_drain(struct run *r);          /* from now on every record is handed ou
 const void *run_take(struct run *r, int *step);
 /* The first step whose fed token differs from lane 0's [n_lanes], -1 none. */
 int  run_first_divergence(struct run *r, int32_t *out);
-/* Bytes that run_open will take, by part; MEMORY_WEIGHTS is 0 (weights_bytes() tells).  run_memory: on the CPU; _for: with
- * cache elements of another size (struct backend). */
-int  run_memory(const struct run_plan *plan, const struct model *model, uint64_t bytes[N_MEMORY_PARTS]);
-int  run_memory_for(const struct run_plan *plan, const struct model *model, int cache_element_bytes, uint64_t bytes[N_MEMORY_PARTS]);
+/* Bytes that run_open will take, by part; MEMORY_WEIGHTS is 0 (weights_bytes() tells).  cache_element_bytes: the
+ * back end's. */
+int  run_memory(const struct run_plan *plan, const struct model *model, int cache_element_bytes, uint64_t bytes[N_MEMORY_PARTS]);
 
 /* Steps of the lane's own stream in the token buffer. */
 static inline int run_token_at(const struct run *r, int lane, int step)

@@ -72,13 +72,17 @@ static int clear_keys(struct run *r)
     return 0;
 }
 
+enum { N_RUN_TABLES = sizeof(struct run_tables) / sizeof(struct table) };
+
+static struct table *run_table(struct run *r, int i)
+{
+    return (struct table *)(void *)&r->t + i; /* run_tables holds nothing but tables */
+}
+
 static int open_tables(struct run *r)
 {
-    struct run_tables *t = &r->t;
     const size_t n = (size_t)r->plan->n_lanes * sizeof(int32_t);
-    struct table *const all[] = { &t->row_of_lane, &t->twin, &t->store, &t->end, &t->target_at, &t->next_at, &t->from_lane,
-                                  &t->stale_from, &t->rect_from, &t->cache_from, &t->to, &t->step };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) TRY(table_open(&r->mem, MEMORY_BUFFERS, all[i], n, "lane table"), "run");
+    for (int i = 0; i < N_RUN_TABLES; i++) TRY(table_open(&r->mem, MEMORY_BUFFERS, run_table(r, i), n, "lane table"), "run");
     return 0;
 }
 
@@ -222,10 +226,7 @@ void run_close(struct run *r)
         r->w->be->sync(r->w->dev); /* records that nobody took are still on their way into host memory */
         release_all(r);
     }
-    struct run_tables *t = &r->t;
-    struct table *const all[] = { &t->row_of_lane, &t->twin, &t->store, &t->end, &t->target_at, &t->next_at, &t->from_lane,
-                                  &t->stale_from, &t->rect_from, &t->cache_from, &t->to, &t->step };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) table_close(&r->mem, all[i]);
+    for (int i = 0; i < N_RUN_TABLES; i++) table_close(&r->mem, run_table(r, i));
     for (int i = 0; i < RUN_RING; i++) {
         mem_free(r->slot[i].record);
         mem_free(r->slot[i].tally);
@@ -239,12 +240,7 @@ void run_close(struct run *r)
     *r = (struct run){ 0 };
 }
 
-int run_memory(const struct run_plan *plan, const struct model *model, uint64_t bytes[N_MEMORY_PARTS])
-{
-    return run_memory_for(plan, model, sizeof(float), bytes);
-}
-
-int run_memory_for(const struct run_plan *plan, const struct model *model, int cache_element_bytes, uint64_t bytes[N_MEMORY_PARTS])
+int run_memory(const struct run_plan *plan, const struct model *model, int cache_element_bytes, uint64_t bytes[N_MEMORY_PARTS])
 {
     const struct weights shape_only = { .model = model };
     struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .dry = true },

@@ -176,8 +176,7 @@ static int lanes_check(struct trace_file *f)
             return fail("%s: lane %d has a block size, interval or equal_bytes that cannot be", f->path, i);
         if (l->cache_of >= f->n_lanes || l->clean >= f->n_lanes)
             return fail("%s: lane %d refers to a lane that is not there", f->path, i);
-        const long active = 1000000 - lround(1e6 * l->sparsity) + (l->equal_bytes ? lround(1e6 / l->equal_bytes) : 0);
-        l->active_millionths = (int)(active < 1000000 ? active : 1000000);
+        l->active_millionths = lane_active_millionths(l->sparsity, l->equal_bytes);
     }
     return 0;
 }

@@ -72,7 +72,7 @@ static int check_memory(const struct job *j, const struct run_plan *run)
 {
     uint64_t bytes[N_MEMORY_PARTS], need = 0;
     const uint64_t free_bytes = j->s.be->free_bytes(j->s.dev);
-    TRY(run_memory_for(run, &j->s.model, j->s.be->cache_element_bytes, bytes), "memory");
+    TRY(run_memory(run, &j->s.model, j->s.be->cache_element_bytes, bytes), "memory");
     for (int i = 0; i < N_MEMORY_PARTS; i++)
         need += bytes[i]; /* the weights are packed by now */
     if (free_bytes > 0 && need > free_bytes)

@@ -40,7 +40,7 @@ static void test_price(void **unused)
      * with token 47, one tile each; block keys min and max, in tiles of 16 blocks: one of the prefix, one of the store. */
     const uint64_t token = 2 * 3 * 16 * 4, keys = 2 * (2 * 3 * 16 * 4) * 16;
     uint64_t memory[N_MEMORY_PARTS], sum = 1000;
-    assert_int_equal(run_memory(&plan.runs[0], &model, memory), 0);
+    assert_int_equal(run_memory(&plan.runs[0], &model, in.cache_element_bytes, memory), 0);
     assert_int_equal(memory[MEMORY_PREFIX], token * 48);
     assert_int_equal(memory[MEMORY_SUFFIX], token * 2 * 16);
     assert_int_equal(memory[MEMORY_KEYS], keys);

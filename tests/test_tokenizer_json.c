@@ -1,15 +1,14 @@
 /* tokenizer.json and tokenizer_config.json: what they may say, and files that are damaged or lie. */
 #include "core/chat.h"
+#include "tests/temp_folder.h"
 #include "tests/tokenizer_cases.h"
 
 #include <unistd.h>
 
-static char folder[] = "/tmp/test_tokenizer_json_XXXXXX";
-
 static void write_file(const char *name, const char *text, size_t n)
 {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    char path[PATH_MAX + 64];
+    snprintf(path, sizeof path, "%s/%s", temp_folder, name);
     if (!text) {
         unlink(path);
         return;
@@ -18,21 +17,6 @@ static void write_file(const char *name, const char *text, size_t n)
     assert_non_null(f);
     assert_int_equal(fwrite(text, 1, n, f), n);
     assert_int_equal(fclose(f), 0);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    write_file("tokenizer.json", NULL, 0);
-    write_file("tokenizer_config.json", NULL, 0);
-    write_file("chat_template.jinja", NULL, 0);
-    return rmdir(folder);
 }
 
 #define ADDED "[{\"id\":5,\"content\":\"<m>\",\"special\":true}]"
@@ -49,14 +33,14 @@ static int open_parts(struct tokenizer *t, const char *model, const char *added,
                            rest, model);
     write_file("tokenizer.json", text, (size_t)n);
     write_file("tokenizer_config.json", config, config ? strlen(config) : 0);
-    return tokenizer_open_json(t, folder);
+    return tokenizer_open_json(t, temp_folder);
 }
 
 static void check_refused(int rc, struct tokenizer *t, const char *says)
 {
     if (rc != -1) fail_msg("opened: %s", says);
     if (!strstr(fail_text(), says)) fail_msg("'%s' says not '%s'", fail_text(), says);
-    if (!strstr(fail_text(), folder)) fail_msg("'%s' names not the file", fail_text());
+    if (!strstr(fail_text(), temp_folder)) fail_msg("'%s' names not the file", fail_text());
     tokenizer_close(t);
 }
 
@@ -271,19 +255,19 @@ static void test_no_files(void **state)
     (void)state;
     struct tokenizer t = { 0 };
     write_file("tokenizer.json", NULL, 0);
-    check_refused(tokenizer_open_json(&t, folder), &t, "there is no tokenizer.json");
+    check_refused(tokenizer_open_json(&t, temp_folder), &t, "there is no tokenizer.json");
     write_file("tokenizer.json", "", 0);
-    check_refused(tokenizer_open_json(&t, folder), &t, "tokenizer.json:1:");
+    check_refused(tokenizer_open_json(&t, temp_folder), &t, "tokenizer.json:1:");
     write_file("tokenizer.json", "[]", 2);
-    check_refused(tokenizer_open_json(&t, folder), &t, "tokenizer.json: an array: an object is needed");
+    check_refused(tokenizer_open_json(&t, temp_folder), &t, "tokenizer.json: an array: an object is needed");
     write_file("tokenizer.json", "{}", 2);
-    check_refused(tokenizer_open_json(&t, folder), &t, "model is missing");
+    check_refused(tokenizer_open_json(&t, temp_folder), &t, "model is missing");
     write_file("tokenizer.json", "{\"model\":\"\xFF\"}", 13);
-    check_refused(tokenizer_open_json(&t, folder), &t, "tokenizer.json:1:10: unable to decode byte 0xff");
+    check_refused(tokenizer_open_json(&t, temp_folder), &t, "tokenizer.json:1:10: unable to decode byte 0xff");
     char deep[5000];
     memset(deep, '[', sizeof deep);
     write_file("tokenizer.json", deep, sizeof deep);
-    check_refused(tokenizer_open_json(&t, folder), &t, "maximum parsing depth");
+    check_refused(tokenizer_open_json(&t, temp_folder), &t, "maximum parsing depth");
 }
 
 /* A file that is cut short, or has some bytes changed, is refused or is another valid one: it never breaks anything
@@ -305,7 +289,7 @@ static void test_damaged(void **state)
         struct tokenizer t = { 0 };
         for (size_t cut = 0; cut < n - 2; cut += 97) {
             write_file("tokenizer.json", text, cut);
-            check_refused(tokenizer_open_json(&t, folder), &t, "tokenizer.json:");
+            check_refused(tokenizer_open_json(&t, temp_folder), &t, "tokenizer.json:");
         }
         int n_refused = 0;
         for (int round = 0; round < 400; round++) {
@@ -317,7 +301,7 @@ static void test_damaged(void **state)
                 damaged[(random >> 8) % n] = (char)(0x20 + random % 0x5F);
             }
             write_file("tokenizer.json", damaged, n);
-            const int rc = tokenizer_open_json(&t, folder);
+            const int rc = tokenizer_open_json(&t, temp_folder);
             n_refused += rc != 0;
             if (rc != 0) check_refused(rc, &t, "tokenizer.json");
             tokenizer_close(&t);
@@ -333,5 +317,5 @@ int main(void)
         cmocka_unit_test(test_ends),     cmocka_unit_test(test_templates),        cmocka_unit_test(test_no_files),
         cmocka_unit_test(test_damaged),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, temp_folder_open, temp_folder_close);
 }

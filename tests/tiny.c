@@ -74,7 +74,7 @@ int tiny_add(struct tiny *t, const char *name, double sparsity, struct lane_spec
     snprintf(l->name, sizeof l->name, "%s", name);
     snprintf(l->family, sizeof l->family, "%s", name);
     l->sparsity = sparsity;
-    l->active_millionths = 1000000 - (int)lround(1e6 * sparsity);
+    l->active_millionths = lane_active_millionths(sparsity, l->equal_bytes);
     if (l->selector == SELECT_DENSE) l->selector = SELECT_MINMAX;
     if (l->block_size == 0) l->block_size = 8;
     if (l->local_blocks == 0) l->local_blocks = 1;
