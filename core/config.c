@@ -88,6 +88,7 @@ static int read_tables(struct config *c, const struct yaml_node *root, struct se
     if (s->root[ROOT_EXPERIMENT].node) c->experiment_at = s->root[ROOT_EXPERIMENT].node->at;
     if (s->root[ROOT_MODEL].node) c->model_at = s->root[ROOT_MODEL].node->at;
     if (s->root[ROOT_DEVICE].node) c->device_at = s->root[ROOT_DEVICE].node->at;
+    c->replay_at = s->root[ROOT_REPLAY].node ? s->root[ROOT_REPLAY].node->at : root->at;
     if (decode) c->decode_at = decode->at;
     return 0;
 }
@@ -99,7 +100,7 @@ static int read_sections(struct config *c, struct sections *s)
     if (root->kind != YAML_MAP) return 0;
     const int n_before = c->diag.n_errors;
     const struct yaml_node *prompt = yaml_get(root, "prompt");
-    if (config_read_model(c, yaml_get(root, "model")) != 0 || config_read_device(c) != 0 ||
+    if (config_read_model(c, yaml_get(root, "model")) != 0 || config_read_device(c) != 0 || config_read_replay(c) != 0 ||
         (prompt && config_read_prompt(c, prompt, s->prompt) != 0) || config_read_lanes(c, yaml_get(root, "lanes")) != 0)
         return -1;
     config_check_lanes(c);
@@ -149,6 +150,7 @@ void config_close(struct config *c)
     mem_free(c->points);
     mem_free(c->lanes);
     mem_free(c->model);
+    mem_free(c->replay);
     mem_free(c->text);
     mem_free(c->folder);
     mem_free(c->path);

@@ -100,6 +100,9 @@ struct config {
     unsigned metrics;              /* enum metric bits */
     int every;
     bool allow_equal;
+    const char *replay_text;       /* as written, "" where not given; borrowed from the tree */
+    char *replay;                  /* owned: the same, resolved against folder; NULL where not given */
+    struct diag_mark replay_at;
 
     char **notes;                  /* owned [n_notes]: points left out and why, lists that match nothing */
     int n_notes;

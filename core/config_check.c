@@ -34,8 +34,23 @@ static int check_lane(struct config *c, const struct config_lane *l)
     return 0;
 }
 
+static bool any_replays(const struct config *c)
+{
+    for (int i = 0; i < c->n_lanes; i++)
+        if (c->lanes[i].selector + SELECT_MINMAX == SELECT_REPLAY) return true;
+    return false;
+}
+
+/* One is nothing without the other. */
+static void check_replay(struct config *c)
+{
+    if (any_replays(c) && !c->replay) diag_add(&c->diag, c->replay_at, "replay: a lane has selector: replay; name the trace that it replays");
+    if (c->replay && !any_replays(c)) diag_add(&c->diag, c->replay_at, "replay: no lane has selector: replay");
+}
+
 void config_check_lanes(struct config *c)
 {
+    check_replay(c);
     int refused = -1; /* one error a family: its other lanes would say the same */
     for (int i = 0; i < c->n_lanes; i++)
         if (c->lanes[i].family != refused && check_lane(c, &c->lanes[i]) != 0) refused = c->lanes[i].family;

@@ -109,6 +109,11 @@ int config_read_device(struct config *c)
     return 0;
 }
 
+int config_read_replay(struct config *c)
+{
+    return c->replay_text && c->replay_text[0] ? join_path(c, c->replay_text, &c->replay) : 0;
+}
+
 /* ---- runs ---- */
 
 int config_read_points(struct config *c, const struct yaml_node *root, struct schema_setting *prompt,

@@ -17,6 +17,7 @@ struct config_store {
 
 int config_read_model(struct config *c, const struct yaml_node *node);
 int config_read_device(struct config *c);
+int config_read_replay(struct config *c);
 int config_read_prompt(struct config *c, const struct yaml_node *node, struct schema_setting *settings);
 int config_read_points(struct config *c, const struct yaml_node *root, struct schema_setting *prompt,
                        struct schema_setting *decode, struct schema_setting *seeds);

@@ -6,7 +6,7 @@
 enum { MAX_STREAM = 1 << 24, MAX_TOKENS = 1 << 20, MAX_STEPS = 1 << 20 };
 
 const char *const experiment_names[] = { "drift", NULL };
-const char *const selector_names[] = { "dense", "minmax", "random", "window", "oracle", NULL };
+const char *const selector_names[] = { "dense", "minmax", "random", "window", "oracle", "replay", NULL };
 const char *const metric_names[] = { "drift",  "cache", "attention", "mass",     "logits",
                                      "parts", "heads", "selection", NULL };
 const char *const follow_names[] = { "text", "reference", "self", NULL };
@@ -47,6 +47,8 @@ static const struct schema_field root_rows[] = {
 #undef RECORD
 #define RECORD config
     [ROOT_ALLOW_EQUAL] = BOOL("allow_equal", allow_equal, "false", "lanes that do the same warn instead of being refused"),
+    [ROOT_REPLAY] = TEXT("replay", replay_text, 0, "",
+        "a trace, or a folder of them, whose block lists the lanes of `selector: replay` read, each those of the lane of its name",),
     [ROOT_ZIP] = NODE("zip", "", "pairs lists of equal length: `[[prompt.tokens, decode.tokens]]`"),
     [ROOT_INCLUDE] = NODE("include", "", "adds runs: `[{prompt.tokens: 64}]`"),
     [ROOT_EXCLUDE] = NODE("exclude", "", "drops runs that match every key: `[{prompt.tokens: 64, seeds: [1, 2]}]`"),
@@ -110,7 +112,7 @@ SECTION(schema_decode, "decode", "decode", decode_rows);
 #define RECORD config_lane
 static const struct schema_field lane_rows[] = {
     [LANE_KEY_NAME] = ROW("name", SCHEMA_NAME, NULL, "", "the family's name; not `dense` or `own`",),
-    [LANE_KEY_SELECTOR] = CHOICE("selector", selector, selector_names + 1, "minmax", "how blocks are chosen", AXIS),
+    [LANE_KEY_SELECTOR] = CHOICE("selector", selector, selector_names + 1, "minmax", "how blocks are chosen; `replay`: as the lane of the same name chose them in the run of `replay`", AXIS),
     [LANE_KEY_SPARSITY] = REAL("sparsity", sparsity, 0, 1, "0.9", "share of blocks", "blocks that are NOT read", AXIS),
     [LANE_KEY_BLOCK_SIZE] = INT("block_size", block_size, 1, 4096, "16", "tokens", "tokens of a block", AXIS),
     [LANE_KEY_LOCAL_BLOCKS] = INT("local_blocks", local_blocks, 0, 65536, "1", "blocks", "the last ones, always read", AXIS),

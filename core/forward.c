@@ -28,6 +28,16 @@ static int open_rows(struct forward *f, const struct model_shape *s, bool k_plai
     return table_open(f->mem, MEMORY_BUFFERS, &f->attend, rows * sizeof(struct attend_row), "attention rows");
 }
 
+static size_t replay_layer(const struct forward *f)
+{
+    return (size_t)f->lanes->n_lanes * (size_t)f->w->model->shape.n_kv_heads * (size_t)f->lists.max_blocks;
+}
+
+static size_t replay_bytes(const struct forward *f)
+{
+    return (size_t)f->w->model->shape.n_layers * replay_layer(f) * sizeof(int32_t);
+}
+
 static int open_lists(struct forward *f, const struct model_shape *s, const struct forward_options *o)
 {
     const size_t lists = (size_t)f->max_lanes * (size_t)s->n_kv_heads;
@@ -39,6 +49,8 @@ static int open_lists(struct forward *f, const struct model_shape *s, const stru
         "buffers");
     TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->lists.count, lists * sizeof(int32_t), "block counts"), "buffers");
     TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->lists.tokens, lists * sizeof(int32_t), "token counts"), "buffers");
+    if (f->lanes->any_replay)
+        TRY(table_open(f->mem, MEMORY_BUFFERS, &f->replay, replay_bytes(f), "replayed lists"), "buffers");
     return take_floats(f, &f->scores, lists, (size_t)f->max_score_blocks, "block scores");
 }
 
@@ -85,7 +97,8 @@ void forward_close(struct forward *f)
                             f->logits, f->tally, f->lists.blocks, f->lists.count, f->lists.tokens, f->scores, f->mass, f->stale,
                             f->mass_dense, f->attn_select, f->attn_cache, f->params };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) f->mem->be->release(f->mem->dev, owned[i]);
-    struct table *const tables[] = { &f->rows, &f->attend, &f->mass_rows, &f->select_rows, &f->cache_rows, &f->dense_mass_rows };
+    struct table *const tables[] = { &f->rows, &f->attend, &f->mass_rows, &f->select_rows, &f->cache_rows, &f->dense_mass_rows,
+                                     &f->replay };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) table_close(f->mem, tables[i]);
     *f = (struct forward){ 0 };
 }
@@ -148,7 +161,8 @@ static int layer_select(struct forward *f, const struct pass *p, int layer)
     const struct select_args select = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev,
                                         .lanes = f->params, .sets = f->lanes->sets, .qkv = f->qkv, .kv = f->kv, .mass = f->mass,
                                         .mass_blocks = f->mass_blocks, .seed = f->seed, .lists = &f->lists, .scores = f->scores,
-                                        .max_score_blocks = f->max_score_blocks, .n_sets = f->lanes->n_sets };
+                                        .max_score_blocks = f->max_score_blocks, .n_sets = f->lanes->n_sets,
+                                        .replay = f->replay.dev ? (const int32_t *)f->replay.dev + (size_t)layer * replay_layer(f) : NULL };
     TRY(be->select(f->w->dev, &select), "select");
     const struct tally_args tally = { .n_rows = p->n_rows, .n_kv_heads = s->n_kv_heads, .layer = layer, .lists = &f->lists,
                                       .total = f->tally };

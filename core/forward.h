@@ -43,6 +43,7 @@ struct forward {
     float *hidden, *normed, *qkv, *attn, *gate_up, *act, *cosine, *sine, *k_plain, *final, *logits; /* owned */
     struct block_lists lists;
     float *scores;
+    struct table replay;               /* int32 [n_layers][n_lanes][n_kv_heads][lists.max_blocks]: what lanes of selector replay choose */
     int max_score_blocks, mass_blocks;
     double *mass, *stale, *mass_dense;
     float *attn_select, *attn_cache;

@@ -43,6 +43,7 @@ static void lane_fill(struct lane_table *t, const struct lane_spec *lanes, int i
     if (l->selector == SELECT_DENSE) return;
     if (t->min_block_size == 0 || l->block_size < t->min_block_size) t->min_block_size = l->block_size;
     if (l->selector == SELECT_ORACLE) t->any_oracle = true;
+    if (l->selector == SELECT_REPLAY) t->any_replay = true;
 }
 
 int lane_table_open(struct lane_table *t, const struct lane_spec *lanes, int n_lanes, int prefix_tokens, int n_steps)

@@ -110,7 +110,8 @@ struct block_lists {
 /* Selection for the rows with ROW_SPARSE (the others get count -1).  minmax: METHOD.md section 1.  Pooled query: the mean of
  * the group's query heads, summed in head order, divided by the group size, times the f32 rounding of head_dim^-0.5.  Score of a block:
  * chain over j of acc += max(q_j max_ij, q_j min_ij), in float32.  Ties go to the lower index, NaN scores count as -inf.
- * random, window, oracle: DESIGN.md section 5.  The current token's k is folded into its block's key on the fly. */
+ * random, window, oracle: DESIGN.md section 5; replay copies the list that
+ * the host has staged.  The current token's k is folded into its block's key on the fly. */
 struct select_args {
     int n_rows, layer, n_heads;
     const struct row *rows;
@@ -125,6 +126,7 @@ struct select_args {
     float *scores;                /* workspace [max_rows][n_kv_heads][max_score_blocks] */
     int max_score_blocks;
     int n_sets;
+    const int32_t *replay;        /* needed by replay rows: this layer's lists [n_lanes][n_kv_heads][lists->max_blocks] */
 };
 
 /* Folds the current k of each row that writes into a store into every key_set of that store. */

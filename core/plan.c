@@ -3,6 +3,7 @@
 #include "core/err.h"
 #include "core/mem.h"
 #include "core/plan_store.h"
+#include "core/replay.h"
 
 #include <string.h>
 
@@ -192,6 +193,8 @@ static int name_runs(struct plan *p, const struct model *m, bool several_seeds)
     for (int i = 0; i < p->n_runs; i++) {
         struct run_plan *run = &p->runs[i];
         run->lanes = p->store->sets[p->store->set_of_run[i]].lanes;
+        if (replay_is_needed(run) && replay_find(p->config.replay, run, &m->shape, &run->replay, run->replay_id) != 0)
+            return diag_add(&p->config.diag, p->config.replay_at, "%s", fail_text());
         if (plan_name_run(p, m, run, several_seeds) != 0) return -1;
         for (int k = 0; k < i; k++)
             if (strcmp(p->runs[k].id, run->id) == 0)
@@ -250,6 +253,7 @@ void plan_close(struct plan *p)
         notes_close(&s->warnings);
         mem_free(s);
     }
+    for (int i = 0; i < p->n_runs; i++) mem_free(p->runs[i].replay);
     mem_free(p->runs);
     config_close(&p->config);
     *p = (struct plan){ 0 };

@@ -34,6 +34,8 @@ struct run_plan {
     bool stop_eos;
     int eos_id;                    /* -1 none */
     unsigned metrics;              /* enum metric bits */
+    char *replay;                  /* owned by the plan: the trace whose block lists lanes of selector replay read, or NULL */
+    char replay_id[160];           /* its run_id, "" without one */
     int every;                     /* [step, lane, layer] variables at steps with (s+1) % every == 0 */
     const struct lane_spec *lanes; /* owned by the plan, of this run (twins depend on the run's lengths) */
     int n_lanes;                   /* lane 0 included */

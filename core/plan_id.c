@@ -32,6 +32,7 @@ static void write_run(FILE *f, const struct plan *p, const struct model *model, 
     fprintf(f, "prefill=%d start=%d steps=%d seed=%llu follow=%s temperature=%s top_p=%s stop=%d metrics=%u every=%d\n",
             run->prefill_tokens, run->start, run->n_steps, (unsigned long long)run->seed, follow_names[run->follow],
             temperature, top_p, run->stop_eos, run->metrics, run->every);
+    if (run->replay) fprintf(f, "replay %s\n", run->replay_id);
     for (int i = 0; i < run->n_lanes; i++) write_lane(f, &run->lanes[i]);
 }
 

@@ -41,8 +41,9 @@ static void own_name(const struct config *c, const struct config_lane *l, char *
     append_int(text, n, "e", l->equal_bytes, 0);
     const size_t at = strlen(text);
     const char *selector = selector_names[l->selector + SELECT_MINMAX];
+    const bool named = l->selector != 0 && l->selector + SELECT_MINMAX != SELECT_REPLAY; /* a replay has the name of what it replays */
     snprintf(text + at, n - at, "%s%s%s%s", l->perturb > 0 ? "-n" : "", l->perturb > 0 ? noise : "",
-             l->selector ? "-" : "", l->selector ? selector : "");
+             named ? "-" : "", named ? selector : "");
 }
 
 static int name_lane(struct config *c, struct lane_spec *lane, const struct config_lane *l, const char *owner)

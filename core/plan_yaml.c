@@ -155,6 +155,11 @@ int plan_write_yaml(const struct plan *p, FILE *out)
     if (c->is_synthetic) write_synthetic(p, out);
     if (!c->is_synthetic) write_text(out, "model", c->model), fprintf(out, "\n");
     fprintf(out, "device: \"%s\"\nallow_equal: %s\n", c->device_text, c->allow_equal ? "true" : "false");
+    if (c->replay) {
+        fprintf(out, "replay: ");
+        if (write_long(out, c->replay) != 0) return -1;
+        fprintf(out, "\n");
+    }
     if (write_prompt(p, out) != 0) return -1;
     fprintf(out, "trace:\n");
     for (int i = 0; i < schema_trace.n_fields; i++) {

@@ -10,6 +10,7 @@
 
 #include "core/forward.h"
 #include "core/plan.h"
+#include "core/replay.h"
 
 enum { RUN_CHUNK_ROWS = 256 };
 enum { RUN_LAG = 2, RUN_RING = RUN_LAG + 1 };
@@ -38,6 +39,7 @@ struct run {
     struct kv_cache kv;
     struct forward f;
     struct run_tables t;
+    struct replay replay;               /* open where a lane replays */
     int32_t *tokens;                    /* device: prefix [prefill_tokens], then each lane's stream [n_lanes][n_steps + 1] */
     int32_t *diverged;                  /* device [n_lanes] */
     struct record_layout layout, thin;  /* thin: without the [step, lane, layer] variables, for steps that `every` leaves out */

@@ -204,6 +204,7 @@ int run_open_chunked(struct run *r, const struct run_plan *plan, const struct we
     r->f.tokens = r->tokens;
     r->f.seed = plan->seed;
     TRY(open_host(r, &w->model->shape), "run %s", plan->id);
+    if (replay_is_needed(plan)) TRY(replay_open(&r->replay, plan, &w->model->shape), "run %s", plan->id);
     TRY(clear_keys(r), "run %s", plan->id);
     TRY(upload_tokens(r), "run %s", plan->id);
     return upload_fixed(r);
@@ -232,6 +233,7 @@ void run_close(struct run *r)
         mem_free(r->slot[i].tally);
         mem_free(r->slot[i].row_of_lane);
     }
+    replay_close(&r->replay);
     mem_free(r->ended);
     mem_free(r->k_spread);
     mem_free(r->v_spread);

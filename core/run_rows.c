@@ -93,6 +93,14 @@ static int upload_tables(struct run *r)
     return table_upload(&r->mem, &r->f.dense_mass_rows, parts * sizeof(struct mass_row));
 }
 
+static int stage_replay(struct run *r, int step)
+{
+    const struct table *t = &r->f.replay;
+    if (!t->dev) return 0;
+    TRY(replay_stage(&r->replay, step, r->f.lists.max_blocks, t->host), "step %d", step);
+    return table_upload(&r->mem, t, t->capacity_bytes);
+}
+
 int run_stage_step(struct run *r, int step)
 {
     int32_t *row_of_lane = r->t.row_of_lane.host;
@@ -112,5 +120,6 @@ int run_stage_step(struct run *r, int step)
         stage_parts(r, row_of_lane[lane], lane, step);
     }
     r->pass.n_logit_rows = r->pass.n_rows;
+    TRY(stage_replay(r, step), "replay");
     return upload_tables(r);
 }

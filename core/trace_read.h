@@ -57,6 +57,9 @@ int  trace_read_float(const struct trace_file *f, const char *name, int lane, in
 int  trace_read_double(const struct trace_file *f, const char *name, int lane, int layer, double *out, size_t n_out);
 int  trace_read_int(const struct trace_file *f, const char *name, int lane, int layer, int64_t *out, size_t n_out);
 
+/* Steps first .. first + n - 1 of an int32 variable whose first dimension is step; n_out: elements of out. */
+int  trace_read_steps(const struct trace_file *f, const char *name, int first, int n, int32_t *out, size_t n_out);
+
 /* Attributes of the root.  *text: the caller's, mem_free(). */
 int  trace_attr_text(const struct trace_file *f, const char *name, char **text);
 int  trace_attr_int(const struct trace_file *f, const char *name, int64_t *value);

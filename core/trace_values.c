@@ -112,6 +112,29 @@ static int slab_select(const struct trace_file *f, const char *name, hid_t id, i
     return 0;
 }
 
+/* The n_out selected values; closes space and id. */
+static int selection_read(const struct trace_file *f, const char *name, hid_t id, hid_t space, hid_t type, void *out, size_t n_out)
+{
+    int rc = 0;
+    if (n_out > 0) {
+        const hsize_t n = n_out;
+        const hid_t memory = H5Screate_simple(1, &n, NULL);
+        if (H5Dread(id, type, memory, space, H5P_DEFAULT, out) < 0) rc = hdf5_fail("%s: %s cannot be read", f->path, name);
+        H5Sclose(memory);
+    }
+    H5Sclose(space);
+    H5Dclose(id);
+    return rc;
+}
+
+/* Closes both after a failure. */
+static int selection_close(hid_t id, hid_t space)
+{
+    if (space >= 0) H5Sclose(space);
+    H5Dclose(id);
+    return -1;
+}
+
 static int slab_read(const struct trace_file *f, const char *name, int lane, int layer, hid_t type, void *out, size_t n_out)
 {
     hid_t space = -1;
@@ -120,15 +143,7 @@ static int slab_read(const struct trace_file *f, const char *name, int lane, int
     const H5T_class_t class = trace_dataset_class(id);
     int rc = class == H5T_INTEGER || class == H5T_FLOAT ? 0 : fail("%s: %s holds no numbers", f->path, name);
     if (rc == 0) rc = slab_select(f, name, id, lane, layer, n_out, &space);
-    if (rc == 0 && n_out > 0) {
-        const hsize_t n = n_out;
-        const hid_t memory = H5Screate_simple(1, &n, NULL);
-        if (H5Dread(id, type, memory, space, H5P_DEFAULT, out) < 0) rc = hdf5_fail("%s: %s cannot be read", f->path, name);
-        H5Sclose(memory);
-    }
-    if (space >= 0) H5Sclose(space);
-    H5Dclose(id);
-    return rc;
+    return rc == 0 ? selection_read(f, name, id, space, type, out, n_out) : selection_close(id, space);
 }
 
 /* The value that stands for "not there" in an integer variable of this program, or NaN: nothing does. */
@@ -167,4 +182,34 @@ int trace_read_int(const struct trace_file *f, const char *name, int lane, int l
     H5Dclose(id);
     if (class != H5T_INTEGER) return fail("%s: %s holds no integers", f->path, name);
     return slab_read(f, name, lane, layer, H5T_NATIVE_INT64, out, n_out);
+}
+
+static int steps_select(const struct trace_file *f, const char *name, hid_t id, int first, int n, size_t n_out, hid_t *space)
+{
+    hsize_t extent[TRACE_MAX_DIMS] = { 0 }, at[TRACE_MAX_DIMS] = { 0 };
+    uint64_t total = 1;
+    const int n_dims = trace_dataset_extent(f, id, name, extent);
+    if (n_dims < 0) return -1;
+    if (n_dims < 1 || first < 0 || n < 1 || (hsize_t)first + (hsize_t)n > extent[0])
+        return fail("%s: %s: steps %d .. %d are asked for, there are %llu", f->path, name, first, first + n - 1,
+                    n_dims < 1 ? 0ull : (unsigned long long)extent[0]);
+    at[0] = (hsize_t)first;
+    extent[0] = (hsize_t)n;
+    for (int i = 0; i < n_dims; i++)
+        if (__builtin_mul_overflow(total, (uint64_t)extent[i], &total)) return fail("%s: %s is larger than memory can address", f->path, name);
+    if (total != n_out) return fail("%s: %s has %llu values in these steps, %zu were asked for", f->path, name, (unsigned long long)total, n_out);
+    *space = H5Dget_space(id);
+    if (*space < 0 || (total > 0 && H5Sselect_hyperslab(*space, H5S_SELECT_SET, at, NULL, extent, NULL) < 0))
+        return hdf5_fail("%s: %s cannot be read", f->path, name);
+    return 0;
+}
+
+int trace_read_steps(const struct trace_file *f, const char *name, int first, int n, int32_t *out, size_t n_out)
+{
+    hid_t space = -1;
+    const hid_t id = trace_dataset_open(f, name);
+    if (id < 0) return -1;
+    int rc = trace_dataset_class(id) == H5T_INTEGER ? 0 : fail("%s: %s holds no integers", f->path, name);
+    if (rc == 0) rc = steps_select(f, name, id, first, n, n_out, &space);
+    return rc == 0 ? selection_read(f, name, id, space, H5T_NATIVE_INT32, out, n_out) : selection_close(id, space);
 }

@@ -61,7 +61,8 @@ static const struct backend backend_cpu = {
     .measure_cache = cpu_measure_cache,
     .measure_logits = cpu_measure_logits,
     .sample = cpu_sample,
-    .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true },
+    .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true,
+                 [SELECT_REPLAY] = true },
 };
 
 #ifdef HAVE_CUDA
@@ -108,7 +109,8 @@ static const struct backend backend_cuda = {
     .measure_cache = cuda_measure_cache,
     .measure_logits = cuda_measure_logits,
     .sample = cuda_sample,
-    .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true },
+    .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true,
+                 [SELECT_REPLAY] = true },
 };
 #define BACKEND_CUDA &backend_cuda
 #else

@@ -125,6 +125,14 @@ static void select_oracle(const struct selecting *w, int32_t *chosen)
     block_top_f64(w->mass, w->n_rest, w->k, chosen);
 }
 
+/* The host has checked the list (core/replay.h); the local blocks are in it. */
+static void select_replay(const struct selecting *w, int32_t *chosen)
+{
+    const struct select_args *a = w->args;
+    const size_t list = (size_t)a->rows[w->row].lane * (size_t)a->kv->n_kv_heads + (size_t)w->kv_head;
+    memcpy(chosen, a->replay + list * (size_t)a->lists->max_blocks, (size_t)w->n_selected * sizeof *chosen);
+}
+
 static bool row_selects(const struct select_args *a, int row)
 {
     return (a->rows[row].flags & ROW_SPARSE) && a->layer >= a->lanes[a->rows[row].lane].dense_layers;
@@ -155,9 +163,10 @@ static void select_row(struct selecting *w)
     case SELECT_MINMAX: select_minmax(w, chosen); break;
     case SELECT_RANDOM: select_random(w, chosen); break;
     case SELECT_WINDOW: select_window(w, chosen); break;
+    case SELECT_REPLAY: select_replay(w, chosen); break;
     default: select_oracle(w, chosen); break;
     }
-    for (int i = 0; i < w->n_local; i++) chosen[w->k + i] = w->n_rest + i;
+    for (int i = 0; i < w->n_local && w->lane->selector != SELECT_REPLAY; i++) chosen[w->k + i] = w->n_rest + i;
     lists->count[list] = w->n_selected;
     /* All blocks are whole but the last of the context. */
     const int last = w->n_blocks - 1, missing = w->n_blocks * w->lane->block_size - w->n_tokens;
@@ -169,6 +178,7 @@ static int set_check(const struct select_args *a, const struct row *row, const s
     const struct lane_params *l = w->lane;
     if (l->selector == SELECT_ORACLE)
         return a->mass && w->n_blocks <= a->mass_blocks ? 0 : fail("select: lane %d: oracle needs block mass", row->lane);
+    if (l->selector == SELECT_REPLAY) return a->replay ? 0 : fail("select: lane %d: replay needs lists", row->lane);
     if (l->selector != SELECT_MINMAX) return 0;
     if (l->key_set < 0) return fail("select: lane %d: minmax needs block keys", row->lane);
     const struct key_set *s = &a->sets[l->key_set];

@@ -108,6 +108,9 @@ __global__ static void __launch_bounds__(SELECT_THREADS) select_kernel(const __g
             const uint4 w = philox((uint32_t)i / 4, counter, step, PHILOX_SELECT, seed);
             return (uint64_t)(i % 4 == 0 ? w.x : i % 4 == 1 ? w.y : i % 4 == 2 ? w.z : w.w);
         }, take);
+    } else if (lane.selector == SELECT_REPLAY) { /* the host has checked the list (core/replay.h); the local blocks are in it */
+        const int32_t *given = j.a.replay + ((size_t)row.lane * j.kv.n_kv_heads + kv_head) * j.lists.max_blocks;
+        for (int i = threadIdx.x; i < b.n_selected; i += SELECT_THREADS) chosen[i] = given[i];
     } else if (lane.selector == SELECT_WINDOW) {
         for (int i = threadIdx.x; i < b.k; i += SELECT_THREADS) chosen[i] = i == 0 ? 0 : b.n_rest - b.k + i;
     } else {
@@ -119,7 +122,7 @@ __global__ static void __launch_bounds__(SELECT_THREADS) select_kernel(const __g
             return ordered_f64(sum / group);
         }, take);
     }
-    for (int i = threadIdx.x; i < b.n_local; i += SELECT_THREADS) chosen[b.k + i] = b.n_rest + i;
+    for (int i = threadIdx.x; i < b.n_local && lane.selector != SELECT_REPLAY; i += SELECT_THREADS) chosen[b.k + i] = b.n_rest + i;
     __syncthreads();
     if (threadIdx.x != 0) return;
     /* All blocks are whole but the last of the context. */

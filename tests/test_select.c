@@ -58,7 +58,7 @@ static void selection_open(struct selection *s, int group, int n_kv, int dim, in
     s->lists = (struct block_lists){ end, device_array(f, n * (size_t)end * sizeof(int32_t)),
                                      device_array(f, n * sizeof(int32_t)), device_array(f, n * sizeof(int32_t)) };
     s->args = (struct select_args){ 1, LAYER, group * n_kv, s->rows, s->lanes, s->sets, s->qkv, &f->kv, s->mass, end + 1,
-                                    12345, &s->lists, NULL, 0, 0 };
+                                    12345, &s->lists, NULL, 0, 0, NULL };
     fixture_device(f, f->device->isa, 2, MAX_ROWS);
     if (first > 0) keys_build(s, 0, 0, first - 1, prefix);
 }
