@@ -138,7 +138,8 @@ void plot_panel_draw(const struct plot_panel *p, FILE *out)
             fprintf(out, "%s$%s using 1:2 with linespoints ls %d pointinterval %d", comma, c->block, c->style,
                     c->every);
         else
-            fprintf(out, "%s$%s using 1:2 with lines ls %d", comma, c->block, c->style);
+            fprintf(out, "%s$%s using 1:2 with lines ls %d lw 1%s", comma, c->block, c->style,
+                    c->style > 2 ? " dt (3,1)" : ""); /* long gaps would hide what lasts a few steps */
     }
     fputc('\n', out);
 }

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-enum { KEY_HEIGHT = 12, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 26 };
+enum { KEY_HEIGHT = 12, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 28 };
 
 const struct plot_grid plot_grid_usual = {
-    .n_columns = 1, .panel_height = 120, .left = 46, .right = 8, .top = 16, .bottom = 34, .gap_x = 14, .gap_y = 18
+    .n_columns = 1, .panel_height = 120, .left = 46, .right = 8, .top = 16, .bottom = 36, .gap_x = 14, .gap_y = 18
 };
 
 void grid_key_add(struct plot_grid *g, int style, const char *text)
