@@ -4,24 +4,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+const char *const figure_extensions[] = { ".gp", ".svg", ".pdf", ".png", NULL };
+
 /* Okabe and Ito's colours, in an order whose greys differ, each with its own dash and point. */
-static const char settings[] = "reset\n"
-                               "set encoding utf8\n"
-                               "set style line 1 lw 2 lc rgb '#000000' dt 1 pt 7 ps 0.55\n"
-                               "set style line 2 lw 2 lc rgb '#0072B2' dt 1 pt 5 ps 0.55\n"
-                               "set style line 3 lw 2 lc rgb '#D55E00' dt (14,4) pt 9 ps 0.65\n"
-                               "set style line 4 lw 2 lc rgb '#009E73' dt (4,3) pt 11 ps 0.65\n"
-                               "set style line 5 lw 2 lc rgb '#CC79A7' dt (10,3,2,3) pt 13 ps 0.65\n"
-                               "set style line 6 lw 2 lc rgb '#E69F00' dt (2,2) pt 6 ps 0.55\n"
-                               "set style line 7 lw 2 lc rgb '#56B4E9' dt (16,3,2,3,2,3) pt 4 ps 0.55\n"
-                               "set style line 8 lw 2 lc rgb '#7F7F7F' dt (8,8) pt 8 ps 0.65\n"
-                               "set border 3 lw 0.6\n"
-                               "set tics nomirror out scale 0.5\n"
-                               "set key noenhanced\n"
+const char *const figure_colours[FIGURE_STYLES] = { "#000000", "#0072B2", "#D55E00", "#009E73",
+                                                    "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F" };
+static const char *const marks[FIGURE_STYLES] = {
+    "dt 1 pt 7 ps 0.45",           "dt 1 pt 5 ps 0.45",    "dt (14,4) pt 9 ps 0.55",         "dt (4,3) pt 11 ps 0.55",
+    "dt (10,3,2,3) pt 13 ps 0.55", "dt (2,2) pt 6 ps 0.5", "dt (16,3,2,3,2,3) pt 4 ps 0.45", "dt (8,8) pt 8 ps 0.5",
+};
+
+static const char settings[] = "set border 3 lw 0.5\n"
+                               "set tics nomirror out scale 0.4\n"
+                               "unset key\n"
+                               "set datafile missing '?'\n"
                                /* viridis, at nine places: its lightness rises evenly, so that it can be read in grey */
                                "set palette defined (0 '#440154', 1 '#472d7b', 2 '#3b528b', 3 '#2c728e', 4 '#21918c', "
                                "5 '#28ae80', 6 '#5ec962', 7 '#addc30', 8 '#fde725')\n";
@@ -34,15 +35,22 @@ int figure_open(struct figure *f, const char *results, const char *name)
         return fail("plot %s: the name is too long", name);
     if (snprintf(f->folder, sizeof f->folder, "%s/plots", results) >= (int)sizeof f->folder)
         return fail("%s/plots: the path is too long", results);
+    f->body = open_memstream(&f->body_text, &f->body_bytes);
+    if (!f->body) return fail("plot %s: out of memory", name);
     snprintf(script, sizeof script, "%s.gp", name);
     TRY(output_open(&f->script, f->folder, script), "plot %s", name);
-    fprintf(f->script.file, "# %s: gnuplot -d %s makes %s.svg and %s.png of it.\n", script, script, name, name);
+    fprintf(f->script.file, "# %s: gnuplot -d %s makes %s.svg, %s.pdf and %s.png of it.\n", script, script, name, name,
+            name);
     return 0;
 }
 
 void figure_close(struct figure *f)
 {
     output_close(&f->script);
+    if (f->body) fclose(f->body);
+    free(f->body_text);
+    f->body = NULL;
+    f->body_text = NULL;
 }
 
 void figure_data(struct figure *f, const char *block)
@@ -62,18 +70,29 @@ void figure_begin(struct figure *f)
     snprintf(id, sizeof id, "%s", f->name);
     for (char *c = id; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789", *c)) *c = '_'; /* gnuplot takes no other names */
-    /* The PNG is drawn at 2.5 pixels a point: 180 dots an inch. */
+    /* The PNG is drawn at 3 pixels a point, 216 dots an inch.  Both cairo terminals take fonts for 96 dots an inch, a third
+     * too large; the pdf's lines are half as wide as asked for. */
     fprintf(out,
-            "do for [kind in 'svg png'] {\n"
+            "do for [kind in 'svg pdf png'] {\n"
             "if (kind eq 'svg') {\n"
-            "  set terminal svg size %d,%d dynamic enhanced font 'sans-serif,8' name '%s' background rgb 'white'\n"
-            "} else {\n"
-            "  set terminal pngcairo size %d,%d enhanced font 'sans-serif,8' fontscale 2.5 linewidth 2.5 pointscale "
-            "2.5 background rgb 'white'\n"
+            "  set terminal svg size %d,%d dynamic enhanced font 'sans-serif,%d' name '%s' background rgb 'white'\n"
             "}\n"
-            "set output '%s.'.kind\n",
-            f->width, f->height, id, f->width * 5 / 2, f->height * 5 / 2, f->name);
+            "if (kind eq 'pdf') {\n"
+            "  set terminal pdfcairo size %.4fin,%.4fin enhanced font 'sans-serif,%d' fontscale 0.75 linewidth 2 "
+            "background rgb 'white'\n"
+            "}\n"
+            "if (kind eq 'png') {\n"
+            "  set terminal pngcairo size %d,%d enhanced font 'sans-serif,%d' fontscale 2.25 linewidth 3 pointscale 3 "
+            "background rgb 'white'\n"
+            "}\n"
+            "set output '%s.'.kind\n"
+            "reset\nset encoding utf8\n",
+            f->width, f->height, FIGURE_FONT, id, f->width / 72.0, f->height / 72.0, FIGURE_FONT, f->width * 3,
+            f->height * 3, FIGURE_FONT, f->name);
+    for (int i = 0; i < FIGURE_STYLES; i++)
+        fprintf(out, "set style line %d lw 1.4 lc rgb '%s' %s\n", i + 1, figure_colours[i], marks[i]);
     fputs(settings, out);
+    fputs("set multiplot\n", out);
 }
 
 /* Reads what gnuplot says, the first of it into text, until it ends. */
@@ -123,12 +142,34 @@ int figure_check(void)
     return gnuplot_run("/", "--version", NULL);
 }
 
+/* The day on which a pdf was made is written over: the same data give the same bytes. */
+static int pdf_undate(const struct figure *f)
+{
+    static const char key[] = "/CreationDate (D:", day[] = "19700101000000Z";
+    char path[4224], seen[sizeof key] = "";
+    snprintf(path, sizeof path, "%s/%s.pdf", f->folder, f->name);
+    FILE *file = fopen(path, "r+e");
+    if (!file) return fail("%s: cannot open: %s", path, strerror(errno));
+    int rc = 0, c;
+    while ((c = fgetc(file)) != EOF) {
+        memmove(seen, seen + 1, sizeof key - 2);
+        seen[sizeof key - 2] = (char)c;
+        if (memcmp(seen, key, sizeof key - 1) != 0) continue;
+        if (fseek(file, 0, SEEK_CUR) != 0 || fputs(day, file) < 0) rc = -1;
+        break;
+    }
+    if (ferror(file) || fclose(file) != 0 || rc != 0) return fail("%s: cannot write: %s", path, strerror(errno));
+    return 0;
+}
+
 int figure_draw(struct figure *f)
 {
     char script[112];
+    if (fflush(f->body) != 0) return fail("plot %s: out of memory", f->name);
+    fwrite(f->body_text, 1, f->body_bytes, f->script.file);
     fputs("unset multiplot\nset output\n}\n", f->script.file);
     TRY(output_done(&f->script), "plot %s", f->name);
     snprintf(script, sizeof script, "%s.gp", f->name);
     TRY(gnuplot_run(f->folder, "-d", script), "plot %s", f->name);
-    return 0;
+    return pdf_undate(f);
 }

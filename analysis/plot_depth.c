@@ -1,6 +1,9 @@
 /* Drift by layer and step: a row of three heat maps for each set. */
 #include "analysis/plots.h"
 
+#include "analysis/plot_curve.h"
+#include "analysis/plot_grid.h"
+
 #include "core/err.h"
 #include "core/mem.h"
 
@@ -8,16 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_COLUMNS = 3, MAX_ROWS = 3, ROW_HEIGHT = 142, TOP = 4, HEADS = 28, BOTTOM = 66, NEAR = 32 };
+enum { N_COLUMNS = 3, MAX_ROWS = 4, NEAR = 32, BOX_HEIGHT = 6, BOX_FOOT = 20 };
 
 static const struct column {
     enum study_map map;
     bool rectified;
-    const char *title; /* before the lane's label */
+    const char *title;
 } columns[N_COLUMNS] = {
-    { MAP_K_DRIFT, false, "K drift of " },
-    { MAP_V_DRIFT, true, "V drift of " },
-    { MAP_K_ACCUM, true, "K to clean, " },
+    { MAP_K_DRIFT, false, "drift of K (1)" },
+    { MAP_V_DRIFT, true, "drift of V (1)" },
+    { MAP_K_ACCUM, true, "distance of K to clean (1)" },
 };
 
 /* Never rectified for the first column, the interval nearest 32 for the others; where one is missing, any own lane. */
@@ -63,94 +66,75 @@ static int map_write(struct figure *f, const char *name, const struct study *s, 
     return any ? 0 : 1;
 }
 
-struct maps {
-    const struct corner *corners[MAX_ROWS][N_COLUMNS];
-    bool there[MAX_ROWS][N_COLUMNS];
-    double max[N_COLUMNS];
-    int first[N_COLUMNS]; /* the first row with values */
-};
-
-static int maps_write(struct figure *f, const struct plot_job *job, struct maps *m)
+/* *max is the column's; *any: whether a map was there. */
+static int panel_write(struct figure *f, const struct plot_job *job, const struct corner_set *set,
+                       const struct plot_grid *g, int at, double *max, bool *any)
 {
-    bool any = false;
-    for (int i = 0; i < N_COLUMNS; i++) m->first[i] = STUDY_ABSENT;
-    for (int row = 0; row < job->n; row++)
-        for (int i = 0; i < N_COLUMNS; i++) {
-            const struct corner *c =
-                corner_pick(&job->corners->sets[job->first + row], job->study, columns[i].rectified);
-            char block[32];
-            m->corners[row][i] = c;
-            if (!c) continue;
-            snprintf(block, sizeof block, "m%d_%d", row, i);
-            const int rc = map_write(f, block, job->study, columns[i].map, c->lane, &m->max[i]);
-            if (rc < 0) return -1;
-            m->there[row][i] = rc == 0;
-            if (rc == 0 && m->first[i] == STUDY_ABSENT) m->first[i] = row;
-            any |= rc == 0;
-        }
-    return any ? 0 : 1;
+    const struct study *s = job->study;
+    const int column = at % N_COLUMNS;
+    const struct corner *c = corner_pick(set, s, columns[column].rectified);
+    char block[32], title[256];
+    snprintf(block, sizeof block, "m%d", at);
+    const int rc = c ? map_write(f, block, s, columns[column].map, c->lane, max) : 1;
+    if (rc < 0) return -1;
+    *any = *any || rc == 0;
+    grid_panel(g, f->body, at);
+    grid_axes(g, f->body, at, "decoding step (tokens)");
+    snprintf(title, sizeof title, "%s%s%s", set->title, c ? ", " : "", c ? c->label : "");
+    grid_title(f->body, title);
+    if (at < N_COLUMNS)
+        fprintf(f->body, "set label 4 '%s' at graph 0.5, graph 1 center offset 0,1.9\n", columns[column].title);
+    if (column == 0) grid_y_name(g, f->body, at / N_COLUMNS, at / N_COLUMNS, "layer");
+    if (at == column) grid_colour_box(g, f->body, column, BOX_FOOT, BOX_HEIGHT);
+    fprintf(f->body, "set cbrange [0:c%d_high]\nset cbtics c%d_tick\n", column, column);
+    if (rc == 0)
+        fprintf(f->body, "plot $%s matrix using (($1+0.5)*%g-0.5):($2+1):3 with image\n", block,
+                (double)s->n_steps / s->n_bins);
+    else
+        fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN\n", f->body);
+    if (at == column) fputs("unset colorbox\n", f->body); /* one for the column, at its foot */
+    return 0;
 }
 
-static void panel_draw(const struct figure *f, const struct plot_job *job, const struct maps *m, int row, int column)
+static void caption_write(struct figure *f, const struct study *s)
 {
-    FILE *out = f->script.file;
-    const struct study *s = job->study;
-    const double height = (double)(f->height - TOP - BOTTOM) / f->height / job->n, width = 0.91 / N_COLUMNS;
-    const double left = 0.09 + column * width, top = 1 - (double)TOP / f->height - row * height,
-                 bin = (double)s->n_steps / s->n_bins;
-    const bool last = row == job->n - 1;
-    fprintf(out,
-            "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen "
-            "%.4f\n",
-            left, left + width - 0.035, top - (double)HEADS / f->height, top - height + 5.0 / f->height);
-    fprintf(out, "unset label\nset label 1 \"%s%s\" at graph 0, screen %.4f left noenhanced\n", columns[column].title,
-            m->corners[row][column] ? m->corners[row][column]->label : "no lane", top - 20.0 / f->height);
-    if (column == 0) {
-        fputs("set label 3 \"", out);
-        output_plot(out, job->corners->sets[job->first + row].title);
-        fprintf(out,
-                "\" at screen %.4f, screen %.4f left noenhanced font ',9'\nset label 4 'layer' at screen 0.03, graph "
-                "0.5 center rotate\n",
-                left, top - 7.0 / f->height);
-    }
-    fprintf(out, "set format x '%s'; set format y '%s'\n", last ? "%g" : "", column == 0 ? "%g" : "");
-    fprintf(out, last ? "set xlabel 'decoding step (tokens)' offset 0,0.5\n" : "unset xlabel\n");
-    fprintf(out, "set cbrange [0:%g]\nset cbtics %g\n", plot_ceil(m->max[column]),
-            plot_tick(plot_ceil(m->max[column]), 2));
-    if (row == m->first[column]) /* one for the column, at its foot */
-        fprintf(out, "set colorbox horizontal user origin screen %.4f, screen %.4f size screen %.4f, screen %.4f\n",
-                left, 22.0 / f->height, width - 0.035, 7.0 / f->height);
-    else
-        fputs("unset colorbox\n", out);
-    if (m->there[row][column])
-        fprintf(out, "plot $m%d_%d matrix using (($1+0.5)*%g-0.5):($2+1):3 with image notitle\n", row, column, bin);
-    else
-        fputs("set label 5 'no values' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
+    snprintf(f->title, sizeof f->title, "Drift by layer and step");
+    snprintf(f->caption, sizeof f->caption,
+             "Where the drift sits: layers 1 and up against steps, mean over the runs of n = %d text%s%s. Drift of K "
+             "and V: the "
+             "current token's, as first written, against the dense lane, relative norm; distance of K to clean: "
+             "against the same policy over the undisturbed cache, over the dense lane's norm. The lane is named above "
+             "each panel; a column shares its scale.",
+             s->n_texts, s->n_texts == 1 ? "" : "s", s->n_steps > s->n_bins ? ", in bins of steps" : "");
 }
 
 int plot_depth(struct figure *f, const struct plot_job *job)
 {
-    struct maps m = { 0 };
-    char count[32];
-    const int rc = maps_write(f, job, &m);
-    if (rc != 0) return rc;
-    f->height = TOP + BOTTOM + ROW_HEIGHT * job->n;
-    figure_begin(f);
+    struct plot_grid g = plot_grid_usual;
+    const struct study *s = job->study;
+    double max[N_COLUMNS] = { 0 };
+    int first, n_sets;
+    bool any = false;
+    if (!plot_part(job->corners->n_sets, MAX_ROWS, job->part, &first, &n_sets)) return 1;
+    g.n_columns = N_COLUMNS;
+    g.n_panels = N_COLUMNS * n_sets;
+    g.left = 34;
+    g.top = 30;
+    g.bottom = 62;
+    g.panel_height = 96;
+    grid_open(&g, f);
+    for (int at = 0; at < g.n_panels; at++)
+        if (panel_write(f, job, &job->corners->sets[first + at / N_COLUMNS], &g, at, &max[at % N_COLUMNS], &any) != 0)
+            return -1;
+    if (!any) return 1;
+    caption_write(f, s);
+    for (int i = 0; i < N_COLUMNS; i++)
+        fprintf(f->script.file, "c%d_high = %g; c%d_tick = %g\n", i, plot_ceil(max[i]), i,
+                plot_tick(plot_ceil(max[i]), 2));
+    grid_begin(&g, f);
     fprintf(f->script.file,
-            "set multiplot\nset xrange [-0.5:%g]\nset yrange [0.5:%g]\nset xtics %g\nset ytics %d\nset border 15 lw "
-            "0.6\nset cbtics scale 0.3 offset 0,0.6\n",
-            job->study->n_steps - 0.5, job->study->n_layers - 0.5, plot_tick(job->study->n_steps, 4),
-            (job->study->n_layers + 5) / 6);
-    for (int row = 0; row < job->n; row++)
-        for (int column = 0; column < N_COLUMNS; column++) panel_draw(f, job, &m, row, column);
-    bool to_clean = false;
-    for (int row = 0; row < job->n; row++) to_clean = to_clean || m.there[row][N_COLUMNS - 1];
-    snprintf(f->caption, sizeof f->caption,
-             "Where the drift sits: layers 1 and up against steps, mean over runs (%s)%s. K and V drift: the current "
-             "token's, as first written, against the dense lane (relative norm)%s. The lane is named in each panel; a "
-             "column shares its scale.",
-             plot_count(job->study, count, sizeof count),
-             job->study->n_steps > job->study->n_bins ? ", in bins of steps" : "",
-             to_clean ? "; distance of K to clean: against the same policy over the undisturbed cache" : "");
+            "set border 15 lw 0.5\nset cbtics scale 0.3 offset 0,0.5\nset xrange [-0.5:%g]\nset yrange [0.5:%g]\n"
+            "set xtics nomirror out %g\nset ytics nomirror out %d\n",
+            s->n_steps - 0.5, s->n_layers - 0.5, plot_tick(s->n_steps, 4), (s->n_layers + 5) / 6);
     return 0;
 }

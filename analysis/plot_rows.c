@@ -1,132 +1,126 @@
-/* A quantity over steps, step by step: a row of panels for each lane, a column for each set.  The saw-tooth is here. */
+/* Quantities over steps, step by step: a row of panels for each lane, a column for each set. */
 #include "analysis/plots.h"
 
 #include "analysis/legend.h"
-#include "analysis/words.h"
+#include "analysis/plot_curve.h"
+#include "analysis/plot_grid.h"
 
 #include "core/err.h"
 
 #include <stdio.h>
-#include <string.h>
 
-enum { MAX_ROWS = 7, MAX_COLUMNS = 2, MAX_POINTS = 512, ROW_HEIGHT = 78, TOP = 22, BOTTOM = 38 };
+enum { MAX_COLUMNS = 3, MAX_ROWS = 9, MAX_POINTS = 512, CLOSE_STEPS = 160, MAX_QUANTITIES = 2, FIRST_STYLE = 2 };
 
-struct panels {
-    const struct corner *corners[MAX_ROWS]; /* borrowed: the first of its label */
-    int n_rows, n_left;                     /* n_left: lanes for which there is no room */
-    bool there[MAX_ROWS][MAX_COLUMNS];
+struct rows {
+    enum quantity quantities[MAX_QUANTITIES];
+    const char *names[MAX_QUANTITIES]; /* in the key; NULL: no key */
+    int n;
+    struct plot_span span;
+    const char *y_name;
 };
 
-static int row_find(struct panels *p, const struct corner *c)
+/* A rectification stands between two steps: a line at s + 1/2 where (s + 1 + phase) mod interval = 0. */
+static void rectifications_draw(FILE *out, const struct lane_spec *l, struct plot_span span)
 {
-    for (int i = 0; i < p->n_rows; i++)
-        if (strcmp(p->corners[i]->label, c->label) == 0) return i;
-    if (p->n_rows == MAX_ROWS) return STUDY_ABSENT;
-    p->corners[p->n_rows] = c;
-    return p->n_rows++;
+    if (l->interval < 2 || span.n_steps / l->interval > 64) return;
+    for (int step = span.first; step < span.first + span.n_steps; step++)
+        if ((step + 1 + l->phase) % l->interval == 0)
+            fprintf(out,
+                    "set arrow from first %d.5, graph 0 to first %d.5, graph 1 nohead lw 0.5 lc rgb '#999999' dt "
+                    "(2,3)\n",
+                    step, step);
 }
 
-static int panels_write(struct figure *f, const struct plot_job *job, enum quantity q, struct panels *p, double *max)
+static int curves_write(struct figure *f, const struct study *s, int lane, int at, const struct rows *rows,
+                        struct plot_panel *panel, struct plot_range *range)
 {
-    const struct study *s = job->study;
-    const int n_bins = s->n_steps < MAX_POINTS ? s->n_steps : MAX_POINTS;
-    for (int column = 0; column < job->n; column++) {
-        const struct corner_set *set = &job->corners->sets[job->first + column];
-        for (int i = 0; i < set->n_corners; i++) {
-            const struct corner *c = &set->corners[i];
-            char block[32];
-            if (c->role != CORNER_RECTIFIED && c->role != CORNER_NEVER && c->role != CORNER_EQUAL) continue;
-            const int row = row_find(p, c);
-            p->n_left += row < 0;
-            if (row < 0) continue;
-            snprintf(block, sizeof block, "p%d_%d", row, column);
-            const int rc = plot_block(f, block, s, c->lane, q, n_bins, max);
-            if (rc < 0) return -1;
-            p->there[row][column] = rc == 0;
-        }
+    for (int i = 0; i < rows->n; i++) {
+        char block[32];
+        snprintf(block, sizeof block, "r%d_%d", at, i);
+        const int rc =
+            plot_block(f, block, s, (struct plot_source){ lane, STUDY_ABSENT, rows->quantities[i] }, rows->span, range);
+        if (rc < 0) return -1;
+        if (rc == 0) plot_panel_add(panel, block, FIRST_STYLE + i, 0);
     }
     return 0;
 }
 
-static void panel_draw(const struct figure *f, const struct plot_job *job, const struct panels *p, const char *label,
-                       int row, int column)
+static int panel_write(struct figure *f, const struct plot_job *job, const struct plot_view *v,
+                       const struct plot_grid *g, int at, const struct rows *rows, struct plot_range *range, bool *any)
 {
-    FILE *out = f->script.file;
-    const double width = 0.89 / job->n, height = (double)(f->height - TOP - BOTTOM) / f->height / p->n_rows;
-    const double left = 0.105 + column * width, top = 1 - (double)TOP / f->height - row * height;
-    const int mean = job->study->n_texts + 2;
-    fprintf(out,
-            "set lmargin at screen %.4f; set rmargin at screen %.4f; set tmargin at screen %.4f; set bmargin at screen "
-            "%.4f\n",
-            left, left + width - 0.035, top - 0.012, top - height + 0.012);
-    fprintf(out, "unset label\nset label 1 \"%s\" at graph 0.012, graph 0.9 left noenhanced front\n",
-            p->corners[row]->label);
-    if (row == 0) {
-        fputs("set label 2 \"", out);
-        output_plot(out, job->corners->sets[job->first + column].title);
-        fputs("\" at graph 0.5, graph 1.16 center noenhanced\n", out);
-    }
-    if (row == 0 && column == 0) /* one for the rows, which share their axis */
-        fprintf(out, "set label 9 '%s' at screen 0.016, screen %.4f center rotate\n", label,
-                (1 - (double)TOP / f->height + (double)BOTTOM / f->height) / 2);
-    fprintf(out, "set format x '%s'; set format y '%s'\n", row == p->n_rows - 1 ? "%g" : "", column == 0 ? "%g" : "");
-    fprintf(out, row == p->n_rows - 1 ? "set xlabel 'decoding step (tokens)' offset 0,0.3\n" : "unset xlabel\n");
-    if (!p->there[row][column]) {
-        fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN notitle\n", out);
-        return;
-    }
-    fprintf(out,
-            "plot for [i=2:%d] $p%d_%d using 1:i with lines lw 0.5 lc rgb '#9ecae1' notitle, "
-            "$p%d_%d using 1:%d with lines lw 1.6 lc rgb '#08306b' notitle\n",
-            mean - 1, row, column, row, column, mean);
+    const struct study *s = job->study;
+    const struct corner_set *set = &job->corners->sets[v->first_set + at % g->n_columns];
+    const char *label = v->shown[at / g->n_columns]->label;
+    const struct corner *c = plot_lanes_in(set, label);
+    struct plot_panel panel = { .n_texts = s->n_texts };
+    if (c && curves_write(f, s, c->lane, at, rows, &panel, range) != 0) return -1;
+    *any = *any || panel.n;
+    grid_panel(g, f->body, at);
+    grid_axes(g, f->body, at, "decoding step (tokens)");
+    grid_inside(f->body, label);
+    if (at < g->n_columns) grid_title(f->body, set->title);
+    if (at == 0) grid_y_name(g, f->body, 0, g->n_rows - 1, rows->y_name);
+    if (c) rectifications_draw(f->body, &s->lanes[c->lane], rows->span);
+    plot_panel_draw(&panel, f->body);
+    return 0;
 }
 
-static void rows_caption(struct figure *f, const struct plot_job *job, const struct panels *p, const char *what)
+static int rows_draw(struct figure *f, const struct plot_job *job, const struct rows *rows, const char *what)
 {
-    char count[32], legend[400], left[64] = "";
-    if (p->n_left) snprintf(left, sizeof left, " %d more lane%s: see the tables.", p->n_left, words_s(p->n_left));
-    snprintf(f->caption, sizeof f->caption, "%s Thin lines: texts (%s), thick: their mean. %s.%s%s", what,
-             plot_count(job->study, count, sizeof count),
-             legend_print(job->study, p->corners, p->n_rows, legend, sizeof legend), left,
-             job->study->n_steps > MAX_POINTS
+    struct plot_grid g = plot_grid_usual;
+    struct plot_view v;
+    struct plot_range range = { 0 };
+    char texts[200], legend[512];
+    bool any = false;
+    if (!plot_view_open(&v, job->lanes, job->corners->n_sets, job->part, MAX_COLUMNS, MAX_ROWS, false)) return 1;
+    g.n_columns = v.n_sets;
+    g.n_panels = v.n_sets * v.n;
+    g.panel_height = 56;
+    g.gap_y = 10;
+    for (int i = 0; i < rows->n && rows->names[i]; i++) grid_key_add(&g, FIRST_STYLE + i, rows->names[i]);
+    grid_open(&g, f);
+    for (int at = 0; at < g.n_panels; at++)
+        if (panel_write(f, job, &v, &g, at, rows, &range, &any) != 0) return -1;
+    if (!any) return 1;
+    snprintf(f->caption, sizeof f->caption, "%s %s %s.%s", what, plot_words_of_texts(job->study, texts, sizeof texts),
+             legend_print(job->study, v.shown, v.n, legend, sizeof legend),
+             rows->span.n_bins < rows->span.n_steps
                  ? " Steps are averaged in bins, so that short intervals are smoothed away."
                  : "");
-}
-
-/* 1: there was nothing to draw. */
-static int rows_draw(struct figure *f, const struct plot_job *job, enum quantity q, const char *label, const char *what)
-{
-    struct panels p = { 0 };
-    double max = 0;
-    bool any = false;
-    if (panels_write(f, job, q, &p, &max) != 0) return -1;
-    for (int row = 0; row < p.n_rows; row++)
-        for (int column = 0; column < job->n; column++) any |= p.there[row][column];
-    if (!any) return 1;
-    rows_caption(f, job, &p, what);
-    f->height = TOP + BOTTOM + ROW_HEIGHT * p.n_rows;
-    figure_begin(f);
-    fprintf(
-        f->script.file,
-        "set datafile missing '?'\nset multiplot\nset xrange [0:%d]\nset yrange [0:%g]\nset ytics %g\nset xtics %g\n",
-        job->study->n_steps, plot_ceil(max), plot_tick(plot_ceil(max), 2), plot_tick(job->study->n_steps, 4));
-    for (int row = 0; row < p.n_rows; row++)
-        for (int column = 0; column < job->n; column++) panel_draw(f, job, &p, label, row, column);
+    plot_y_variables(f->script.file, 0, range, 2);
+    grid_begin(&g, f);
+    plot_y_use(f->script.file, 0);
+    plot_x_steps(f->script.file, rows->span.first, rows->span.first + rows->span.n_steps);
     return 0;
 }
 
 int plot_stale(struct figure *f, const struct plot_job *job)
 {
-    return rows_draw(f, job, QUANTITY_K_STALE, "relative K drift of the stale tokens (1)",
+    const int n = job->study->n_steps;
+    const struct rows rows = { .quantities = { QUANTITY_K_STALE },
+                               .n = 1,
+                               .span = { 0, n, n < MAX_POINTS ? n : MAX_POINTS },
+                               .y_name = "relative K drift of the stale tokens (1)" };
+    snprintf(f->title, sizeof f->title, "Drift of the stale tokens over steps");
+    return rows_draw(f, job, &rows,
                      "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of "
                      "the current one, against the dense lane, just before a rectification; relative norm, mean over "
                      "layers 1 and up.");
 }
 
-int plot_distance_steps(struct figure *f, const struct plot_job *job)
+int plot_sawtooth(struct figure *f, const struct plot_job *job)
 {
-    return rows_draw(f, job, QUANTITY_K_ACCUM, "distance of K to clean (1)",
-                     "Accumulated error, step by step: distance of the current token's K to the same token's in the "
-                     "clean lane (same policy, undisturbed cache), over the dense lane's norm, mean over layers 1 and "
-                     "up. 0 is no accumulation.");
+    const int n_steps = job->study->n_steps, n = n_steps < CLOSE_STEPS ? n_steps : CLOSE_STEPS;
+    const struct rows rows = { .quantities = { QUANTITY_K_CACHE, QUANTITY_K_ACCUM },
+                               .names = { "K of the whole suffix, against dense", "K of the current token, to clean" },
+                               .n = 2,
+                               .span = { n_steps - n, n, n },
+                               .y_name = "relative norm (1)" };
+    snprintf(f->title, sizeof f->title, "The saw-tooth of rectification, close up");
+    return rows_draw(f, job, &rows,
+                     "The saw-tooth, close up: the last steps one by one. The cache's drift (K of all suffix tokens, "
+                     "as it stands after "
+                     "the step, against the dense lane) falls to the floor at each rectification (dotted); the "
+                     "current token's K, against the same policy over the undisturbed cache, falls with it. Mean over "
+                     "layers 1 and up.");
 }

@@ -80,7 +80,7 @@ static int chapters_write(struct evidence *e, struct chapter *chapters, struct p
 /* What an earlier report of the folder has left; without gnuplot its figures stay. */
 static int leftovers_clean(const struct evidence *e, const struct page_part *parts, bool drawn)
 {
-    static const char *const figures[] = { ".gp", ".svg", ".png", NULL }, *const tables[] = { ".csv", ".md", NULL };
+    static const char *const tables[] = { ".csv", ".md", NULL };
     const char **names = NULL;
     int n_names = 1, n = 0;
     for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + N_TABLES;
@@ -92,7 +92,7 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     for (int i = 0; i < e->n_studies; i++)
         for (int k = 0; k < parts[i].n_figures; k++) names[n++] = parts[i].figures[k].name;
     if (rc == 0 && drawn)
-        rc = leftovers_remove(&(struct leftovers){ e->folder, "plots", plot_kind_names, figures, names, n });
+        rc = leftovers_remove(&(struct leftovers){ e->folder, "plots", plot_kind_names, figure_extensions, names, n });
     mem_free(names);
     return rc;
 }

@@ -263,8 +263,9 @@ static void side_by_side(void **state)
 static const char *const made[] = { "report.html",           "tables/summary.csv",      "tables/summary.md",
                                     "tables/corners.csv",    "tables/corners.md",       "tables/paired.csv",
                                     "tables/paired.md",      "tables/paired-texts.csv", "tables/paired-texts.md",
-                                    "plots/stale-drift.svg", "plots/stale-drift.gp",    "plots/distance-to-clean.svg",
-                                    "plots/depth.svg" };
+                                    "plots/stale-drift.svg", "plots/stale-drift.gp",    "plots/stale-drift.pdf",
+                                    "plots/stale-drift.png", "plots/accumulation.svg",  "plots/accumulation.pdf",
+                                    "plots/sawtooth.svg",    "plots/depth.svg",         "plots/depth.pdf" };
 enum { N_MADE = sizeof made / sizeof made[0] };
 
 static void same_bytes_twice(void **state)
@@ -299,13 +300,14 @@ static void leftovers(void **state)
 {
     (void)state;
     static const char *const gone[] = { "plots/depth-2.svg",
+                                        "plots/depth-2.pdf",
                                         "plots/depth-2.gp",
                                         "plots/stale-drift-p9-t9-2-3.png",
                                         "plots/distance-steps-p16-t16.svg",
                                         "tables/paired-p9-t9.csv",
                                         "tables/paired-texts-p9-t9-2.md" };
     static const char *const stays[] = { "plots/depth-mine.svg", "plots/depth2.svg",   "plots/depth-2.svg.bak",
-                                         "plots/depth-2.pdf",    "plots/depth-2-2.gp", "plots/mine.svg",
+                                         "plots/depth-2.eps",    "plots/depth-2-2.gp", "plots/mine.svg",
                                          "tables/compare.csv",   "tables/mine.csv",    "tables/depth-2.csv" };
     const struct fixture fix = { .two_sets = true };
     char *folders[] = { folder };

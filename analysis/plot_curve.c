@@ -1,0 +1,202 @@
+#include "analysis/plot_curve.h"
+
+#include "analysis/words.h"
+
+#include "core/err.h"
+#include "core/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* ---- numbers ---- */
+
+/* A text's curve, the mean over its runs: out [n_bins], NaN where there is none; scratch: n [n_bins]. */
+static void text_curve(const struct study *s, struct plot_source source, struct plot_span span, int text, double *out,
+                       int *n)
+{
+    for (int i = 0; i < span.n_bins; i++) {
+        out[i] = 0;
+        n[i] = 0;
+    }
+    for (int run = 0; run < s->n_runs; run++) {
+        const double *x = study_series(s, run, source.lane, source.quantity),
+                     *y = source.minus == STUDY_ABSENT ? NULL : study_series(s, run, source.minus, source.quantity);
+        if (!x || s->runs[run].text != text || (source.minus != STUDY_ABSENT && !y)) continue;
+        for (int i = 0; i < span.n_steps && span.first + i < s->runs[run].n_steps; i++) {
+            const double value = x[span.first + i] - (y ? y[span.first + i] : 0);
+            const int bin = (int)((long long)i * span.n_bins / span.n_steps);
+            if (isnan(value)) continue;
+            out[bin] += value;
+            n[bin]++;
+        }
+    }
+    for (int i = 0; i < span.n_bins; i++) out[i] = n[i] ? out[i] / n[i] : NAN;
+}
+
+static void reach(struct plot_range *range, double value)
+{
+    if (value > range->max) range->max = value;
+    if (value < range->min) range->min = value;
+}
+
+static void number_write(FILE *out, double value)
+{
+    if (isnan(value))
+        fputs(" ?", out);
+    else
+        fprintf(out, " %.5g", value);
+}
+
+/* A place of a curve: its line of the block; false: no text has a value. */
+static bool place_write(FILE *out, double x, const double *values, int n_texts, struct plot_range *range)
+{
+    const struct estimate e = estimate_of(values, n_texts);
+    if (e.n == 0) return false;
+    fprintf(out, "%.6g", x);
+    number_write(out, e.mean);
+    number_write(out, e.low);
+    number_write(out, e.high);
+    reach(range, e.mean);
+    reach(range, e.low);
+    reach(range, e.high);
+    for (int text = 0; text < n_texts && n_texts < ESTIMATE_MIN_TEXTS; text++) {
+        number_write(out, values[text]);
+        reach(range, values[text]);
+    }
+    fputc('\n', out);
+    return true;
+}
+
+int plot_block_of(struct figure *f, const char *block, const double *x, const double *values, int n_texts, int n,
+                  struct plot_range *range)
+{
+    double *at = NULL;
+    bool any = false;
+    TRY(MEM_NEW(&at, n_texts, "texts"), "plot %s", f->name);
+    for (size_t i = 0; i < (size_t)n_texts * (size_t)n; i++) any = any || !isnan(values[i]);
+    if (any) figure_data(f, block);
+    for (int i = 0; i < n && any; i++) {
+        for (int text = 0; text < n_texts; text++) at[text] = values[(size_t)text * (size_t)n + (size_t)i];
+        place_write(f->script.file, x[i], at, n_texts, range);
+    }
+    if (any) figure_data_end(f);
+    mem_free(at);
+    return any ? 0 : 1;
+}
+
+int plot_block(struct figure *f, const char *block, const struct study *s, struct plot_source source,
+               struct plot_span span, struct plot_range *range)
+{
+    const size_t n = (size_t)span.n_bins;
+    double *values = NULL, *x = NULL;
+    int *count = NULL;
+    int rc = MEM_NEW(&values, n * (size_t)s->n_texts, "curves");
+    if (rc == 0) rc = MEM_NEW(&x, n, "curves");
+    if (rc == 0) rc = MEM_NEW(&count, n, "curves");
+    for (int text = 0; text < s->n_texts && rc == 0; text++)
+        text_curve(s, source, span, text, values + (size_t)text * n, count);
+    for (size_t i = 0; i < n && rc == 0; i++) x[i] = span.first + ((double)i + 0.5) * span.n_steps / span.n_bins - 0.5;
+    if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, span.n_bins, range);
+    mem_free(values);
+    mem_free(x);
+    mem_free(count);
+    return rc;
+}
+
+/* ---- drawing ---- */
+
+void plot_panel_add(struct plot_panel *p, const char *block, int style, int every)
+{
+    if (p->n == PLOT_MAX_CURVES) return;
+    struct plot_curve *c = &p->curves[p->n++];
+    snprintf(c->block, sizeof c->block, "%s", block);
+    c->style = style;
+    c->every = every;
+}
+
+void plot_panel_draw(const struct plot_panel *p, FILE *out)
+{
+    const bool band = p->n_texts >= ESTIMATE_MIN_TEXTS;
+    const char *comma = "plot ";
+    if (p->n == 0) {
+        fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN\n", out);
+        return;
+    }
+    for (int i = 0; i < p->n; i++, comma = ", \\\n  ") {
+        const struct plot_curve *c = &p->curves[i];
+        const char *colour = figure_colours[c->style - 1];
+        if (band)
+            fprintf(out, "%s$%s using 1:3:4 with filledcurves fc rgb '#c8%s' fs solid noborder", comma, c->block,
+                    colour + 1);
+        else
+            fprintf(out, "%sfor [i=5:%d] $%s using 1:i with lines lw 0.5 lc rgb '#90%s'", comma, p->n_texts + 4,
+                    c->block, colour + 1);
+    }
+    for (int i = 0; i < p->n; i++) {
+        const struct plot_curve *c = &p->curves[i];
+        if (c->every > 0)
+            fprintf(out, "%s$%s using 1:2 with linespoints ls %d pointinterval %d", comma, c->block, c->style,
+                    c->every);
+        else
+            fprintf(out, "%s$%s using 1:2 with lines ls %d lw 1%s", comma, c->block, c->style,
+                    c->style > 2 ? " dt (3,1)" : ""); /* long gaps would hide what lasts a few steps */
+    }
+    fputc('\n', out);
+}
+
+const char *plot_words_of_texts(const struct study *s, char *text, size_t n_bytes)
+{
+    if (s->n_texts >= ESTIMATE_MIN_TEXTS)
+        snprintf(
+            text, n_bytes,
+            "Lines: means over texts (n = %d texts); bands: 95 %% t-intervals over texts, at each place by itself.",
+            s->n_texts);
+    else if (s->n_texts == 1)
+        snprintf(text, n_bytes, "One text (n = 1): nothing is known about others.");
+    else
+        snprintf(
+            text, n_bytes,
+            "Thick lines: means over texts (n = %d texts), thin: each text; from %d texts on there is an interval.",
+            s->n_texts, ESTIMATE_MIN_TEXTS);
+    return text;
+}
+
+/* ---- axes ---- */
+
+double plot_ceil(double x)
+{
+    static const double rounds[] = { 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10 };
+    if (!(x > 0) || isinf(x)) return 1;
+    const double power = pow(10, floor(log10(x)));
+    for (size_t i = 0; i < sizeof rounds / sizeof rounds[0]; i++)
+        if (rounds[i] * power >= x) return rounds[i] * power;
+    return 10 * power;
+}
+
+double plot_tick(double max, int n)
+{
+    static const double rounds[] = { 1, 2, 2.5, 5, 10 };
+    if (!(max > 0) || isinf(max)) return 1;
+    const double least = max / n * (1 - 1e-9), power = pow(10, floor(log10(least)));
+    for (size_t i = 0; i < sizeof rounds / sizeof rounds[0]; i++)
+        if (rounds[i] * power >= least) return rounds[i] * power;
+    return 10 * power;
+}
+
+void plot_y_variables(FILE *script, int axis, struct plot_range range, int n_ticks)
+{
+    const double span = range.max - range.min, tick = plot_tick(span > 0 ? span : 1, n_ticks);
+    const double low = range.min < 0 ? floor(range.min / tick * 2 - 1e-9) * tick / 2 : 0,
+                 high = span > 0 ? ceil(range.max / tick * 2 - 1e-9) * tick / 2 : tick;
+    fprintf(script, "y%d_low = %g; y%d_high = %g; y%d_tick = %g\n", axis, low, axis, high, axis, tick);
+}
+
+void plot_y_use(FILE *body, int axis)
+{
+    fprintf(body, "set yrange [y%d_low:y%d_high]\nset ytics nomirror out y%d_tick\n", axis, axis, axis);
+}
+
+void plot_x_steps(FILE *script, int first, int end)
+{
+    fprintf(script, "set xrange [%d:%d]\nset xtics nomirror out %g\n", first, end, plot_tick(end - first, 4));
+}
