@@ -1,0 +1,431 @@
+/* tests/bench_devices.c: does the device compute what the CPU computes?  Whole runs of a config on both, step by step side by side.
+ *
+ *     bench_devices CONFIG OUT.csv [key=value ..]        (the config's own `device` counts for nothing)
+ *
+ * e: the relative difference of lane 0's K (after RoPE) and V, as the caches hold them, between the device and the CPU, RMS over
+ * steps, layers and runs.  Then for every lane the difference of K, V, attention output, residual stream, final hidden state and logits
+ * (centred: a softmax ignores their mean) to the same lane of the CPU, relative, RMS over steps and layers:
+ *   free      the device selects its blocks itself
+ *   replayed  its lanes are of selector `replay`, and read the blocks that the CPU's run recorded
+ *   noise     no device at all: a CPU lane of the same settings with `perturb: e`.  A probe takes no perturbation: it
+ *             reads the cache of its owner's noisy lane, that of a noisy control lane where its owner is lane 0
+ * and the share of the block lists in which free and CPU agree.  Where free or replayed is above noise, the device does more than
+ * a rounding of the size that its own dense lane shows.                                                      */
+#include "core/err.h"
+#include "core/mem.h"
+#include "core/run.h"
+#include "core/tensor.h"
+#include "core/trace.h"
+#include "experiments/session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum quantity { Q_K, Q_V, Q_ATTENTION, Q_RESIDUAL, Q_HIDDEN, Q_LOGITS, N_QUANTITIES_HERE };
+static const char *const quantity_names[] = { "k", "v", "attention", "residual", "hidden", "logits" };
+enum against { FREE, REPLAYED, NOISE, N_AGAINST };
+static const char *const against_names[] = { "free", "replayed", "noise" };
+
+/* What a step held, by lane; NaN where a lane has no row. */
+struct capture {
+    size_t n[N_QUANTITIES_HERE];       /* floats of a lane, all layers */
+    float *x[N_QUANTITIES_HERE];       /* owned [n_lanes][n] */
+    int32_t *list;                     /* owned [n_lanes][n_layers][n_kv_heads][1 + max_blocks]: count, blocks */
+    size_t n_list;                     /* of a lane */
+};
+
+/* A run on a back end whose measures are spied upon. */
+struct engine {
+    const struct backend *real;
+    const struct weights *w;
+    struct run run;
+    struct run_plan plan;
+    struct lane_spec *lanes;           /* owned */
+    struct capture c;
+    void *buffer;                      /* owned host memory for one array of rows */
+    size_t n_buffer;
+};
+
+struct sum {
+    double squares;
+    int64_t n;
+};
+
+static struct engine *stepping;        /* whose step is being computed: the spies have no other way to know */
+
+static void must(int rc, const char *what)
+{
+    if (rc == 0) return;
+    fprintf(stderr, "bench_devices: %s: %s\n", what, fail_text());
+    exit(EXIT_FAILED);
+}
+
+static int direct(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context)
+{
+    (void)d;
+    (void)g;
+    return enqueue(context);
+}
+
+static void *fetch(struct engine *e, const void *from, size_t n_bytes)
+{
+    if (n_bytes > e->n_buffer) {
+        mem_free(e->buffer);
+        e->n_buffer = n_bytes;
+        must(mem_alloc(&e->buffer, n_bytes, 1, "rows"), "memory");
+    }
+    must(e->real->download(e->w->dev, e->buffer, from, n_bytes), "download");
+    must(e->real->sync(e->w->dev), "download");
+    return e->buffer;
+}
+
+static int row_of(const struct engine *e, int lane)
+{
+    return ((const int32_t *)e->run.t.row_of_lane.host)[lane];
+}
+
+/* One layer's n floats of each lane, from rows of `stride` floats, the first `skip` left out; half: as fp16 holds them. */
+static void keep(struct engine *e, enum quantity q, int layer, int n_layers, const float *rows, size_t stride, size_t skip, bool half)
+{
+    const size_t n = e->c.n[q] / (size_t)n_layers;
+    for (int lane = 0; lane < e->plan.n_lanes; lane++) {
+        float *to = e->c.x[q] + (size_t)lane * e->c.n[q] + (size_t)layer * n;
+        const int row = row_of(e, lane);
+        for (size_t i = 0; i < n; i++) {
+            const float x = row < 0 ? NAN : rows[(size_t)row * stride + skip + i];
+            to[i] = half ? f16_to_f32(f32_to_f16(x)) : x;
+        }
+    }
+}
+
+static void keep_lists(struct engine *e, const struct measure_layer_args *a)
+{
+    const size_t heads = (size_t)a->n_kv_heads, rows = (size_t)e->run.pass.n_rows, most = (size_t)a->lists->max_blocks;
+    int32_t *count = NULL;
+    must(MEM_NEW(&count, rows * heads, "counts"), "memory");
+    memcpy(count, fetch(e, a->lists->count, rows * heads * sizeof *count), rows * heads * sizeof *count);
+    const int32_t *blocks = fetch(e, a->lists->blocks, rows * heads * most * sizeof *blocks);
+    for (int lane = 0; lane < e->plan.n_lanes; lane++)
+        for (size_t head = 0; row_of(e, lane) >= 0 && head < heads; head++) {
+            const size_t from = (size_t)row_of(e, lane) * heads + head;
+            int32_t *to = e->c.list + (size_t)lane * e->c.n_list + ((size_t)a->layer * heads + head) * (1 + most);
+            to[0] = count[from];
+            for (int i = 0; i < count[from]; i++) to[1 + i] = blocks[from * most + (size_t)i];
+        }
+    mem_free(count);
+}
+
+static int spy_layer(struct device *d, const struct measure_layer_args *a)
+{
+    (void)d;
+    struct engine *e = stepping;
+    const size_t rows = (size_t)e->run.pass.n_rows, dim = (size_t)a->head_dim, kv = (size_t)a->n_kv_heads * dim, q = (size_t)a->n_heads * dim;
+    const size_t stride = q + 2 * kv;
+    const bool half = e->real->cache_element_bytes == 2;
+    const float *qkv = fetch(e, a->qkv, rows * stride * sizeof *qkv);
+    keep(e, Q_K, a->layer, a->n_layers, qkv, stride, q, half);
+    keep(e, Q_V, a->layer, a->n_layers, qkv, stride, q + kv, half);
+    keep(e, Q_ATTENTION, a->layer, a->n_layers, fetch(e, a->attn, rows * q * sizeof(float)), q, 0, false);
+    keep(e, Q_RESIDUAL, a->layer, a->n_layers, fetch(e, a->resid, rows * (size_t)a->hidden * sizeof(float)), (size_t)a->hidden, 0, false);
+    keep_lists(e, a);
+    return 0;
+}
+
+static int spy_logits(struct device *d, const struct measure_logits_args *a)
+{
+    (void)d;
+    struct engine *e = stepping;
+    const size_t rows = (size_t)e->run.pass.n_rows, vocab = (size_t)a->vocab;
+    keep(e, Q_HIDDEN, 0, 1, fetch(e, a->hidden_state, rows * (size_t)a->hidden * sizeof(float)), (size_t)a->hidden, 0, false);
+    float *logits = fetch(e, a->logits, rows * vocab * sizeof *logits);
+    for (size_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (size_t i = 0; i < vocab; i++) sum += logits[r * vocab + i];
+        for (size_t i = 0; i < vocab; i++) logits[r * vocab + i] -= (float)(sum / (double)vocab);
+    }
+    keep(e, Q_LOGITS, 0, 1, logits, vocab, 0, false);
+    return 0;
+}
+
+/* A back end that computes what the real one does, enqueues without recording and shows its measures. */
+static struct backend spied(const struct backend *real)
+{
+    struct backend be = *real;
+    be.replay = direct;
+    be.measure_layer = spy_layer;
+    be.measure_logits = spy_logits;
+    return be;
+}
+
+static void engine_open(struct engine *e, const struct backend *real, const struct weights *w, const struct run_plan *plan,
+                        const struct lane_spec *lanes, int n_lanes)
+{
+    const struct model_shape *s = &w->model->shape;
+    *e = (struct engine){ .real = real, .w = w, .plan = *plan };
+    must(MEM_NEW(&e->lanes, n_lanes, "lanes"), "memory");
+    memcpy(e->lanes, lanes, (size_t)n_lanes * sizeof *lanes);
+    e->plan.lanes = e->lanes;
+    e->plan.n_lanes = n_lanes;
+    e->plan.metrics = METRIC_LOGITS;
+    e->plan.every = 1;
+    must(run_open(&e->run, &e->plan, w), plan->id);
+    const size_t layers = (size_t)s->n_layers, kv = (size_t)(s->n_kv_heads * s->head_dim);
+    const size_t n[N_QUANTITIES_HERE] = { layers * kv, layers * kv, layers * (size_t)(s->n_heads * s->head_dim), layers * (size_t)s->hidden,
+                                          (size_t)s->hidden, (size_t)s->vocab };
+    for (int q = 0; q < N_QUANTITIES_HERE; q++) {
+        e->c.n[q] = n[q];
+        must(MEM_NEW(&e->c.x[q], (size_t)n_lanes * n[q], "captured"), "memory");
+    }
+    e->c.n_list = layers * (size_t)s->n_kv_heads * (1 + (size_t)e->run.f.lists.max_blocks);
+    must(MEM_NEW(&e->c.list, (size_t)n_lanes * e->c.n_list, "lists"), "memory");
+    must(run_prefill(&e->run), "prefill");
+}
+
+static void engine_close(struct engine *e)
+{
+    run_close(&e->run);
+    for (int q = 0; q < N_QUANTITIES_HERE; q++) mem_free(e->c.x[q]);
+    mem_free(e->c.list);
+    mem_free(e->buffer);
+    mem_free(e->lanes);
+}
+
+static void engine_step(struct engine *e)
+{
+    int step;
+    stepping = e;
+    must(run_step(&e->run), "step");
+    while (run_take(&e->run, &step)) continue;
+}
+
+/* Adds the relative differences of a lane of x to one of r. */
+static void compare(struct sum *sums, const struct engine *x, int lane_x, const struct engine *r, int lane_r, int n_layers)
+{
+    for (int q = 0; q < N_QUANTITIES_HERE; q++) {
+        const int parts = q <= Q_RESIDUAL ? n_layers : 1;
+        const size_t n = r->c.n[q] / (size_t)parts;
+        for (int p = 0; p < parts; p++) {
+            const float *a = x->c.x[q] + (size_t)lane_x * x->c.n[q] + (size_t)p * n, *b = r->c.x[q] + (size_t)lane_r * r->c.n[q] + (size_t)p * n;
+            double d = 0, norm = 0;
+            for (size_t i = 0; i < n; i++) {
+                d += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+                norm += (double)b[i] * b[i];
+            }
+            if (!(norm > 0)) continue; /* NaN: the lane has no row */
+            sums[q].squares += d / norm;
+            sums[q].n++;
+        }
+    }
+}
+
+/* Lists of a layer and KV head that are the same, and all of them. */
+static void count_same(const struct engine *x, const struct engine *r, int lane, const struct model_shape *s, int64_t *same, int64_t *all)
+{
+    const size_t x_list = x->c.n_list / (size_t)(s->n_layers * s->n_kv_heads), r_list = r->c.n_list / (size_t)(s->n_layers * s->n_kv_heads);
+    for (size_t i = 0; i < (size_t)(s->n_layers * s->n_kv_heads); i++) {
+        const int32_t *a = x->c.list + (size_t)lane * x->c.n_list + i * x_list, *b = r->c.list + (size_t)lane * r->c.n_list + i * r_list;
+        if (a[0] < 0 || row_of(r, lane) < 0) continue;
+        *same += a[0] == b[0] && memcmp(a, b, (size_t)(1 + a[0]) * sizeof *a) == 0;
+        ++*all;
+    }
+}
+
+/* ---- lanes ---- */
+
+/* The plan's lanes, then a noisy partner of each: partner[i] is lane i's.  A noisy control stands for lane 0. */
+static int add_partners(const struct run_plan *plan, double noise, struct lane_spec *lanes, int *partner)
+{
+    int n = plan->n_lanes;
+    memcpy(lanes, plan->lanes, (size_t)n * sizeof *lanes);
+    const int control = n;
+    lanes[n] = (struct lane_spec){ .family = "noise", .selector = SELECT_MINMAX, .active_millionths = 1000000, .block_size = 16,
+                                   .local_blocks = 1, .min_blocks = 1, .perturb = noise, .cache_of = LANE_OWN, .clean = LANE_NONE };
+    snprintf(lanes[n].name, sizeof lanes[n].name, "noise/control");
+    partner[0] = n++;
+    for (int pass = 0; pass < 2; pass++) /* owners come before their probes */
+        for (int i = 1; i < plan->n_lanes; i++) {
+            if (lane_is_probe(&plan->lanes[i]) != (pass == 1)) continue;
+            lanes[n] = plan->lanes[i];
+            snprintf(lanes[n].name, sizeof lanes[n].name, "noise/%d", i);
+            if (pass == 1) lanes[n].cache_of = plan->lanes[i].cache_of == 0 ? control : partner[plan->lanes[i].cache_of];
+            else lanes[n].perturb = noise;
+            partner[i] = n++;
+        }
+    return n;
+}
+
+/* The CPU's lists, as a trace. */
+static void record_lists(const struct run_plan *plan, const struct weights *w, const char *path)
+{
+    struct run run = { 0 };
+    struct trace *t = NULL;
+    struct provenance prov = { 0 };
+    struct run_plan p = *plan;
+    char *argv[] = { (char *)"bench_devices", NULL };
+    int step;
+    const void *record;
+    p.metrics = METRIC_SELECTION;
+    p.every = 1;
+    must(provenance_open(&prov, 1, argv), "provenance");
+    must(run_open(&run, &p, w), plan->id);
+    must(trace_open(&t, path, &p, w->model, &run.layout, &prov, ""), path);
+    must(run_prefill(&run), "prefill");
+    while (!run_done(&run)) {
+        must(run_step(&run), "step");
+        while ((record = run_take(&run, &step)) != NULL) must(trace_write(t, step, record), path);
+    }
+    run_drain(&run);
+    while ((record = run_take(&run, &step)) != NULL) must(trace_write(t, step, record), path);
+    must(trace_finish(t, NULL, NULL, NULL, run.n_stepped), path);
+    trace_close(t);
+    run_close(&run);
+    provenance_close(&prov);
+}
+
+/* ---- what is measured ---- */
+
+struct machine {
+    const struct backend *cpu, *cuda;
+    struct backend cpu_spy, cuda_spy;
+    struct device *host, *gpu;
+    struct weights cpu_w, cuda_w;      /* of the spies */
+    struct weights cpu_plain;          /* the same matrices, without spies */
+};
+
+static void machine_open(struct machine *m, const struct model *model)
+{
+    m->cpu = backends[0];
+    m->cuda = backends[1];
+    if (!m->cuda || m->cuda->open(&m->gpu, 0) != 0) {
+        printf("SKIP bench_devices: %s\n", m->cuda ? fail_text() : "this program was built without CUDA");
+        exit(0);
+    }
+    must(m->cpu->open(&m->host, 0), "cpu");
+    m->cpu_spy = spied(m->cpu);
+    m->cuda_spy = spied(m->cuda);
+    must(weights_open(&m->cpu_w, &m->cpu_spy, m->host, model), "weights");
+    must(weights_open(&m->cuda_w, &m->cuda_spy, m->gpu, model), "weights");
+    m->cpu_plain = m->cpu_w;
+    m->cpu_plain.be = m->cpu;
+}
+
+static double rms(const struct sum *s)
+{
+    return s->n > 0 ? sqrt(s->squares / (double)s->n) : NAN;
+}
+
+/* e, from runs of lane 0 alone. */
+static double measure_e(struct machine *m, const struct plan *plan)
+{
+    struct sum sums[N_QUANTITIES_HERE] = { { 0 } };
+    for (int i = 0; i < plan->n_runs; i++) {
+        struct engine cpu, gpu;
+        engine_open(&cpu, m->cpu, &m->cpu_w, &plan->runs[i], plan->runs[i].lanes, 1);
+        engine_open(&gpu, m->cuda, &m->cuda_w, &plan->runs[i], plan->runs[i].lanes, 1);
+        while (!run_done(&cpu.run)) {
+            engine_step(&cpu);
+            engine_step(&gpu);
+            compare(sums, &gpu, 0, &cpu, 0, m->cpu_w.model->shape.n_layers);
+        }
+        engine_close(&cpu);
+        engine_close(&gpu);
+    }
+    const struct sum both = { sums[Q_K].squares + sums[Q_V].squares, sums[Q_K].n + sums[Q_V].n };
+    printf("lane 0, device against CPU: K %.3e, V %.3e, attention %.3e, residual %.3e, hidden %.3e, logits %.3e; e = %.3e\n", rms(&sums[Q_K]),
+           rms(&sums[Q_V]), rms(&sums[Q_ATTENTION]), rms(&sums[Q_RESIDUAL]), rms(&sums[Q_HIDDEN]), rms(&sums[Q_LOGITS]), rms(&both));
+    return rms(&both);
+}
+
+struct tally {
+    struct sum sums[N_AGAINST][MAX_LANES][N_QUANTITIES_HERE];
+    int64_t same[MAX_LANES], all[MAX_LANES];
+};
+
+static void replay_plan(struct run_plan *p, struct lane_spec *lanes, const struct run_plan *plan, char *trace)
+{
+    *p = *plan;
+    memcpy(lanes, plan->lanes, (size_t)plan->n_lanes * sizeof *lanes);
+    for (int i = 1; i < plan->n_lanes; i++) lanes[i].selector = SELECT_REPLAY;
+    p->lanes = lanes;
+    p->replay = trace;
+}
+
+static void measure_run(struct machine *m, const struct run_plan *plan, double noise, struct tally *t)
+{
+    static struct lane_spec lanes[MAX_LANES], again[MAX_LANES];
+    static int partner[MAX_LANES];
+    char trace[] = "/tmp/bench_devices.XXXXXX";
+    struct engine cpu, gpu, replayed;
+    struct run_plan replay;
+    const int fd = mkstemp(trace);
+    if (fd < 0 || close(fd) != 0) must(fail("%s cannot be made", trace), "trace");
+    record_lists(plan, &m->cpu_plain, trace);
+    engine_open(&cpu, m->cpu, &m->cpu_w, plan, lanes, add_partners(plan, noise, lanes, partner));
+    engine_open(&gpu, m->cuda, &m->cuda_w, plan, plan->lanes, plan->n_lanes);
+    replay_plan(&replay, again, plan, trace);
+    engine_open(&replayed, m->cuda, &m->cuda_w, &replay, again, plan->n_lanes);
+    const struct model_shape *s = &m->cpu_w.model->shape;
+    while (!run_done(&cpu.run)) {
+        engine_step(&cpu);
+        engine_step(&gpu);
+        engine_step(&replayed);
+        for (int i = 0; i < plan->n_lanes; i++) {
+            compare(t->sums[FREE][i], &gpu, i, &cpu, i, s->n_layers);
+            compare(t->sums[REPLAYED][i], &replayed, i, &cpu, i, s->n_layers);
+            compare(t->sums[NOISE][i], &cpu, partner[i], &cpu, i, s->n_layers);
+            count_same(&gpu, &cpu, i, s, &t->same[i], &t->all[i]);
+        }
+    }
+    engine_close(&cpu);
+    engine_close(&gpu);
+    engine_close(&replayed);
+    unlink(trace);
+}
+
+static void print_all(const struct tally *t, const struct run_plan *plan, FILE *csv)
+{
+    int above = 0, cases = 0;
+    fprintf(csv, "lane,quantity,free,replayed,noise,lists_equal\n");
+    printf("%-44s %-10s %10s %10s %10s %8s %8s  %s\n", "lane", "quantity", "free", "replayed", "noise", "free/n", "repl/n", "lists equal");
+    for (int i = 0; i < plan->n_lanes; i++)
+        for (int q = 0; q < N_QUANTITIES_HERE; q++) {
+            double x[N_AGAINST];
+            for (int a = 0; a < N_AGAINST; a++) x[a] = rms(&t->sums[a][i][q]);
+            const double lists = t->all[i] ? (double)t->same[i] / (double)t->all[i] : NAN;
+            printf("%-44s %-10s %10.3e %10.3e %10.3e %8.2f %8.2f  %.4f\n", plan->lanes[i].name, quantity_names[q], x[FREE], x[REPLAYED], x[NOISE],
+                   x[FREE] / x[NOISE], x[REPLAYED] / x[NOISE], lists);
+            fprintf(csv, "%s,%s,%.9g,%.9g,%.9g,%.9g\n", plan->lanes[i].name, quantity_names[q], x[FREE], x[REPLAYED], x[NOISE], lists);
+            for (int a = 0; a < NOISE; a++, cases++)
+                if (x[a] > x[NOISE]) above++, printf("    %s is above noise\n", against_names[a]);
+        }
+    printf("%d of %d above noise\n", above, cases);
+}
+
+int main(int argc, char **argv)
+{
+    struct session s;
+    static struct machine m;
+    static struct tally t;
+    if (argc < 3) {
+        fprintf(stderr, "usage: bench_devices CONFIG OUT.csv [key=value ..]\n");
+        return EXIT_USAGE;
+    }
+    const int status = session_open(&s, argv[1], argc - 3, argv + 3);
+    if (status != EXIT_OK) return status;
+    if (2 * s.plan.runs[0].n_lanes + 1 > MAX_LANES) must(fail("%d lanes and their partners are more than %d", s.plan.runs[0].n_lanes, MAX_LANES), argv[1]);
+    FILE *csv = fopen(argv[2], "we");
+    if (!csv) must(fail("cannot be written"), argv[2]);
+    machine_open(&m, &s.model);
+    const double noise = measure_e(&m, &s.plan);
+    for (int i = 0; i < s.plan.n_runs; i++) {
+        printf("%s\n", s.plan.runs[i].id);
+        measure_run(&m, &s.plan.runs[i], noise, &t);
+    }
+    print_all(&t, &s.plan.runs[0], csv);
+    if (fclose(csv) != 0) must(fail("cannot be written"), argv[2]);
+    m.cuda->close(m.gpu);
+    return 0;
+}
