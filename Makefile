@@ -142,6 +142,11 @@ $(BUILD)/tests/bench_%: $(BUILD)/tests/bench_%.o $(BUILD)/tests/bench_machine.o 
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
 
+# Simulations of what the statistics promise, by hand: build/tests/sim_coverage.
+$(BUILD)/tests/sim_%: $(BUILD)/tests/sim_%.o $(LIB)
+	$(SAY) "LD $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(LIB)
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS) -lcmocka

@@ -91,9 +91,8 @@ int compare_write(const struct evidence *all, int n)
     struct sheet t = { 0 };
     int rc = sheet_open(&t, "compare");
     snprintf(t.caption, sizeof t.caption,
-             "%d results side by side, lanes of one name together. Means over the texts of each, in brackets 95 %% "
-             "t-intervals "
-             "over texts (from %d texts on). Texts, models and programs may differ between results: nothing is paired "
+             "%d results side by side, lanes of one name together. Means over the texts of each, in brackets 95 %% bootstrap-t "
+             "intervals over texts (from %d texts on). Texts, models and programs may differ between results: nothing is paired "
              "or tested across them.",
              n, ESTIMATE_MIN_TEXTS);
     if (rc == 0) rc = columns_make(&t);

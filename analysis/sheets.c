@@ -14,7 +14,7 @@
 static void over_texts(const struct study *s, char *text, size_t n_bytes)
 {
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(text, n_bytes, "Means over %d texts (%d run%s); in brackets Student's 95 %% interval over the texts",
+        snprintf(text, n_bytes, "Means over %d texts (%d run%s); in brackets the 95 %% bootstrap-t interval over the texts",
                  s->n_texts, s->n_runs, words_s(s->n_runs));
     else
         snprintf(text, n_bytes, "Means over %d text%s (%d run%s); fewer than %d texts: no intervals", s->n_texts,
