@@ -9,7 +9,7 @@
  * so many texts are equal that a quantile of t* is not finite, there is no interval.
  *
  * Why this one.  Share of nominal 95 % intervals that hold the true mean (tests/sim_coverage.c, 4000 samples each,
- * so +- 0.7 points at 95 %; means over 256 steps, AR(1) with 0.5, plus an effect of the text):
+ * so +- 0.7 points at 95 %; means over 64 steps, AR(1) with 0.5, plus an effect of the text):
  *
  *     text effects                 texts    this   bootstrap-t   Student    BCa   percentile   width, this / Student's
  *     no text effect                   6    96.5          94.4      94.9   86.2         86.4   1.22
