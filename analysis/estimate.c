@@ -26,7 +26,7 @@ static int double_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double quantile_of(double *values, size_t n, double share)
+double quantile_at(double *values, size_t n, double share)
 {
     size_t n_values = 0;
     for (size_t i = 0; i < n; i++)
@@ -40,7 +40,7 @@ double quantile_of(double *values, size_t n, double share)
 
 double median_of(double *values, size_t n)
 {
-    return quantile_of(values, n, 0.5);
+    return quantile_at(values, n, 0.5);
 }
 
 void estimate_resample(uint64_t seed, int replicate, int n, int *pick)

@@ -31,8 +31,8 @@ static void moments(void **state)
     double even[] = { 4, NAN, 1, 3, 2 };
     assert_true(fabs(median_of(even, 5) - 2.5) < 1e-15);
     double five[] = { 50, 10, 40, 20, 30 };
-    assert_true(fabs(quantile_of(five, 5, 0.25) - 20) < 1e-14 && fabs(quantile_of(five, 5, 0.9) - 46) < 1e-14);
-    assert_true(fabs(quantile_of(five, 5, 1) - 50) < 1e-14 && isnan(quantile_of(five, 0, 0.5)));
+    assert_true(fabs(quantile_at(five, 5, 0.25) - 20) < 1e-14 && fabs(quantile_at(five, 5, 0.9) - 46) < 1e-14);
+    assert_true(fabs(quantile_at(five, 5, 1) - 50) < 1e-14 && isnan(quantile_at(five, 0, 0.5)));
 }
 
 /* What changes nothing: the same values again, a shift, a scale, the other sign. */
