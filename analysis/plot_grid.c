@@ -110,14 +110,19 @@ bool grid_is_side(const struct plot_grid *g, int panel)
     return panel % g->n_columns == 0;
 }
 
+/* Not the axis' own label: how far below it that stands depends on the terminal. */
+void grid_x_name(const struct plot_grid *g, FILE *out, int panel, const char *name)
+{
+    if (grid_is_foot(g, panel))
+        fprintf(out, "set label 8 '%s' at graph 0.5, screen %.4f center noenhanced\n", name,
+                1 - (panel_top(g, panel) + g->panel_height + X_NAME) / g->height);
+}
+
 void grid_axes(const struct plot_grid *g, FILE *out, int panel, const char *x_name)
 {
     fprintf(out, "set format x '%s'; set format y '%s'\n", grid_is_foot(g, panel) ? "%g" : "",
             grid_is_side(g, panel) ? "%g" : "");
-    /* Not the axis' own label: how far below it stands depends on the terminal. */
-    if (grid_is_foot(g, panel))
-        fprintf(out, "set label 8 '%s' at graph 0.5, screen %.4f center noenhanced\n", x_name,
-                1 - (panel_top(g, panel) + g->panel_height + X_NAME) / g->height);
+    grid_x_name(g, out, panel, x_name);
 }
 
 void grid_y_name(const struct plot_grid *g, FILE *out, int first, int last, const char *name)
@@ -139,6 +144,13 @@ void grid_title(FILE *out, const char *text)
     fputs("set label 2 \"", out);
     output_plot(out, text);
     fputs("\" at graph 0.5, graph 1 center noenhanced offset 0,0.6\n", out);
+}
+
+void grid_head(const struct plot_grid *g, FILE *out, const char *text)
+{
+    fputs("set label 2 \"", out);
+    output_plot(out, text);
+    fprintf(out, "\" at screen %.4f, graph 1 left noenhanced offset 0,0.6\n", 6.0 / g->width);
 }
 
 void grid_inside(FILE *out, const char *text)

@@ -12,6 +12,7 @@ static const struct plot_kind {
     const char *missing; /* what is said where there is nothing to draw */
     int (*draw)(struct figure *f, const struct plot_job *job);
 } kinds[] = {
+    { "corners", "the four corners are not drawn: no lane has NLL or KL (metric group logits)", plot_corners },
     { "accumulation",
       "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
       "drift",

@@ -32,6 +32,7 @@ struct plot_job {
 };
 
 /* Each writes data, drawing, title and caption of a part.  1: there was nothing to draw, or there is no such part; -1. */
+int plot_corners(struct figure *f, const struct plot_job *job);      /* selection, cache, both, rectified: means over steps */
 int plot_accumulation(struct figure *f,
                       const struct plot_job *job);            /* distance to clean, NLL or KL above clean, over steps */
 int plot_stale(struct figure *f, const struct plot_job *job); /* drift of the stale tokens: the saw-tooth */
