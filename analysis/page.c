@@ -200,7 +200,7 @@ static int part_write(FILE *out, const struct page_part *part, bool named)
     }
     fprintf(out, "<%s>What it shows</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
     if (part->findings.n) {
-        fprintf(out, "<p class=\"caption\">%s; in brackets 95 %% t-intervals over texts.</p>\n",
+        fprintf(out, "<p class=\"caption\">%s; in brackets 95 %% intervals over texts.</p>\n",
                 study_is_of_text(part->study) ? "NLL in nats per token against the dense lane or against one another, "
                                                 "paired step by step"
                                               : "KL from the dense lane in nats and agreement with it, paired step by "

@@ -12,7 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_ROWS = 16, MAX_PAGE_ROWS = 40, ROW_HEIGHT = 11, N_COLUMNS = 4, BLUE = 2, VERMILION = 3, GREEN = 4, PINK = 5 };
+enum {
+    MAX_ROWS = 16,
+    MAX_PAGE_ROWS = 40,
+    ROW_HEIGHT = 11,
+    N_COLUMNS = 4,
+    BLUE = 2,
+    VERMILION = 3,
+    GREEN = 4,
+    PINK = 5
+};
 
 /* What a column shows: value * scale + offset. */
 static const struct column {
@@ -71,7 +80,8 @@ static int row_values(const struct study *s, const struct rows *r, const struct 
                       double *out, double *scratch)
 {
     const int lanes[3] = { r->never, r->clean, r->stale };
-    for (int i = 0; i < s->n_texts; i++) out[i] = row->lane == STUDY_ABSENT && column->measure != MEASURE_K_ACCUM ? 0 : NAN;
+    for (int i = 0; i < s->n_texts; i++)
+        out[i] = row->lane == STUDY_ABSENT && column->measure != MEASURE_K_ACCUM ? 0 : NAN;
     if (row->lane != STUDY_ABSENT) {
         if (study_measure(s, row->lane, column->measure, 0, out) != 0) return -1;
         for (int i = 0; i < s->n_texts; i++) out[i] = column->offset + column->scale * out[i];
@@ -124,8 +134,8 @@ static void rows_names(FILE *out, const struct rows *r, bool side)
     fprintf(out, side ? ")\n" : "\"\" 0)\n");
 }
 
-static void panel_draw(const struct figure *f, const struct plot_grid *g, int at, const struct rows *r, const char *title,
-                       const struct column *column, unsigned any)
+static void panel_draw(const struct figure *f, const struct plot_grid *g, int at, const struct rows *r,
+                       const char *title, const struct column *column, unsigned any)
 {
     FILE *out = f->body;
     grid_panel(g, out, at);
@@ -157,16 +167,18 @@ static void caption_write(struct figure *f, const struct study *s, const struct 
     int n = 0;
     for (int i = 0; i < c->n_sets; i++)
         for (int k = 0; k < c->sets[i].n_corners; k++)
-            if (n < 64 && (c->sets[i].corners[k].role == CORNER_RECTIFIED || c->sets[i].corners[k].role == CORNER_EQUAL))
+            if (n < 64 &&
+                (c->sets[i].corners[k].role == CORNER_RECTIFIED || c->sets[i].corners[k].role == CORNER_EQUAL))
                 list[n++] = &c->sets[i].corners[k];
     if (n_left) snprintf(left, sizeof left, " %d more lanes: see the tables.", n_left);
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(count, sizeof count, "bars: 95 %% t-intervals over n = %d texts", s->n_texts);
+        snprintf(count, sizeof count, "bars: 95 %% intervals over n = %d texts", s->n_texts);
     else
         snprintf(count, sizeof count, "n = %d text%s: no interval", s->n_texts, s->n_texts == 1 ? "" : "s");
     snprintf(f->title, sizeof f->title, "The four corners");
     snprintf(f->caption, sizeof f->caption,
-             "The four corners against the dense lane (0): the undisturbed cache read sparsely, the sparse lane's cache read "
+             "The four corners against the dense lane (0): the undisturbed cache read sparsely, the sparse lane's "
+             "cache read "
              "densely, both at once, and what both do beyond the sum of the two (interaction). Small dots: texts, "
              "large: their means; %s. %s.%s",
              count, legend_print(s, list, n, legend, sizeof legend), left);

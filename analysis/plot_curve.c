@@ -157,10 +157,9 @@ void plot_panel_draw(const struct plot_panel *p, FILE *out)
 const char *plot_words_of_texts(const struct study *s, char *text, size_t n_bytes)
 {
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(
-            text, n_bytes,
-            "Lines: means over texts (n = %d texts); bands: 95 %% t-intervals over texts, at each place by itself.",
-            s->n_texts);
+        snprintf(text, n_bytes,
+                 "Lines: means over texts (n = %d texts); bands: 95 %% intervals over texts, at each place by itself.",
+                 s->n_texts);
     else if (s->n_texts == 1)
         snprintf(text, n_bytes, "One text (n = 1): nothing is known about others.");
     else
