@@ -50,7 +50,7 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
     }
     grid_panel(g, f->body, at);
     grid_axes(g, f->body, at, "decoding step (tokens)");
-    plot_y_use(f->body, row);
+    plot_axis_use(f->body, 'y', row);
     if (row == 0) grid_title(f->body, set->title);
     if (grid_is_side(g, at)) grid_y_name(g, f->body, row, row, row_name(s, row));
     plot_panel_draw(&panel, f->body);
@@ -89,7 +89,7 @@ int plot_accumulation(struct figure *f, const struct plot_job *job)
         if (panel_write(f, job, &v, &g, at, &range[at / g.n_columns], &any) != 0) return -1;
     if (!any) return 1;
     caption_write(f, job->study, &v);
-    for (int row = 0; row < N_ROWS; row++) plot_y_variables(f->script.file, row, range[row], 4);
+    for (int row = 0; row < N_ROWS; row++) plot_axis(f->script.file, 'y', row, range[row], 4);
     grid_begin(&g, f);
     plot_x_steps(f->script.file, 0, job->study->n_steps);
     return 0;

@@ -47,11 +47,8 @@ static void number_write(FILE *out, double value)
         fprintf(out, " %.5g", value);
 }
 
-/* A place of a curve: its line of the block; false: no text has a value. */
-static bool place_write(FILE *out, double x, const double *values, int n_texts, struct plot_range *range)
+static void estimate_write(FILE *out, double x, struct estimate e, struct plot_range *range)
 {
-    const struct estimate e = estimate_of(values, n_texts);
-    if (e.n == 0) return false;
     fprintf(out, "%.6g", x);
     number_write(out, e.mean);
     number_write(out, e.low);
@@ -59,12 +56,25 @@ static bool place_write(FILE *out, double x, const double *values, int n_texts, 
     reach(range, e.mean);
     reach(range, e.low);
     reach(range, e.high);
+}
+
+void plot_point(FILE *script, double x, struct estimate e, struct plot_range *range)
+{
+    estimate_write(script, x, e, range);
+    fputc('\n', script);
+}
+
+/* A place of a curve, where a text has a value: its line of the block. */
+static void place_write(FILE *out, double x, const double *values, int n_texts, struct plot_range *range)
+{
+    const struct estimate e = estimate_of(values, n_texts);
+    if (e.n == 0) return;
+    estimate_write(out, x, e, range);
     for (int text = 0; text < n_texts && n_texts < ESTIMATE_MIN_TEXTS; text++) {
         number_write(out, values[text]);
         reach(range, values[text]);
     }
     fputc('\n', out);
-    return true;
 }
 
 int plot_block_of(struct figure *f, const char *block, const double *x, const double *values, int n_texts, int n,
@@ -147,10 +157,9 @@ void plot_panel_draw(const struct plot_panel *p, FILE *out)
 const char *plot_words_of_texts(const struct study *s, char *text, size_t n_bytes)
 {
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(
-            text, n_bytes,
-            "Lines: means over texts (n = %d texts); bands: 95 %% t-intervals over texts, at each place by itself.",
-            s->n_texts);
+        snprintf(text, n_bytes,
+                 "Lines: means over texts (n = %d texts); bands: 95 %% intervals over texts, at each place by itself.",
+                 s->n_texts);
     else if (s->n_texts == 1)
         snprintf(text, n_bytes, "One text (n = 1): nothing is known about others.");
     else
@@ -183,17 +192,19 @@ double plot_tick(double max, int n)
     return 10 * power;
 }
 
-void plot_y_variables(FILE *script, int axis, struct plot_range range, int n_ticks)
+void plot_axis(FILE *script, char axis, int number, struct plot_range range, int n_ticks)
 {
     const double span = range.max - range.min, tick = plot_tick(span > 0 ? span : 1, n_ticks);
     const double low = range.min < 0 ? floor(range.min / tick * 2 - 1e-9) * tick / 2 : 0,
                  high = span > 0 ? ceil(range.max / tick * 2 - 1e-9) * tick / 2 : tick;
-    fprintf(script, "y%d_low = %g; y%d_high = %g; y%d_tick = %g\n", axis, low, axis, high, axis, tick);
+    fprintf(script, "%c%d_low = %g; %c%d_high = %g; %c%d_tick = %g\n", axis, number, low, axis, number, high, axis,
+            number, tick);
 }
 
-void plot_y_use(FILE *body, int axis)
+void plot_axis_use(FILE *body, char axis, int number)
 {
-    fprintf(body, "set yrange [y%d_low:y%d_high]\nset ytics nomirror out y%d_tick\n", axis, axis, axis);
+    fprintf(body, "set %crange [%c%d_low:%c%d_high]\nset %ctics nomirror out scale 0.4 %c%d_tick\n", axis, axis, number,
+            axis, number, axis, axis, number);
 }
 
 void plot_x_steps(FILE *script, int first, int end)

@@ -32,6 +32,9 @@ int plot_block(struct figure *f, const char *block, const struct study *s, struc
 int plot_block_of(struct figure *f, const char *block, const double *x, const double *values, int n_texts, int n,
                   struct plot_range *range);
 
+/* A point of a block: x, mean, low, high. */
+void plot_point(FILE *script, double x, struct estimate e, struct plot_range *range);
+
 /* A panel's curves, drawn together so that no mean lies under a band. */
 struct plot_panel {
     int n_texts, n;
@@ -52,9 +55,9 @@ double plot_ceil(double x);
 /* The distance of at most n ticks, beside 0, up to max. */
 double plot_tick(double max, int n);
 /* For axes that several panels share: its ends and ticks, from the least round number to the greatest that hold the range, as
- * the variables of axis number `axis` (with the data); what a panel says to have them (with the drawing). */
-void plot_y_variables(FILE *script, int axis, struct plot_range range, int n_ticks);
-void plot_y_use(FILE *body, int axis);
+ * the variables of axis number `number` (with the data); what a panel says to have them (with the drawing).  axis: 'x', 'y'. */
+void plot_axis(FILE *script, char axis, int number, struct plot_range range, int n_ticks);
+void plot_axis_use(FILE *body, char axis, int number);
 /* The x axis of all panels: steps first to end. */
 void plot_x_steps(FILE *script, int first, int end);
 

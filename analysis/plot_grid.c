@@ -49,6 +49,13 @@ void grid_open(struct plot_grid *g, struct figure *f)
     f->height = g->height;
 }
 
+static void label_write(FILE *out, int tag, const char *text)
+{
+    fprintf(out, "set label %d \"", tag);
+    output_plot(out, text);
+    fputs("\" ", out);
+}
+
 static void key_draw(const struct plot_grid *g, FILE *out)
 {
     fputs("set lmargin at screen 0; set rmargin at screen 1; set tmargin at screen 1; set bmargin at screen 0\n"
@@ -64,9 +71,8 @@ static void key_draw(const struct plot_grid *g, FILE *out)
                     100 + i, x, y, (left + 24.0) / g->width, y, g->keys[i].style);
         fprintf(out, "set label %d '' at screen %.4f, screen %.4f point ls %d%s\n", 100 + i, middle, y,
                 style > 0 ? g->keys[i].style : 1, style > 0 ? "" : " pt 6");
-        fprintf(out, "set label %d \"", 200 + i);
-        output_plot(out, g->keys[i].text);
-        fprintf(out, "\" at screen %.4f, screen %.4f left noenhanced\n", (left + (double)KEY_SAMPLE) / g->width, y);
+        label_write(out, 200 + i, g->keys[i].text);
+        fprintf(out, "at screen %.4f, screen %.4f left noenhanced\n", (left + (double)KEY_SAMPLE) / g->width, y);
     }
     fputs("set xrange [0:1]\nset yrange [0:1]\nplot NaN notitle\nunset arrow\nunset label\nset border 3 lw 0.5\n"
           "set xtics nomirror out\nset ytics nomirror out\n",
@@ -110,20 +116,27 @@ bool grid_is_side(const struct plot_grid *g, int panel)
     return panel % g->n_columns == 0;
 }
 
+/* Not the axis' own label: how far below it that stands depends on the terminal. */
+void grid_x_name(const struct plot_grid *g, FILE *out, int panel, const char *name)
+{
+    if (!grid_is_foot(g, panel)) return;
+    label_write(out, 8, name);
+    fprintf(out, "at graph 0.5, screen %.4f center noenhanced\n",
+            1 - (panel_top(g, panel) + g->panel_height + X_NAME) / g->height);
+}
+
 void grid_axes(const struct plot_grid *g, FILE *out, int panel, const char *x_name)
 {
     fprintf(out, "set format x '%s'; set format y '%s'\n", grid_is_foot(g, panel) ? "%g" : "",
             grid_is_side(g, panel) ? "%g" : "");
-    /* Not the axis' own label: how far below it stands depends on the terminal. */
-    if (grid_is_foot(g, panel))
-        fprintf(out, "set label 8 '%s' at graph 0.5, screen %.4f center noenhanced\n", x_name,
-                1 - (panel_top(g, panel) + g->panel_height + X_NAME) / g->height);
+    grid_x_name(g, out, panel, x_name);
 }
 
 void grid_y_name(const struct plot_grid *g, FILE *out, int first, int last, const char *name)
 {
     const double top = panel_top(g, first * g->n_columns), bottom = panel_top(g, last * g->n_columns) + g->panel_height;
-    fprintf(out, "set label 9 '%s' at screen %.4f, screen %.4f center rotate noenhanced\n", name, 7.0 / g->width,
+    label_write(out, 9, name);
+    fprintf(out, "at screen %.4f, screen %.4f center rotate noenhanced\n", 7.0 / g->width,
             1 - (top + bottom) / 2 / g->height);
 }
 
@@ -136,14 +149,18 @@ void grid_colour_box(const struct plot_grid *g, FILE *out, int column, int foot,
 
 void grid_title(FILE *out, const char *text)
 {
-    fputs("set label 2 \"", out);
-    output_plot(out, text);
-    fputs("\" at graph 0.5, graph 1 center noenhanced offset 0,0.6\n", out);
+    label_write(out, 2, text);
+    fputs("at graph 0.5, graph 1 center noenhanced offset 0,0.6\n", out);
+}
+
+void grid_head(const struct plot_grid *g, FILE *out, const char *text)
+{
+    label_write(out, 2, text);
+    fprintf(out, "at screen %.4f, graph 1 left noenhanced offset 0,0.6\n", 6.0 / g->width);
 }
 
 void grid_inside(FILE *out, const char *text)
 {
-    fputs("set label 1 \"", out);
-    output_plot(out, text);
-    fputs("\" at graph 0, graph 1 left noenhanced front offset 0.4,-0.6\n", out);
+    label_write(out, 1, text);
+    fputs("at graph 0, graph 1 left noenhanced front offset 0.4,-0.6\n", out);
 }

@@ -44,14 +44,17 @@ void grid_panel(const struct plot_grid *g, FILE *out, int panel);
 /* Whether no panel is below it, or left of it: there the axis has numbers. */
 bool grid_is_foot(const struct plot_grid *g, int panel);
 bool grid_is_side(const struct plot_grid *g, int panel);
-/* The x axis' name below the lowest panel of each column; numbers there alone, and at the left. */
+/* The x axis' name, where the panel is the lowest of its column. */
+void grid_x_name(const struct plot_grid *g, FILE *out, int panel, const char *name);
+/* The same, and numbers at the foot and the left alone. */
 void grid_axes(const struct plot_grid *g, FILE *out, int panel, const char *x_name);
 /* A name for the y axes of rows first .. last, at the figure's left. */
 void grid_y_name(const struct plot_grid *g, FILE *out, int first, int last, const char *name);
 /* The colours' scale of a column, as wide as it, so high and with its foot so far above the figure's. */
 void grid_colour_box(const struct plot_grid *g, FILE *out, int column, int foot, int height);
-/* Above the panel, in the middle; inside it, at its top left. */
+/* Above the panel, in the middle; at the figure's left; inside it, at its top left. */
 void grid_title(FILE *out, const char *text);
+void grid_head(const struct plot_grid *g, FILE *out, const char *text);
 void grid_inside(FILE *out, const char *text);
 
 #endif

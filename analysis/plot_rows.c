@@ -19,12 +19,12 @@ struct rows {
     const char *y_name;
 };
 
-/* A rectification stands between two steps: a line at s + 1/2 where (s + 1 + phase) mod interval = 0. */
+/* A rectification stands between two steps: a line at s + 1/2. */
 static void rectifications_draw(FILE *out, const struct lane_spec *l, struct plot_span span)
 {
     if (l->interval < 2 || span.n_steps / l->interval > 64) return;
     for (int step = span.first; step < span.first + span.n_steps; step++)
-        if ((step + 1 + l->phase) % l->interval == 0)
+        if (lane_rectifies_after(l, step))
             fprintf(out,
                     "set arrow from first %d.5, graph 0 to first %d.5, graph 1 nohead lw 0.5 lc rgb '#999999' dt "
                     "(2,3)\n",
@@ -87,9 +87,9 @@ static int rows_draw(struct figure *f, const struct plot_job *job, const struct 
              rows->span.n_bins < rows->span.n_steps
                  ? " Steps are averaged in bins, so that short intervals are smoothed away."
                  : "");
-    plot_y_variables(f->script.file, 0, range, 2);
+    plot_axis(f->script.file, 'y', 0, range, 2);
     grid_begin(&g, f);
-    plot_y_use(f->script.file, 0);
+    plot_axis_use(f->script.file, 'y', 0);
     plot_x_steps(f->script.file, rows->span.first, rows->span.first + rows->span.n_steps);
     return 0;
 }

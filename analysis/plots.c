@@ -12,6 +12,8 @@ static const struct plot_kind {
     const char *missing; /* what is said where there is nothing to draw */
     int (*draw)(struct figure *f, const struct plot_job *job);
 } kinds[] = {
+    { "corners", "the four corners are not drawn: no lane has NLL or KL (metric group logits)", plot_corners },
+    { "pareto", "cost against error is not drawn: the bytes of the dense lane are not there", plot_pareto },
     { "accumulation",
       "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
       "drift",
@@ -60,8 +62,8 @@ static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *
     return rc < 0 ? -1 : 0;
 }
 
-int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c, const char *suffix,
-               struct notes *notes)
+int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c,
+               const struct pareto *pareto, const char *suffix, struct notes *notes)
 {
     struct plot_lanes lanes;
     *p = (struct plots){ 0 };
@@ -70,7 +72,7 @@ int plots_draw(struct plots *p, const char *results, const struct study *s, cons
         return notes_add(notes, "%s: no lane is sparse with a cache of its own: there is nothing to draw", s->key);
     int rc = plot_lanes_open(&lanes, s, c);
     for (int k = 0; k < N_KINDS && rc == 0; k++)
-        rc = kind_draw(p, &kinds[k], results, (struct plot_job){ s, c, &lanes, 0 }, suffix, notes);
+        rc = kind_draw(p, &kinds[k], results, (struct plot_job){ s, c, &lanes, pareto, 0 }, suffix, notes);
     plot_lanes_close(&lanes);
     return rc;
 }

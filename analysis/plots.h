@@ -4,6 +4,7 @@
 
 #include "analysis/corners.h"
 #include "analysis/figure.h"
+#include "analysis/pareto.h"
 #include "analysis/plot_lanes.h"
 
 enum { MAX_FIGURES = 48 };
@@ -14,8 +15,8 @@ struct plots {
 };
 
 /* suffix: "" or "-KEY", of the names.  What cannot be drawn for want of data is said in notes; a failure is gnuplot's. */
-int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c, const char *suffix,
-               struct notes *notes);
+int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c,
+               const struct pareto *pareto, const char *suffix, struct notes *notes);
 void plots_close(struct plots *p);
 
 /* What figures are called before their suffix; NULL after the last. */
@@ -28,14 +29,18 @@ struct plot_job {
     const struct study *study;
     const struct corners *corners;
     const struct plot_lanes *lanes;
+    const struct pareto *pareto;
     int part;
 };
 
 /* Each writes data, drawing, title and caption of a part.  1: there was nothing to draw, or there is no such part; -1. */
+int plot_corners(struct figure *f,
+                 const struct plot_job *job); /* selection, cache, both, rectified: means over steps */
 int plot_accumulation(struct figure *f,
                       const struct plot_job *job);            /* distance to clean, NLL or KL above clean, over steps */
 int plot_stale(struct figure *f, const struct plot_job *job); /* drift of the stale tokens: the saw-tooth */
 int plot_sawtooth(struct figure *f, const struct plot_job *job); /* the last steps, one by one */
+int plot_pareto(struct figure *f, const struct plot_job *job);   /* cost against error */
 int plot_depth(struct figure *f, const struct plot_job *job);    /* layers against steps */
 
 #endif

@@ -15,13 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_TABLES = 4 };
+enum { N_TABLES = 5 };
 
-static const char *const table_names[N_TABLES + 1] = { "corners", "paired", "summary", "paired-texts", NULL };
+static const char *const table_names[N_TABLES + 1] = { "corners", "paired", "pareto", "summary", "paired-texts", NULL };
 
 /* One study on its way into the page. */
 struct chapter {
     struct corners corners;
+    struct pareto pareto;
     struct plots plots;
     struct sheet tables[N_TABLES];
     struct page_part part;
@@ -33,8 +34,9 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", table_names[i], suffix);
     TRY(sheet_of_corners(&c->tables[0], s, &c->corners, file[0]), "%s", folder);
     TRY(sheet_of_pairs(&c->tables[1], s, &c->corners, file[1]), "%s", folder);
-    TRY(sheet_of_lanes(&c->tables[2], s, file[2]), "%s", folder);
-    TRY(sheet_of_texts(&c->tables[3], s, &c->corners, file[3]), "%s", folder);
+    TRY(pareto_sheet(&c->tables[2], s, &c->pareto, file[2]), "%s", folder);
+    TRY(sheet_of_lanes(&c->tables[3], s, file[3]), "%s", folder);
+    TRY(sheet_of_texts(&c->tables[4], s, &c->corners, file[4]), "%s", folder);
     snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
              words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
     for (int i = 0; i < N_TABLES; i++)
@@ -49,9 +51,10 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     if (e->n_studies > 1) snprintf(suffix, sizeof suffix, "-%s", s->key);
     c->part.study = s;
     TRY(corners_open(&c->corners, s), "%s", e->folder);
+    TRY(pareto_open(&c->pareto, s, &c->corners), "%s", e->folder);
     TRY(findings_write(s, &c->corners, &c->part.findings, &c->part.missing), "%s", e->folder);
     if (tables_write(c, e->folder, s, suffix) != 0) return -1;
-    if (draw) TRY(plots_draw(&c->plots, e->folder, s, &c->corners, suffix, &c->part.missing), "%s", e->folder);
+    if (draw) TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, suffix, &c->part.missing), "%s", e->folder);
     c->part.figures = c->plots.figures;
     c->part.n_figures = c->plots.n_figures;
     c->part.tables = c->tables;
@@ -63,6 +66,7 @@ static void chapter_close(struct chapter *c)
 {
     for (int i = 0; i < N_TABLES; i++) sheet_close(&c->tables[i]);
     plots_close(&c->plots);
+    pareto_close(&c->pareto);
     corners_close(&c->corners);
     notes_close(&c->part.findings);
     notes_close(&c->part.missing);

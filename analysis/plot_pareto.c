@@ -1,0 +1,164 @@
+/* Cost against error: a column of panels for each way to count bytes, a row for each error; a curve joins the lanes of one label
+ * over the sets. */
+#include "analysis/plots.h"
+
+#include "analysis/legend.h"
+#include "analysis/pareto.h"
+#include "analysis/plot_curve.h"
+#include "analysis/plot_grid.h"
+
+#include "core/err.h"
+#include "core/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double MIB = 1 << 20;
+
+/* The points of a panel from the cheapest on; label NULL: all.  n of them at list [p->n]. */
+static int cost_compare(const void *a, const void *b, void *cost)
+{
+    const struct pareto_point *x = *(const struct pareto_point *const *)a, *y = *(const struct pareto_point *const *)b;
+    const double u = x->cost[*(const int *)cost], v = y->cost[*(const int *)cost];
+    return u < v ? -1 : u > v ? 1 : (x > y) - (x < y);
+}
+
+static int points_of(const struct pareto *p, const char *label, int cost, int error, const struct pareto_point **list)
+{
+    int n = 0;
+    for (int i = 0; i < p->n; i++)
+        if ((!label || strcmp(p->points[i].corner->label, label) == 0) && p->points[i].error[error].n > 0 &&
+            !isnan(p->points[i].cost[cost]))
+            list[n++] = &p->points[i];
+    qsort_r(list, (size_t)n, sizeof *list, cost_compare, &cost);
+    return n;
+}
+
+/* A set's title is for the eye here: "sparsity 0.9, block 32" -> "0.9, block 32". */
+static const char *set_name(const struct corner_set *set)
+{
+    static const char word[] = "sparsity ";
+    return strncmp(set->title, word, sizeof word - 1) == 0 ? set->title + sizeof word - 1 : set->title;
+}
+
+static bool set_is_before(const struct pareto_point *const *list, int i, int cost, int error)
+{
+    for (int k = 0; k < i; k++)
+        if (list[k]->best[cost][error] && list[k]->set == list[i]->set) return true;
+    return false;
+}
+
+/* The points of a panel's Pareto set from the cheapest on: x, y, the name of a set at the first of it. */
+static void front_write(struct figure *f, const char *block, const struct pareto_point *const *list, int n, int cost,
+                        int error)
+{
+    figure_data(f, block);
+    for (int i = 0; i < n; i++)
+        if (list[i]->best[cost][error]) {
+            fprintf(f->script.file, "%.6g %.5g \"", list[i]->cost[cost] / MIB, list[i]->error[error].mean);
+            if (!set_is_before(list, i, cost, error)) output_plot(f->script.file, set_name(list[i]->set));
+            fputs("\"\n", f->script.file);
+        }
+    figure_data_end(f);
+}
+
+/* The stair lies under everything; then bars, thin lines and points of each label; rings and names on top. */
+static void panel_draw(FILE *out, int at, const struct plot_lanes *lanes, const bool *there)
+{
+    fprintf(out, "plot $f%d using 1:2 with steps lw 3 lc rgb '#d8d8d8'", at);
+    for (int i = 0; i < lanes->n; i++)
+        if (there[i])
+            fprintf(out,
+                    ", \\\n  $e%d_%d using 1:3:(0):($4-$3) with vectors nohead ls %d dt 1 lw 1, $e%d_%d using 1:2 with "
+                    "linespoints ls %d lw 0.6",
+                    at, i, lanes->styles[i], at, i, lanes->styles[i]);
+    fprintf(out,
+            ", \\\n  $f%d using 1:2 with points pt 6 ps 1.1 lw 0.8 lc rgb '#000000', $f%d using 1:2:3 with labels left "
+            "noenhanced offset 0.7,0.5\n",
+            at, at);
+}
+
+/* list, there: room for all points and lanes.  Costs are in MiB here. */
+static int panel_write(struct figure *f, const struct plot_job *job, const struct plot_grid *g, int at,
+                       const struct pareto_point **list, bool *there, struct plot_range *x, struct plot_range *y)
+{
+    const int cost = at % N_PARETO_COSTS, error = at / N_PARETO_COSTS;
+    const struct pareto *p = job->pareto;
+    char block[32], title[96];
+    for (int i = 0; i < job->lanes->n; i++) {
+        const int n = points_of(p, job->lanes->corners[i]->label, cost, error, list);
+        there[i] = n > 0;
+        snprintf(block, sizeof block, "e%d_%d", at, i);
+        if (n) figure_data(f, block);
+        for (int k = 0; k < n; k++) {
+            plot_point(f->script.file, list[k]->cost[cost] / MIB, list[k]->error[error], y);
+            x->min = fmin(x->min, list[k]->cost[cost] / MIB);
+            x->max = fmax(x->max, list[k]->cost[cost] / MIB);
+        }
+        if (n) figure_data_end(f);
+    }
+    const int n = points_of(p, NULL, cost, error, list);
+    snprintf(block, sizeof block, "f%d", at);
+    if (n) front_write(f, block, list, n, cost, error);
+    grid_panel(g, f->body, at);
+    snprintf(title, sizeof title, "KV bytes per step (MiB), %s", pareto_cost_labels[cost]);
+    grid_axes(g, f->body, at, title);
+    plot_axis_use(f->body, 'y', error);
+    if (grid_is_side(g, at)) grid_y_name(g, f->body, error, error, pareto_errors[error].label);
+    if (n)
+        panel_draw(f->body, at, job->lanes, there);
+    else
+        fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN\n", f->body);
+    return n;
+}
+
+static void caption_write(struct figure *f, const struct study *s, const struct plot_job *job)
+{
+    char legend[512], texts[96];
+    if (s->n_texts >= ESTIMATE_MIN_TEXTS)
+        snprintf(texts, sizeof texts, "Means over n = %d texts, bars: 95 %% intervals over texts", s->n_texts);
+    else
+        snprintf(texts, sizeof texts, "Means over n = %d text%s, too few for intervals", s->n_texts,
+                 s->n_texts == 1 ? "" : "s");
+    snprintf(f->title, sizeof f->title, "Cost against error");
+    snprintf(
+        f->caption, sizeof f->caption,
+        "Cost against error: KV bytes per step by the paper's equation, KV (1/b + active + 1/f) with KV = %.3g MiB, "
+        "what "
+        "the dense lane reads, and as counted, against what a lane errs from the dense one, which is at 0 in every "
+        "row. %s. A thin line joins the sets; the grey stair and the rings are the Pareto set, by the means, with "
+        "each set's sparsity beside its cheapest. %s.",
+        job->pareto->dense_bytes / MIB, texts,
+        legend_print(s, job->lanes->corners, job->lanes->n, legend, sizeof legend));
+}
+
+int plot_pareto(struct figure *f, const struct plot_job *job)
+{
+    struct plot_grid g = plot_grid_usual;
+    const struct pareto_point **list = NULL;
+    struct plot_range x = { INFINITY, 0 }, y[N_PARETO_ERRORS] = { 0 };
+    bool *there = NULL;
+    int n = 0;
+    if (job->part > 0 || !(job->pareto->dense_bytes > 0)) return 1;
+    g.n_columns = N_PARETO_COSTS;
+    g.n_panels = N_PARETO_COSTS * N_PARETO_ERRORS;
+    g.gap_y = 12;
+    g.panel_height = 100;
+    for (int i = 0; i < job->lanes->n; i++) grid_key_add(&g, job->lanes->styles[i], job->lanes->corners[i]->label);
+    grid_open(&g, f);
+    int rc = MEM_NEW(&list, job->pareto->n, "points");
+    if (rc == 0) rc = MEM_NEW(&there, job->lanes->n, "lanes");
+    for (int at = 0; at < g.n_panels && rc == 0; at++)
+        n += panel_write(f, job, &g, at, list, there, &x, &y[at / N_PARETO_COSTS]);
+    mem_free(list);
+    mem_free(there);
+    if (rc != 0 || n == 0) return rc != 0 ? -1 : 1;
+    caption_write(f, job->study, job);
+    for (int i = 0; i < N_PARETO_ERRORS; i++) plot_axis(f->script.file, 'y', i, y[i], 4);
+    grid_begin(&g, f);
+    fprintf(f->script.file, "set xrange [%.4g:%.4g]\nset xtics nomirror out %g\n", x.min * 0.94, x.max * 1.05,
+            plot_tick(x.max - x.min, 4));
+    return 0;
+}
