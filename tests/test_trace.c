@@ -151,10 +151,9 @@ static void head_comes_back(void **state)
     assert_int_equal(trace_attr_text(&f, "config", &text), 0);
     assert_string_equal(text, "name: sample\n");
     mem_free(text);
-    mem_free(text);
-    text = NULL;
     assert_int_equal(trace_attr_text(&f, "prompt_origin", &text), 0);
     assert_string_equal(text, "debian:a-package");
+    mem_free(text);
     assert_int_equal(trace_attr_int(&f, "steps", &number), 0);
     assert_int_equal(number, 5);
     assert_int_equal(trace_attr_int(&f, "peak_memory_bytes", &number), 0);
