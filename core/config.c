@@ -83,7 +83,7 @@ static int read_tables(struct config *c, const struct yaml_node *root, struct se
         schema_read(&schema_trace, yaml_get(root, "trace"), "trace", s->trace, &c->diag) != 0)
         return -1;
     for (int i = 0; i < N_ROOT; i++)
-        if (i != ROOT_SEEDS && s->root[i].n > 0) schema_store(&schema_root.fields[i], &s->root[i].values[0], c);
+        if (i != ROOT_SEEDS && i != ROOT_BATCH && s->root[i].n > 0) schema_store(&schema_root.fields[i], &s->root[i].values[0], c);
     schema_store_all(&schema_trace, s->trace, c);
     if (s->root[ROOT_EXPERIMENT].node) c->experiment_at = s->root[ROOT_EXPERIMENT].node->at;
     if (s->root[ROOT_MODEL].node) c->model_at = s->root[ROOT_MODEL].node->at;
@@ -105,7 +105,8 @@ static int read_sections(struct config *c, struct sections *s)
         return -1;
     config_check_lanes(c);
     if (!prompt || c->diag.n_errors > n_before) return 0;
-    if (config_read_points(c, root, s->prompt, s->decode, &s->root[ROOT_SEEDS]) != 0) return -1;
+    if (config_read_points(c, root, s->prompt, s->decode, s->root) != 0) return -1;
+    if (c->diag.n_errors == 0) config_check_experiment(c, s->trace[TRACE_KEY_METRICS].node != NULL);
     if (c->diag.n_errors == 0) config_check_runs(c, &s->root[ROOT_SEEDS]);
     return 0;
 }

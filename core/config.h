@@ -28,6 +28,9 @@ extern const char *const selector_names[]; /* by enum selector_id; "dense" is la
 extern const char *const metric_names[];   /* bit 1 << index is enum metric */
 extern const char *const follow_names[];   /* by enum follow */
 
+/* Index into experiment_names. */
+enum experiment_id { EXPERIMENT_DRIFT, EXPERIMENT_LATENCY };
+
 enum config_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
 enum prompt_kind { PROMPT_FILE, PROMPT_TEXT, PROMPT_CHAT, PROMPT_IDS, PROMPT_RANDOM };
@@ -61,6 +64,7 @@ struct config_point {
     double temperature, top_p;
     int stop_eos;
     uint64_t seed;
+    int batch;                     /* 0: not given */
 };
 
 /* One combination of a family's axes: a lane before cache_of is resolved against the other lanes. */

@@ -64,10 +64,65 @@ static bool seeds_matter(const struct config *c, const struct config_point *p)
     return false;
 }
 
+/* ---- latency ---- */
+
+/* A lane whose time would not be that of its policy. */
+static int check_timed_lane(struct config *c, const struct config_lane *l)
+{
+    if (is_probe(l)) return refuse(c, l, "cache_of", NULL, "experiment: latency times a policy over its own cache, not a probe");
+    if (l->selector + SELECT_MINMAX == SELECT_ORACLE)
+        return refuse(c, l, "selector", NULL, "oracle reads everything to choose: its time says nothing (experiment: latency)");
+    if (l->selector + SELECT_MINMAX == SELECT_REPLAY)
+        return refuse(c, l, "selector", NULL, "replay chooses nothing: its time says nothing (experiment: latency)");
+    if (l->perturb > 0) return refuse(c, l, "perturb", NULL, "means nothing with experiment: latency");
+    if (l->dense_until > 0) return refuse(c, l, "dense_until", NULL, "means nothing with experiment: latency");
+    if (l->phase > 0) return refuse(c, l, "phase", NULL, "means nothing with experiment: latency");
+    return 0;
+}
+
+static const char *const batch_keys[] = { "batch", "experiment", NULL };
+static const char *const metrics_keys[] = { "trace.metrics", "trace", NULL };
+static const char *const follow_keys[] = { "decode.follow", "decode.stop", "decode", NULL };
+static const char *const interval_keys[] = { "prompt.tokens", NULL };
+
+static void check_timed_point(struct config *c, const struct config_point *p)
+{
+    if (p->batch == 0) diag_add(&c->diag, config_at(c, batch_keys, c->experiment_at), "batch: experiment: latency needs it: [1, 8]");
+    if (p->follow != FOLLOW_TEXT || p->stop_eos)
+        diag_add(&c->diag, config_at(c, follow_keys, c->decode_at), "decode: experiment: latency chooses no token: follow: text, stop: never");
+    if (p->prompt_tokens == CONFIG_ALL)
+        diag_add(&c->diag, config_at(c, interval_keys, c->prompt.at), "prompt: experiment: latency needs tokens: the contexts that are timed");
+    for (int i = 0; i < c->n_lanes; i++)
+        if (c->lanes[i].interval > p->prompt_tokens) {
+            refuse(c, &c->lanes[i], "interval", NULL, "is more than prompt.tokens: there is no such window to rectify");
+            return;
+        }
+}
+
+void config_check_experiment(struct config *c, bool metrics_given)
+{
+    const bool timed = c->experiment == EXPERIMENT_LATENCY;
+    if (timed && !metrics_given) c->metrics = METRIC_TIME;
+    if (timed ? c->metrics != METRIC_TIME : (c->metrics & METRIC_TIME) != 0)
+        diag_add(&c->diag, config_at(c, metrics_keys, c->experiment_at),
+                 timed ? "trace.metrics: experiment: latency records [time] alone" : "trace.metrics: time is for experiment: latency");
+    for (int i = 0; i < c->n_points; i++) {
+        const int n_before = c->diag.n_errors;
+        if (timed) check_timed_point(c, &c->points[i]);
+        if (!timed && c->points[i].batch > 0)
+            diag_add(&c->diag, config_at(c, batch_keys, c->experiment_at), "batch: is for experiment: latency");
+        if (c->diag.n_errors > n_before) break;
+    }
+    for (int i = 0; timed && i < c->n_lanes; i++)
+        if (check_timed_lane(c, &c->lanes[i]) != 0) return;
+}
+
+/* ---- seeds ---- */
+
 static bool same_but_seed(const struct config_point *a, const struct config_point *b)
 {
     return a->seed != b->seed && a->prompt_tokens == b->prompt_tokens && a->start == b->start &&
-           a->decode_tokens == b->decode_tokens && a->follow == b->follow && a->temperature == b->temperature &&
+           a->decode_tokens == b->decode_tokens && a->batch == b->batch && a->follow == b->follow && a->temperature == b->temperature &&
            a->top_p == b->top_p;
 }
 

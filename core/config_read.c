@@ -117,9 +117,9 @@ int config_read_replay(struct config *c)
 /* ---- runs ---- */
 
 int config_read_points(struct config *c, const struct yaml_node *root, struct schema_setting *prompt,
-                       struct schema_setting *decode, struct schema_setting *seeds)
+                       struct schema_setting *decode, struct schema_setting *root_settings)
 {
-    enum { N = 7 };
+    enum { N = 8 };
     const struct axis axis[N] = {
         { "prompt.tokens", &schema_prompt.fields[PROMPT_KEY_TOKENS], &prompt[PROMPT_KEY_TOKENS] },
         { "prompt.start", &schema_prompt.fields[PROMPT_KEY_START], &prompt[PROMPT_KEY_START] },
@@ -127,7 +127,8 @@ int config_read_points(struct config *c, const struct yaml_node *root, struct sc
         { "decode.follow", &schema_decode.fields[DECODE_FOLLOW], &decode[DECODE_FOLLOW] },
         { "decode.temperature", &schema_decode.fields[DECODE_TEMPERATURE], &decode[DECODE_TEMPERATURE] },
         { "decode.top_p", &schema_decode.fields[DECODE_TOP_P], &decode[DECODE_TOP_P] },
-        { "seeds", &schema_root.fields[ROOT_SEEDS], seeds },
+        { "batch", &schema_root.fields[ROOT_BATCH], &root_settings[ROOT_BATCH] },
+        { "seeds", &schema_root.fields[ROOT_SEEDS], &root_settings[ROOT_SEEDS] },
     };
     for (int i = 0; i < N; i++)
         if (axis[i].setting->n == 0) return 0; /* its error is already reported */

@@ -3,12 +3,12 @@
 #include "core/config.h"
 #include "core/plan.h"
 
-enum { MAX_STREAM = 1 << 24, MAX_TOKENS = 1 << 20, MAX_STEPS = 1 << 20 };
+enum { MAX_STREAM = 1 << 24, MAX_TOKENS = 1 << 20, MAX_STEPS = 1 << 20, MAX_BATCH = 64 };
 
-const char *const experiment_names[] = { "drift", NULL };
+const char *const experiment_names[] = { [EXPERIMENT_DRIFT] = "drift", [EXPERIMENT_LATENCY] = "latency", NULL };
 const char *const selector_names[] = { "dense", "minmax", "random", "window", "oracle", "replay", NULL };
 const char *const metric_names[] = { "drift",  "cache", "attention", "mass",     "logits",
-                                     "parts", "heads", "selection", NULL };
+                                     "parts", "heads", "selection", "time",   NULL };
 const char *const follow_names[] = { "text", "reference", "self", NULL };
 static const char *const stop_names[] = { "never", "eos", NULL };
 static const char *const family_names[] = { "llama", "qwen2", "qwen3", NULL };
@@ -44,6 +44,8 @@ static const struct schema_field root_rows[] = {
 #undef RECORD
 #define RECORD config_point
     [ROOT_SEEDS] = SEED("seeds", seed, "1", "of sampling, of the selector `random` and of `perturb`", AXIS),
+    [ROOT_BATCH] = INT("batch", batch, 1, MAX_BATCH, "none", "sequences",
+        "of `experiment: latency`: independent sequences that are decoded together", AXIS, WORD("none", 0)),
 #undef RECORD
 #define RECORD config
     [ROOT_ALLOW_EQUAL] = BOOL("allow_equal", allow_equal, "false", "lanes that do the same warn instead of being refused"),
@@ -56,7 +58,8 @@ static const struct schema_field root_rows[] = {
 SECTION(schema_root, "a config", "", root_rows);
 
 static const struct schema_field trace_rows[] = {
-    FLAGS("metrics", metrics, metric_names, "[drift, cache, attention, mass, logits]", "the groups of variables that are recorded"),
+    FLAGS("metrics", metrics, metric_names, "[drift, cache, attention, mass, logits]",
+        "the groups of variables that are recorded; of `experiment: latency` always `[time]`"),
     INT("every", every, 1, MAX_STEPS, "1", "steps", "variables by layer are recorded at steps with (s + 1) mod every = 0",),
 };
 SECTION(schema_trace, "trace", "trace", trace_rows);

@@ -5,7 +5,7 @@
 #include "core/schema.h"
 
 enum root_key {
-    ROOT_NAME, ROOT_EXPERIMENT, ROOT_MODEL, ROOT_DEVICE, ROOT_PROMPT, ROOT_DECODE, ROOT_LANES, ROOT_TRACE, ROOT_SEEDS,
+    ROOT_NAME, ROOT_EXPERIMENT, ROOT_MODEL, ROOT_DEVICE, ROOT_PROMPT, ROOT_DECODE, ROOT_LANES, ROOT_TRACE, ROOT_SEEDS, ROOT_BATCH,
     ROOT_ALLOW_EQUAL, ROOT_REPLAY, ROOT_ZIP, ROOT_INCLUDE, ROOT_EXCLUDE, N_ROOT
 };
 enum prompt_key {
@@ -18,7 +18,8 @@ enum lane_key {
     LANE_KEY_MIN_BLOCKS, LANE_KEY_INTERVAL, LANE_KEY_DENSE_LAYERS, LANE_KEY_PHASE, LANE_KEY_DENSE_UNTIL,
     LANE_KEY_CACHE_OF, LANE_KEY_EQUAL_BYTES, LANE_KEY_PERTURB, LANE_KEY_ZIP, LANE_KEY_INCLUDE, LANE_KEY_EXCLUDE, N_LANE_KEYS
 };
-enum { N_TRACE = 2, N_SYNTHETIC = 10, N_CHAT = 2, N_MESSAGE = 2 };
+enum trace_key { TRACE_KEY_METRICS, TRACE_KEY_EVERY, N_TRACE };
+enum { N_SYNTHETIC = 10, N_CHAT = 2, N_MESSAGE = 2 };
 
 /* Record of each: root struct config; prompt struct config_prompt for windows, else struct config_point; decode and
  * seeds struct config_point; lane struct config_lane; trace struct config; synthetic struct synthetic_spec; chat

@@ -82,6 +82,7 @@ int forward_open(struct forward *f, const struct weights *w, struct memory *mem,
     TRY(open_mass(f, s, o), "forward");
     const size_t n = (size_t)lanes->n_lanes * sizeof(struct lane_params);
     TRY(memory_take(mem, MEMORY_BUFFERS, (void **)&f->params, n, "lane params"), "forward");
+    mem->bytes[MEMORY_BUFFERS] += mem->be->workspace_bytes(s, o->max_rows, o->max_context);
     if (mem->dry) return 0;
     TRY(mem->be->upload(mem->dev, f->params, lanes->params, n), "forward");
     return mem->be->reserve(mem->dev, s, o->max_rows, o->max_context);

@@ -24,11 +24,8 @@ static void sets_size(struct lane_table *t, int prefix_tokens, int n_steps)
     }
 }
 
-static void lane_fill(struct lane_table *t, const struct lane_spec *lanes, int i)
+static void params_fill(struct lane_table *t, const struct lane_spec *l, int i)
 {
-    const struct lane_spec *l = &lanes[i];
-    t->store[i] = lane_is_probe(l) ? -1 : t->n_stores++;
-    t->tail[i] = lane_is_probe(l) ? t->n_tails++ : NO_TAIL;
     t->params[i] = (struct lane_params){
         .selector = l->selector,
         .block_size = l->block_size,
@@ -46,14 +43,27 @@ static void lane_fill(struct lane_table *t, const struct lane_spec *lanes, int i
     if (l->selector == SELECT_REPLAY) t->any_replay = true;
 }
 
-int lane_table_open(struct lane_table *t, const struct lane_spec *lanes, int n_lanes, int prefix_tokens, int n_steps)
+static void lane_fill(struct lane_table *t, const struct lane_spec *lanes, int i)
+{
+    const struct lane_spec *l = &lanes[i];
+    t->store[i] = lane_is_probe(l) ? -1 : t->n_stores++;
+    t->tail[i] = lane_is_probe(l) ? t->n_tails++ : NO_TAIL;
+    params_fill(t, l, i);
+}
+
+static int table_take(struct lane_table *t, int n_lanes)
 {
     *t = (struct lane_table){ .n_lanes = n_lanes };
     TRY(MEM_NEW(&t->store, n_lanes, "lane stores"), "lanes");
     TRY(MEM_NEW(&t->reads, n_lanes, "lane reads"), "lanes");
     TRY(MEM_NEW(&t->tail, n_lanes, "lane tails"), "lanes");
     TRY(MEM_NEW(&t->params, n_lanes, "lane params"), "lanes");
-    TRY(MEM_NEW(&t->sets, 2 * n_lanes, "key sets"), "lanes");
+    return MEM_NEW(&t->sets, 2 * n_lanes, "key sets");
+}
+
+int lane_table_open(struct lane_table *t, const struct lane_spec *lanes, int n_lanes, int prefix_tokens, int n_steps)
+{
+    TRY(table_take(t, n_lanes), "lanes");
     for (int i = 0; i < n_lanes; i++) lane_fill(t, lanes, i);
     for (int i = 0; i < n_lanes; i++) t->reads[i] = lane_is_probe(&lanes[i]) ? t->store[lanes[i].cache_of] : t->store[i];
     for (int i = 0; i < n_lanes; i++)
@@ -63,6 +73,21 @@ int lane_table_open(struct lane_table *t, const struct lane_spec *lanes, int n_l
         if (lanes[i].selector == SELECT_MINMAX)
             t->params[i].key_set = set_find_or_add(t, t->reads[i], lanes[i].block_size);
     sets_size(t, prefix_tokens, n_steps);
+    return 0;
+}
+
+int lane_table_open_batch(struct lane_table *t, const struct lane_spec *policies, int n_policies, int batch, int n_tokens)
+{
+    TRY(table_take(t, n_policies * batch), "lanes");
+    t->n_stores = batch;
+    for (int i = 0; i < t->n_lanes; i++) {
+        const struct lane_spec *l = &policies[i / batch];
+        t->store[i] = t->reads[i] = i % batch;
+        t->tail[i] = NO_TAIL;
+        params_fill(t, l, i);
+        if (l->selector == SELECT_MINMAX) t->params[i].key_set = set_find_or_add(t, t->reads[i], l->block_size);
+    }
+    sets_size(t, 0, n_tokens);
     return 0;
 }
 

@@ -23,6 +23,9 @@ struct lane_table {
 };
 
 int  lane_table_open(struct lane_table *t, const struct lane_spec *lanes, int n_lanes, int prefix_tokens, int n_steps);
+/* For batches of independent sequences of up to n_tokens tokens, which share nothing: policy i's lane of sequence s is lane
+ * i * batch + s of the table, and reads store s, the same for every policy.  The policies have caches of their own (no probes). */
+int  lane_table_open_batch(struct lane_table *t, const struct lane_spec *policies, int n_policies, int batch, int n_tokens);
 void lane_table_close(struct lane_table *t);
 
 #endif

@@ -283,6 +283,8 @@ struct backend {
     uint64_t (*free_bytes)(const struct device *d);
     /* Workspace for forward passes of at most max_rows rows over at most max_context tokens; called when a run opens. */
     int  (*reserve)(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
+    /* What reserve() will hold for such a run; needs no device, so that a plan can count it. */
+    uint64_t (*workspace_bytes)(const struct model_shape *shape, int max_rows, int max_context);
     int  (*alloc)(struct device *d, void **p, size_t n_bytes, const char *what); /* filled with NaN (bytes 0xff) */
     void (*release)(struct device *d, void *p);
     int  (*upload)(struct device *d, void *to, const void *host, size_t n_bytes);
@@ -292,6 +294,11 @@ struct backend {
     /* mark(i) enqueues a mark; wait(i) waits for the last one (DEVICE_MARKS of them): how the trace follows with a lag. */
     int  (*mark)(struct device *d, int i);
     int  (*wait)(struct device *d, int i);
+    /* Seconds of the device's time from one mark to a later one; both have been waited for. */
+    int  (*elapsed)(struct device *d, int from, int to, double *seconds);
+    /* Enqueues a plain read of n_bytes at p, the fastest that the device has: what an operation's time is measured against. */
+    int  (*read)(struct device *d, const void *p, size_t n_bytes);
+    double (*clock_hz)(struct device *d);                        /* of the multiprocessors, now; NaN where it is not known */
     /* Enqueues what enqueue(context) enqueues: recorded into *g at the first call (g NULL: freshly), replayed after it.
      * What may differ between calls lies in device buffers.  The CPU calls enqueue each time and keeps no graph. */
     int  (*replay)(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context);

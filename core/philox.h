@@ -14,7 +14,8 @@ enum philox_use {
     PHILOX_SAMPLE = 3,
     PHILOX_SELECT = 4,
     PHILOX_PERTURB = 5,
-    PHILOX_BOOTSTRAP = 6 /* texts drawn: counter = {replicate, index / 4, texts, use}, word index % 4 */
+    PHILOX_BOOTSTRAP = 6, /* texts drawn: counter = {replicate, index / 4, texts, use}, word index % 4 */
+    PHILOX_NOISE = 7    /* contexts of experiment latency: counter = {index / 4, 0, 0, use}, word index % 4 */
 };
 
 void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);

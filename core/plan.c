@@ -110,6 +110,7 @@ static struct run_plan make_run(const struct plan *p, const struct model *m, con
         .start = start,
         .prefill_tokens = t->prompt_tokens == CONFIG_ALL ? start : t->prompt_tokens,
         .n_steps = t->decode_tokens,
+        .batch = t->batch,
         .seed = t->seed,
         .follow = (enum follow)t->follow,
         .temperature = t->temperature,
@@ -131,7 +132,7 @@ static int find_set(struct plan *p, const struct plan_lengths *n, int *set)
     struct plan_store *s = p->store;
     for (*set = 0; *set < s->n_sets; ++*set) {
         const struct plan_lengths *have = &s->sets[*set].lengths;
-        if (have->prefill_tokens == n->prefill_tokens && have->n_steps == n->n_steps) return 0;
+        if (have->prefill_tokens == n->prefill_tokens && have->n_steps == n->n_steps && have->batch == n->batch) return 0;
     }
     if (s->n_sets % 16 == 0 &&
         mem_grow((void **)&s->sets, (size_t)s->n_sets, (size_t)s->n_sets + 16, sizeof *s->sets, "plan") != 0)
@@ -154,7 +155,7 @@ static int add_run(struct plan *p, const struct model *m, const struct prompt_so
         diag_add(&c->diag, config_at(c, stop_keys, c->decode_at), "decode.stop: eos: the model has no end-of-text token");
         return 0;
     }
-    const struct plan_lengths lengths = { run.prefill_tokens, run.n_steps, m->shape.n_layers };
+    const struct plan_lengths lengths = { run.prefill_tokens, run.n_steps, m->shape.n_layers, run.batch };
     if (find_set(p, &lengths, &p->store->set_of_run[p->n_runs]) != 0) return -1;
     p->store->sets[p->store->set_of_run[p->n_runs]].n_runs++;
     p->runs[p->n_runs++] = run;
@@ -213,7 +214,7 @@ int plan_price(struct plan *p, const struct model *model, const struct cost_inpu
     for (int i = 0; i < s->n_sets; i++) {
         const struct plan_lengths *n = &s->sets[i].lengths;
         const struct run_plan r = { .id = "plan", .lanes = s->sets[i].lanes, .n_lanes = s->lanes.n, .prefill_tokens = n->prefill_tokens,
-                                    .n_steps = n->n_steps, .metrics = p->config.metrics, .every = p->config.every };
+                                    .n_steps = n->n_steps, .batch = n->batch, .metrics = p->config.metrics, .every = p->config.every };
         if (run_cost(&s->sets[i].cost, model, inputs, &r) != 0) return -1;
     }
     for (int i = 0; i < p->n_runs; i++) {

@@ -18,7 +18,7 @@ enum follow { FOLLOW_TEXT, FOLLOW_REFERENCE, FOLLOW_SELF };
 /* Metric groups of the trace, bits of run_plan.metrics. */
 enum metric {
     METRIC_DRIFT = 1, METRIC_CACHE = 2, METRIC_ATTENTION = 4, METRIC_MASS = 8, METRIC_LOGITS = 16,
-    METRIC_PARTS = 32, METRIC_HEADS = 64, METRIC_SELECTION = 128
+    METRIC_PARTS = 32, METRIC_HEADS = 64, METRIC_SELECTION = 128, METRIC_TIME = 256
 };
 
 struct run_plan {
@@ -29,6 +29,7 @@ struct run_plan {
     int n_stream;
     int start, prefill_tokens;     /* the prefix is stream[start - prefill_tokens .. start - 1]; step s feeds stream[start + s] */
     int n_steps;
+    int batch;                     /* latency: independent sequences that are decoded together; 0: lanes share one prompt */
     uint64_t seed;
     enum follow follow;
     double temperature, top_p;     /* temperature 0: greedy */

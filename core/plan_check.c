@@ -89,7 +89,7 @@ static int check_equal(const struct plan_lanes *p, struct config *c, const struc
 static int check_schedule(const struct plan_lanes *p, const struct plan_lengths *n, int i, struct notes *warnings)
 {
     const struct lane_spec *l = &p->lanes[i];
-    for (int k = 1; k < i; k++) {
+    for (int k = 1; k < i && n->batch == 0; k++) { /* a timed lane is rectified whatever its schedule */
         const struct lane_spec *other = &p->lanes[k];
         if (l->interval == other->interval && l->phase == other->phase) continue;
         if (!plan_lanes_same_schedule(l, other, n->n_steps) || !is_alike(l, other, n)) continue;

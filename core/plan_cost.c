@@ -1,5 +1,6 @@
 #include "core/plan_cost.h"
 
+#include "core/latency.h"
 #include "core/record.h"
 #include "core/run.h"
 #include "core/trace.h"
@@ -27,7 +28,7 @@ void cost_inputs_default(struct cost_inputs *in, const struct model *model)
     }
     *in = (struct cost_inputs){ .weight_bytes = (uint64_t)bytes,
                                 .fixed_bytes = 24u << 20,
-                                .cache_element_bytes = 4,
+                                .be = backends[0],
                                 .flop_per_second = 40e9 * omp_get_max_threads() };
 }
 
@@ -101,6 +102,19 @@ static void add_flop(struct run_cost *cost, const struct model_shape *m, const s
     cost->rows_per_step = n_rows / r->n_steps;
 }
 
+/* Every lane in turn: steps and as many of their parts, and rectifications of a whole window. */
+static void add_timed_flop(struct run_cost *cost, const struct model_shape *m, const struct run_plan *r)
+{
+    const int n = r->prefill_tokens + r->n_steps;
+    const double times = (double)r->n_steps * r->batch;
+    for (int i = 0; i < r->n_lanes; i++) {
+        const struct lane_spec *l = &r->lanes[i];
+        cost->step_flop += 2 * times * lane_step_flop(m, l, n, r->metrics);
+        cost->rectify_flop += times * l->interval * (row_flop(m) + attend_flop(m, n - (l->interval - 1) / 2.0));
+    }
+    cost->rows_per_step = r->batch;
+}
+
 /* ---- bytes ---- */
 
 double cost_lane_read_bytes(const struct model_shape *m, const struct cost_inputs *in, const struct lane_spec *l,
@@ -108,7 +122,7 @@ double cost_lane_read_bytes(const struct model_shape *m, const struct cost_input
 {
     const int sparse = sparse_layers(m, l);
     const double tokens = (double)(m->n_layers - sparse) * n_tokens + sparse * lane_n_read_tokens(l, n_tokens);
-    return tokens * 2 * m->n_kv_heads * m->head_dim * in->cache_element_bytes;
+    return tokens * 2 * m->n_kv_heads * m->head_dim * in->be->cache_element_bytes;
 }
 
 static void trace_cost(struct run_cost *cost, const struct model_shape *m, const struct run_plan *r)
@@ -128,16 +142,19 @@ int run_cost(struct run_cost *cost, const struct model *model, const struct cost
 {
     const struct model_shape *m = &model->shape;
     *cost = (struct run_cost){ 0 };
-    add_flop(cost, m, r);
-    if (run_memory(r, model, in->cache_element_bytes, cost->memory) != 0) return -1;
+    (r->batch ? add_timed_flop : add_flop)(cost, m, r);
+    if ((r->batch ? latency_memory : run_memory)(r, model, in->be, cost->memory) != 0) return -1;
     cost->memory[MEMORY_WEIGHTS] += in->weight_bytes;
     cost->memory[MEMORY_BUFFERS] += in->fixed_bytes;
     trace_cost(cost, m, r);
     for (int i = 0; i < N_MEMORY_PARTS; i++) cost->peak_bytes += cost->memory[i];
     cost->seconds = (cost->prefill_flop + cost->step_flop + cost->rectify_flop) / in->flop_per_second;
-    double read = (double)in->weight_bytes;
-    for (int i = 0; i < r->n_lanes; i++)
-        read += cost_lane_read_bytes(m, in, &r->lanes[i], r->prefill_tokens + r->n_steps);
-    cost->step_read_bytes = (uint64_t)read;
+    double read = 0;
+    for (int i = 0; i < r->n_lanes; i++) {
+        const double lane = cost_lane_read_bytes(m, in, &r->lanes[i], r->prefill_tokens + r->n_steps);
+        if (r->batch == 0) read += lane;
+        else if (lane * r->batch > read) read = lane * r->batch; /* one at a time */
+    }
+    cost->step_read_bytes = in->weight_bytes + (uint64_t)read;
     return 0;
 }

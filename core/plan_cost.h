@@ -6,6 +6,7 @@
  *   scoring (minmax)      4 x n_kv_heads x head_dim x blocks, each sparse layer
  *   mass                  2 x n_heads x head_dim x tokens, each layer, of sparse rows: the scores of what is not read
  *   rectification         a row without logits for each token of the window, attending to all before it
+ * Of experiment latency: each timed step once as a whole and once in parts, and as many rectifications of a whole interval.
  * Memory: what the engine would allocate, counted by the engine itself (core/run.h, run_memory), the trace's chunk
  * buffers, and fixed_bytes for the program.                                                               */
 #ifndef CORE_PLAN_COST_H
@@ -16,7 +17,7 @@
 struct cost_inputs {
     uint64_t weight_bytes;         /* as the back end packs them */
     uint64_t fixed_bytes;          /* the program itself and its libraries */
-    int cache_element_bytes;       /* 4 on the CPU */
+    const struct backend *be;      /* whose cache and workspace are counted */
     double flop_per_second;        /* for the time */
 };
 
@@ -30,7 +31,7 @@ struct run_cost {
     uint64_t step_read_bytes;      /* weights once, and K and V of every lane, at the last step */
 };
 
-/* Weights at bits + 2 x 32 / group bits each; 24 MiB for the program; 40 GFLOP/s for each thread. */
+/* Weights at bits + 2 x 32 / group bits each; 24 MiB for the program; the CPU; 40 GFLOP/s for each thread. */
 void cost_inputs_default(struct cost_inputs *in, const struct model *model);
 
 struct run_plan; /* lanes, lengths, metrics and every of it are read */

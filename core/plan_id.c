@@ -33,6 +33,7 @@ static void write_run(FILE *f, const struct plan *p, const struct model *model, 
             run->prefill_tokens, run->start, run->n_steps, (unsigned long long)run->seed, follow_names[run->follow],
             temperature, top_p, run->stop_eos, run->metrics, run->every);
     if (run->replay) fprintf(f, "replay %s\n", run->replay_id);
+    if (run->batch > 0) fprintf(f, "batch=%d\n", run->batch);
     for (int i = 0; i < run->n_lanes; i++) write_lane(f, &run->lanes[i]);
 }
 
@@ -46,7 +47,7 @@ static void digest_prompt(struct run_plan *run)
 
 int plan_name_run(const struct plan *p, const struct model *model, struct run_plan *run, bool with_seed)
 {
-    char *text = NULL, seed[32] = "", digest[DIGEST_CHARS + 1];
+    char *text = NULL, seed[32] = "", batch[16] = "", digest[DIGEST_CHARS + 1];
     size_t n = 0;
     digest_prompt(run);
     FILE *f = open_memstream(&text, &n);
@@ -60,8 +61,9 @@ int plan_name_run(const struct plan *p, const struct model *model, struct run_pl
     digest_bytes(text, n, digest);
     free(text);
     memcpy(run->hash8, digest, 8);
+    if (run->batch > 0) snprintf(batch, sizeof batch, "-b%d", run->batch);
     if (with_seed) snprintf(seed, sizeof seed, "-s%llu", (unsigned long long)run->seed);
-    snprintf(run->id, sizeof run->id, "%s-p%d-o%d%s-%s", run->source, run->prefill_tokens, run->start, seed,
+    snprintf(run->id, sizeof run->id, "%s-p%d-o%d%s%s-%s", run->source, run->prefill_tokens, run->start, batch, seed,
              run->hash8);
     return 0;
 }

@@ -20,7 +20,7 @@ void plan_lanes_close(struct plan_lanes *l);
 
 /* A run's lengths: n_tokens of step s is prefill_tokens + s + 1. */
 struct plan_lengths {
-    int prefill_tokens, n_steps, n_layers;
+    int prefill_tokens, n_steps, n_layers, batch;
 };
 
 /* Whether the lane reads every block at every step of such a run. */

@@ -42,6 +42,7 @@ static void print_runs(const struct plan *p, FILE *out)
         if (r->follow != FOLLOW_TEXT && r->temperature > 0)
             fprintf(out, ", temperature %g, top_p %g, seed %llu", r->temperature, r->top_p,
                     (unsigned long long)r->seed);
+        if (r->batch > 0) fprintf(out, ", batch %d", r->batch);
         fprintf(out, "%s\n", r->stop_eos ? ", stop at eos" : "");
     }
     if (p->n_runs > MAX_RUNS_SHOWN) fprintf(out, "  and %d more\n", p->n_runs - MAX_RUNS_SHOWN);

@@ -141,6 +141,7 @@ static void write_run(const struct run_plan *r, FILE *out)
     fprintf(out, ", tokens: %d, start: %d, decode: %d, follow: %s, temperature: %s, top_p: %s, stop: %s, seed: %llu, ",
             r->prefill_tokens, r->start, r->n_steps, follow_names[r->follow], temperature, top_p,
             r->stop_eos ? "eos" : "never", (unsigned long long)r->seed);
+    if (r->batch > 0) fprintf(out, "batch: %d, ", r->batch);
     fprintf(out, "prompt_sha256: \"%s\"}\n", r->prompt_digest);
 }
 

@@ -29,7 +29,8 @@ enum record_dims {
 enum record_type { REC_F32, REC_I32, REC_I64, REC_U8 };
 
 /* Group 0 is always on; the others are enum metric of core/plan.h: 1 drift, 2 cache, 4 attention, 8 mass, 16 logits,
- * 32 parts, 64 heads, 128 selection.  X(ID, name, dims, type, units, group, long_name) */
+ * 32 parts, 64 heads, 128 selection, 256 time (of experiment latency, which has no other; there a step is one that was timed, of a
+ * whole batch, bytes are the batch's, and every step has the rectification that was timed with it).  X(ID, name, dims, type, units, group, long_name) */
 #define RECORD_VARS(X)                                                                                                         \
     X(TOKEN, token, DIMS_STEP_LANE, REC_I32, "1", 0, "token fed in this step")                                                 \
     X(TARGET, target, DIMS_STEP_LANE, REC_I32, "1", 0, "next token of the stream")                                             \
@@ -95,7 +96,17 @@ enum record_type { REC_F32, REC_I32, REC_I64, REC_U8 };
     X(KEPT_HEAD_MASS, kept_head_mass, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "kept_mass of one KV head's query heads")   \
     X(BEST_HEAD_MASS, best_head_mass, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "best_mass of one KV head's query heads")   \
     X(STALE_HEAD_MASS, stale_head_mass, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "stale_mass of one KV head's query heads") \
-    X(SELECTED_BLOCKS, selected_blocks, DIMS_STEP_LANE_LAYER_HEAD_SLOT, REC_I32, "1", 128, "selected blocks, ascending; -1 past the last, and throughout where all are read without a selection")
+    X(SELECTED_BLOCKS, selected_blocks, DIMS_STEP_LANE_LAYER_HEAD_SLOT, REC_I32, "1", 128, "selected blocks, ascending; -1 past the last, and throughout where all are read without a selection") \
+    X(STEP_TIME, step_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of one decode step of the batch, up to its logits")  \
+    X(PRODUCT_TIME, product_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of the step's matrix products alone")         \
+    X(SELECT_TIME, select_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of scoring the blocks and selecting them alone; NaN where all are read") \
+    X(ATTEND_TIME, attend_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of the step's attention alone")                 \
+    X(OTHER_TIME, other_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of all other operations of the step alone")       \
+    X(RECTIFY_TIME, rectify_time, DIMS_STEP_LANE, REC_F32, "s", 256,                                                           \
+      "device time of one rectification of the batch, of as many tokens as the lane's interval; NaN where there is none")      \
+    X(READ_TIME, read_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of a plain read of step_bytes")                     \
+    X(STEP_BYTES, step_bytes, DIMS_STEP_LANE, REC_I64, "B", 256, "weights, k, v and block keys that the step must move")        \
+    X(CLOCK, clock, DIMS_STEP_LANE, REC_F32, "Hz", 256, "clock of the multiprocessors while the steps ran; NaN where it is not known")
 
 #define X(id, name, dims, type, units, group, long_name) VAR_##id,
 enum record_var { RECORD_VARS(X) N_RECORD_VARS };

@@ -34,7 +34,7 @@ static double mean_of(struct mean m)
 }
 
 /* The variables that a summary needs: [step][lane] or [step][lane][layer]; NULL where the trace lacks one. */
-enum need { NEED_NLL, NEED_TARGET, NEED_KL, NEED_TOP1, NEED_KV, NEED_KEY, NEED_RECTIFY, NEED_DRIFT, NEED_CACHE, NEED_MASS, N_NEEDS };
+enum need { NEED_NLL, NEED_TARGET, NEED_KL, NEED_TOP1, NEED_KV, NEED_KEY, NEED_RECTIFY, NEED_DRIFT, NEED_CACHE, NEED_MASS, NEED_STEP_TIME, NEED_RECTIFY_TIME, N_NEEDS };
 static const struct {
     const char *name;
     bool by_layer;
@@ -49,6 +49,8 @@ static const struct {
     [NEED_DRIFT] = { "k_drift", true },
     [NEED_CACHE] = { "k_cache_drift", true },
     [NEED_MASS] = { "kept_mass", true },
+    [NEED_STEP_TIME] = { "step_time", false },
+    [NEED_RECTIFY_TIME] = { "rectify_time", false },
 };
 
 static int need_load(const struct trace_file *f, enum need need, double **x)
@@ -118,6 +120,9 @@ static double above_dense(const struct trace_file *f, double *const *x, int lane
 
 static void lane_summarise(const struct trace_file *f, double *const *x, int lane, int64_t end, double *sorted, struct lane_summary *out)
 {
+    /* Of experiment latency every step has the cost of a rectification beside it, of which it bears one part in `interval`. */
+    const double share = f->batch > 0 && f->lanes[lane].interval > 0 ? 1.0 / f->lanes[lane].interval : 1;
+    const double rectify_time = median_of_lane(f, x[NEED_RECTIFY_TIME], lane, sorted);
     *out = (struct lane_summary){
         .nll = mean_of_lane(f, x[NEED_NLL], lane),
         .nll_above_dense = above_dense(f, x, lane, end),
@@ -127,7 +132,9 @@ static void lane_summarise(const struct trace_file *f, double *const *x, int lan
         .k_drift = mean_of_layers(f, x[NEED_DRIFT], lane, 1, 0, f->n_steps - 1),
         .k_cache_drift_end = last_of_layers(f, x[NEED_CACHE], lane, 1),
         .kept_mass = mean_of_layers(f, x[NEED_MASS], lane, 0, 0, f->n_steps - 1),
-        .bytes_per_step = mean_of_lane(f, x[NEED_KV], lane) + mean_of_lane(f, x[NEED_KEY], lane) + mean_of_lane(f, x[NEED_RECTIFY], lane),
+        .bytes_per_step = mean_of_lane(f, x[NEED_KV], lane) + mean_of_lane(f, x[NEED_KEY], lane) +
+                          share * mean_of_lane(f, x[NEED_RECTIFY], lane),
+        .time_per_step = median_of_lane(f, x[NEED_STEP_TIME], lane, sorted) + (isnan(rectify_time) ? 0 : share * rectify_time),
     };
 }
 
@@ -172,7 +179,7 @@ static void csv_header(FILE *out)
 {
     fputs("run,model,source,start,prompt_tokens,seed,steps,lane", out);
     for (int i = 0; i < N_TRACE_LANE_DEFS; i++) fprintf(out, ",%s", trace_lane_defs[i].name + strlen("lane_"));
-    fputs(",nll,nll_above_dense,kl_mean,kl_median,top1_agreement,k_drift,k_cache_drift_end,kept_mass,bytes_per_step,commit\n", out);
+    fputs(",nll,nll_above_dense,kl_mean,kl_median,top1_agreement,k_drift,k_cache_drift_end,kept_mass,bytes_per_step,batch,time_per_step,commit\n", out);
 }
 
 static void csv_row(FILE *out, const struct trace_file *f, int lane, const struct lane_summary *s, const char *commit)
@@ -195,6 +202,8 @@ static void csv_row(FILE *out, const struct trace_file *f, int lane, const struc
     const double numbers[] = { s->nll, s->nll_above_dense, s->kl_mean, s->kl_median, s->top1_agreement,
                                s->k_drift, s->k_cache_drift_end, s->kept_mass, s->bytes_per_step };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) csv_number(out, numbers[i]);
+    csv_number(out, f->batch > 0 ? (double)f->batch : (double)NAN);
+    csv_number(out, s->time_per_step);
     fputc(',', out);
     csv_text(out, commit);
     fputc('\n', out);

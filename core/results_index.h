@@ -26,6 +26,7 @@ struct lane_summary {
     double k_cache_drift_end;      /* mean over layers 1 and up at the last step that has it */
     double kept_mass;              /* mean over steps and layers */
     double bytes_per_step;         /* K, V, block keys and rectification */
+    double time_per_step;          /* experiment latency: median step and the median rectification's share, seconds */
 };
 /* summaries: [n_lanes] */
 int results_summarise(const struct trace_file *f, struct lane_summary *summaries);

@@ -69,9 +69,14 @@ void run_drain(struct run *r);          /* from now on every record is handed ou
 const void *run_take(struct run *r, int *step);
 /* The first step whose fed token differs from lane 0's [n_lanes], -1 none. */
 int  run_first_divergence(struct run *r, int32_t *out);
-/* Bytes that run_open will take, by part; MEMORY_WEIGHTS is 0 (weights_bytes() tells).  cache_element_bytes: the
- * back end's. */
-int  run_memory(const struct run_plan *plan, const struct model *model, int cache_element_bytes, uint64_t bytes[N_MEMORY_PARTS]);
+/* Bytes that run_open will take, by part, with the back end's workspace among the buffers; MEMORY_WEIGHTS is 0 (weights_bytes()
+ * tells).  Needs no device. */
+int  run_memory(const struct run_plan *plan, const struct model *model, const struct backend *be, uint64_t bytes[N_MEMORY_PARTS]);
+
+/* Block keys that one step of a minmax lane reads (min and max of every block) and its open block's, written. */
+int64_t run_key_bytes(const struct model_shape *s, const struct lane_spec *l, int n_tokens);
+/* A rectification reads each layer's whole cache once and writes its window; the last layer computes K, V only. */
+void run_rectify_cost(const struct model_shape *s, int element_bytes, int window, int n_tokens, int64_t *bytes, int64_t *flop);
 
 /* Steps of the lane's own stream in the token buffer. */
 static inline int run_token_at(const struct run *r, int lane, int step)

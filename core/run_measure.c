@@ -81,21 +81,18 @@ int run_finish_spread(struct run *r)
     return rc;
 }
 
-/* Block keys that a minmax lane's selection reads (min and max of every block) and its open block's, written. */
-static int64_t key_bytes(const struct run *r, const struct lane_spec *l, int n_tokens)
+int64_t run_key_bytes(const struct model_shape *s, const struct lane_spec *l, int n_tokens)
 {
     if (l->selector != SELECT_MINMAX) return 0;
-    const int layers = r->kv.n_layers - (l->dense_layers < r->kv.n_layers ? l->dense_layers : r->kv.n_layers);
-    const int64_t key = 2 * (int64_t)r->kv.head_dim * (int64_t)sizeof(float) * r->kv.n_kv_heads;
-    return (lane_n_blocks(l, n_tokens) * (int64_t)layers + r->kv.n_layers) * key;
+    const int layers = s->n_layers - (l->dense_layers < s->n_layers ? l->dense_layers : s->n_layers);
+    const int64_t key = 2 * (int64_t)s->head_dim * (int64_t)sizeof(float) * s->n_kv_heads;
+    return (lane_n_blocks(l, n_tokens) * (int64_t)layers + s->n_layers) * key;
 }
 
-/* A rectification reads each layer's whole cache once and writes its window; the last layer computes K, V only. */
-static void rectify_cost(const struct run *r, int window, int n_tokens, int64_t *bytes, int64_t *flop)
+void run_rectify_cost(const struct model_shape *s, int element_bytes, int window, int n_tokens, int64_t *bytes, int64_t *flop)
 {
-    const struct model_shape *s = &r->w->model->shape;
     const int64_t kv = 2 * (int64_t)s->n_kv_heads * s->head_dim, q = (int64_t)s->n_heads * s->head_dim, h = s->hidden;
-    *bytes = kv * r->element_bytes * ((int64_t)(s->n_layers - 1) * n_tokens + (int64_t)s->n_layers * window);
+    *bytes = kv * element_bytes * ((int64_t)(s->n_layers - 1) * n_tokens + (int64_t)s->n_layers * window);
     const int64_t linear = 2 * h * (2 * q + kv) + 6 * h * s->ffn;
     int64_t context = 0; /* sum over the window's tokens of the tokens they attend to */
     for (int i = 0; i < window; i++) context += n_tokens - i;
@@ -105,6 +102,7 @@ static void rectify_cost(const struct run *r, int window, int n_tokens, int64_t 
 static void fill_lane(const struct run *r, const struct run_slot *slot, int lane)
 {
     const struct run_plan *p = r->plan;
+    const struct model_shape *shape = &r->w->model->shape;
     const struct lane_spec *l = &p->lanes[lane], *owner = lane_is_probe(l) ? &p->lanes[l->cache_of] : l;
     const int step = slot->step, row = slot->row_of_lane[lane], n_tokens = p->prefill_tokens + step + 1;
     const int64_t head_bytes = 2 * (int64_t)r->kv.head_dim * r->element_bytes, heads = (int64_t)r->kv.n_layers * r->kv.n_kv_heads;
@@ -122,11 +120,11 @@ static void fill_lane(const struct run *r, const struct run_slot *slot, int lane
     ((float *)record_at(&r->layout, slot->record, VAR_ACTIVE_SHARE))[lane] =
         row >= 0 ? (float)((double)tokens / (double)all) : NAN;
     ((int64_t *)record_at(&r->layout, slot->record, VAR_KV_READ_BYTES))[lane] = (tokens + heads) * head_bytes;
-    ((int64_t *)record_at(&r->layout, slot->record, VAR_KEY_READ_BYTES))[lane] = row >= 0 ? key_bytes(r, l, n_tokens) : 0;
+    ((int64_t *)record_at(&r->layout, slot->record, VAR_KEY_READ_BYTES))[lane] = row >= 0 ? run_key_bytes(shape, l, n_tokens) : 0;
     int64_t *bytes = (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_BYTES) + lane;
     int64_t *flop = (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_FLOP) + lane;
     *bytes = *flop = 0;
-    if (rectified[lane]) rectify_cost(r, step + 1 - lane_window_start(l, step), n_tokens, bytes, flop);
+    if (rectified[lane]) run_rectify_cost(shape, r->element_bytes, step + 1 - lane_window_start(l, step), n_tokens, bytes, flop);
 }
 
 void run_fill_record(const struct run *r, const struct run_slot *slot)

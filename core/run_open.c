@@ -242,11 +242,11 @@ void run_close(struct run *r)
     *r = (struct run){ 0 };
 }
 
-int run_memory(const struct run_plan *plan, const struct model *model, int cache_element_bytes, uint64_t bytes[N_MEMORY_PARTS])
+int run_memory(const struct run_plan *plan, const struct model *model, const struct backend *be, uint64_t bytes[N_MEMORY_PARTS])
 {
     const struct weights shape_only = { .model = model };
-    struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .dry = true },
-                     .element_bytes = cache_element_bytes };
+    struct run r = { .plan = plan, .w = &shape_only, .chunk_rows = RUN_CHUNK_ROWS, .mem = { .be = be, .dry = true },
+                     .element_bytes = be->cache_element_bytes };
     const int rc = take_all(&r, model);
     memcpy(bytes, r.mem.bytes, sizeof r.mem.bytes);
     run_close(&r);

@@ -55,6 +55,15 @@ static int seed_read(struct trace_file *f)
     return rc;
 }
 
+static int batch_read(struct trace_file *f)
+{
+    int64_t batch = 0;
+    if (trace_read_int(f, "batch", TRACE_ALL, TRACE_ALL, &batch, 1) != 0) return -1;
+    if (batch < 1 || batch > TRACE_MAX_LENGTH) return fail("%s: batch is %lld", f->path, (long long)batch);
+    f->batch = (int)batch;
+    return 0;
+}
+
 static int head_read(struct trace_file *f)
 {
     int schema = 0;
@@ -71,6 +80,7 @@ static int head_read(struct trace_file *f)
         length_read(f, "prompt_position", &f->n_prompt) != 0)
         return -1;
     if (trace_has(f, "slot") && length_read(f, "slot", &f->n_slots) != 0) return -1;
+    if (trace_has(f, "batch") && batch_read(f) != 0) return -1;
     if (f->n_lanes < 1 || f->n_lanes > MAX_LANES)
         return fail("%s: it has %d lanes, possible are 1 to %d", f->path, f->n_lanes, MAX_LANES);
     if (f->n_layers < 1 || f->n_kv_heads < 1) return fail("%s: it has no layers or no KV heads", f->path);

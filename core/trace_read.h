@@ -24,7 +24,7 @@ struct trace_file {
     int n_slots;                   /* 0 without the selection group */
     int steps_planned;
     char run_id[160], source[64], model[64];
-    int start, prompt_tokens;
+    int start, prompt_tokens, batch; /* batch: 0 but for experiment latency */
     uint64_t seed;
     struct lane_spec *lanes;       /* owned [n_lanes], as they were run */
 };

@@ -95,10 +95,10 @@ static int attrs_write(hid_t id, const struct attr *attrs, size_t n)
 }
 
 /* xarray takes the names listed here as coordinates: to select by them, and to tell runs apart when they are joined. */
-static int coordinates_write(hid_t file)
+static int coordinates_write(hid_t file, const struct run_plan *run)
 {
     char names[512];
-    int n = snprintf(names, sizeof names, "run_id source start seed model prompt_tokens");
+    int n = snprintf(names, sizeof names, "run_id source start seed model prompt_tokens%s", run->batch ? " batch" : "");
     for (int i = 0; i < N_TRACE_LANE_DEFS; i++)
         n += snprintf(names + n, sizeof names - (size_t)n, " %s", trace_lane_defs[i].name);
     return hdf5_attr_text(file, "coordinates", names);
@@ -111,7 +111,8 @@ static int run_write(hid_t file, const struct run_plan *run)
         if (run->metrics & 1u << i)
             n += snprintf(metrics + n, sizeof metrics - (size_t)n, "%s%s", n ? " " : "", metric_names[i]);
     const struct attr attrs[] = {
-        { "title", "KV cache drift and error under sparse decoding, one run", 0 },
+        { "title", run->batch ? "time of decode steps, one run" : "KV cache drift and error under sparse decoding, one run", 0 },
+        { "experiment", experiment_names[run->batch ? EXPERIMENT_LATENCY : EXPERIMENT_DRIFT], 0 },
         { "run_id", run->id, 0 },
         { "source", run->source, 0 },
         { "start", NULL, run->start },
@@ -180,7 +181,7 @@ int trace_write_head(hid_t file, const struct run_plan *run, const struct model 
 {
     TRY(run_write(file, run), "head");
     TRY(model_write(file, model), "head");
-    TRY(coordinates_write(file), "head");
+    TRY(coordinates_write(file, run), "head");
     TRY(hdf5_attr_text(file, "config", config_text), "head");
     return provenance_write(file, prov);
 }
@@ -239,7 +240,7 @@ static int lane_write(hid_t file, const struct hdf5_dim *lane_dim, const struct 
 int trace_write_static(hid_t file, const struct hdf5_dim *dims, const struct run_plan *run, const struct model *model)
 {
     const char *run_id = run->id, *source = run->source, *name = model->name;
-    const int32_t start = run->start, prompt_tokens = run->prefill_tokens;
+    const int32_t start = run->start, prompt_tokens = run->prefill_tokens, batch = run->batch;
     const struct {
         struct hdf5_dataset dataset;
         const void *data;
@@ -253,8 +254,9 @@ int trace_write_static(hid_t file, const struct hdf5_dim *dims, const struct run
         { { .name = "prompt_token", .units = "1", .long_name = "token prefilled at this position", .type = H5T_NATIVE_INT32,
             .n_dims = 1, .dims = { &dims[DIM_PROMPT_POSITION] } },
           run->stream + (run->start - run->prefill_tokens) },
+        { { .name = "batch", .units = "1", .long_name = "independent sequences that are decoded together", .type = H5T_NATIVE_INT32 }, &batch },
     };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0] - (run->batch == 0); i++)
         TRY(static_write(file, &keys[i].dataset, keys[i].data), "%s", keys[i].dataset.name);
     for (int i = 0; i < N_TRACE_LANE_DEFS; i++) TRY(lane_write(file, &dims[DIM_LANE], run, &trace_lane_defs[i]), "lanes");
     return 0;

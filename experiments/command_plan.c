@@ -49,22 +49,25 @@ static int measure_rate(struct session *s, double *flop_per_second)
     return rc;
 }
 
-/* Prices the plan with what the device says and shows of itself. */
+/* Prices the plan with what the device says and shows of itself; without the device that is named, with what its back end would hold. */
 static int price(struct session *s)
 {
     struct cost_inputs in;
+    char what[200];
     cost_inputs_default(&in, &s->model);
-    TRY(session_pick_backend(&s->plan, &s->be, &s->dev), "%s", s->plan.config.path);
-    in.weight_bytes = weights_bytes(s->be, &s->model);
-    in.cache_element_bytes = s->be->cache_element_bytes;
-    TRY(measure_rate(s, &in.flop_per_second), "measuring the device's rate");
-    TRY(plan_price(&s->plan, &s->model, &in), "%s", s->plan.config.path);
-    const uint64_t free_bytes = s->be->free_bytes(s->dev);
-    for (int i = 0; i < s->plan.n_runs; i++)
-        if (free_bytes > 0 && s->plan.runs[i].peak_bytes > free_bytes)
-            return fail("run %s needs %.0f MiB on device %s, %.0f MiB are free", s->plan.runs[i].id,
-                        (double)s->plan.runs[i].peak_bytes / 1048576, s->be->name, (double)free_bytes / 1048576);
-    return 0;
+    int rc = session_pick_backend(&s->plan, &s->be, &s->dev);
+    if (rc != 0) fail_in("%s", s->plan.config.path);
+    if (s->be) {
+        in.be = s->be;
+        in.weight_bytes = weights_bytes(s->be, &s->model);
+    }
+    if (rc == 0) rc = measure_rate(s, &in.flop_per_second);
+    if (s->be) TRY(plan_price(&s->plan, &s->model, &in), "%s", s->plan.config.path);
+    for (int i = 0; i < s->plan.n_runs && rc == 0; i++) {
+        snprintf(what, sizeof what, "run %s", s->plan.runs[i].id);
+        rc = session_check_memory(s->be, s->dev, s->plan.runs[i].peak_bytes, what);
+    }
+    return rc;
 }
 
 int command_plan(int argc, char **argv)

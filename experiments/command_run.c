@@ -5,6 +5,7 @@
 
 #include "core/err.h"
 #include "core/info.h"
+#include "core/latency.h"
 #include "core/mem.h"
 #include "core/results.h"
 #include "core/run.h"
@@ -68,17 +69,17 @@ static int find_done(struct job *j, const struct run_plan *run, const char *path
     return 0;
 }
 
+/* The weights are packed by now. */
 static int check_memory(const struct job *j, const struct run_plan *run)
 {
     uint64_t bytes[N_MEMORY_PARTS], need = 0;
-    const uint64_t free_bytes = j->s.be->free_bytes(j->s.dev);
-    TRY(run_memory(run, &j->s.model, j->s.be->cache_element_bytes, bytes), "memory");
-    for (int i = 0; i < N_MEMORY_PARTS; i++)
-        need += bytes[i]; /* the weights are packed by now */
-    if (free_bytes > 0 && need > free_bytes)
-        return fail("run %s needs %.0f MiB beside the weights, %.0f MiB are free; fewer lanes, decode.tokens or prompt.tokens need less",
-                    run->id, (double)need / 1048576, (double)free_bytes / 1048576);
-    return 0;
+    char what[240], why[400];
+    TRY((run->batch ? latency_memory : run_memory)(run, &j->s.model, j->s.be, bytes), "memory");
+    for (int i = 0; i < N_MEMORY_PARTS; i++) need += bytes[i];
+    snprintf(what, sizeof what, "run %s, beside the weights", run->id);
+    if (session_check_memory(j->s.be, j->s.dev, need, what) == 0) return 0;
+    snprintf(why, sizeof why, "%s", fail_text());
+    return fail("%s; fewer lanes, %s or prompt.tokens need less", why, run->batch ? "batch" : "decode.tokens");
 }
 
 static int do_run(struct job *j, int index)

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-const struct experiment *const experiments[] = { &experiment_drift, NULL };
+const struct experiment *const experiments[] = { &experiment_drift, &experiment_latency, NULL };
 
 const struct experiment *experiment_find(const char *name)
 {

@@ -13,7 +13,7 @@ struct experiment {
     int (*run)(struct session *s, const struct run_plan *run, const char *path, struct progress *progress);
 };
 
-extern const struct experiment experiment_drift;
+extern const struct experiment experiment_drift, experiment_latency;
 extern const struct experiment *const experiments[]; /* NULL-terminated */
 
 const struct experiment *experiment_find(const char *name); /* one of core/config.h's experiment_names; NULL: none */

@@ -35,6 +35,7 @@ int session_pick_backend(const struct plan *plan, const struct backend **be, str
 {
     const struct config *c = &plan->config;
     const struct backend *cuda = c->device == DEVICE_CPU ? NULL : backend_find("cuda");
+    *be = NULL;
     if (c->device == DEVICE_CUDA && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
     *be = cuda ? cuda : backends[0];
     if ((*be)->open(dev, c->device_index) != 0) {
@@ -43,6 +44,14 @@ int session_pick_backend(const struct plan *plan, const struct backend **be, str
         TRY((*be)->open(dev, 0), "device: cpu");
     }
     return check_selectors(plan, *be);
+}
+
+int session_check_memory(const struct backend *be, const struct device *dev, uint64_t need_bytes, const char *what)
+{
+    const uint64_t free_bytes = be->free_bytes(dev);
+    if (free_bytes == 0 || need_bytes <= free_bytes) return 0;
+    return fail("%s: %.0f MiB of memory are needed on device %s, %.0f MiB are free", what, (double)need_bytes / 1048576, be->name,
+                (double)free_bytes / 1048576);
 }
 
 int session_open(struct session *s, const char *config, int n_overrides, char *const *overrides)
@@ -78,6 +87,7 @@ static int open_device(struct session *s, int argc, char *const *argv)
     if (!f) return fail("out of memory for the config's text");
     const int rc = plan_write_yaml(&s->plan, f);
     if (fclose(f) != 0 || rc != 0) return fail_in("the config's text");
+    TRY(session_check_memory(s->be, s->dev, weights_bytes(s->be, &s->model), "the model's weights"), "%s", s->plan.config.path);
     return weights_open(&s->weights, s->be, s->dev, &s->model);
 }
 
@@ -89,7 +99,7 @@ int session_open_device(struct session *s, int argc, char *const *argv)
 void session_close(struct session *s)
 {
     weights_close(&s->weights);
-    if (s->be) s->be->close(s->dev);
+    if (s->dev) s->be->close(s->dev);
     provenance_close(&s->provenance);
     free(s->config_text);
     plan_close(&s->plan);

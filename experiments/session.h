@@ -22,9 +22,13 @@ int  session_open(struct session *s, const char *config, int n_overrides, char *
 int  session_open_device(struct session *s, int argc, char *const *argv);
 void session_close(struct session *s);
 
-/* The back end that the config's `device` names, opened; fails where this machine or this build has none, or where it lacks an
+/* The back end that the config's `device` names, opened; *be is set, with no device, where it is named and this build has it but the
+ * device cannot be opened.  Fails where this machine or this build has none, or where it lacks an
  * operation that a selector of the plan needs. */
 int  session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev);
+
+/* Fails with both figures where less is free on the device than is needed; what: of what. */
+int  session_check_memory(const struct backend *be, const struct device *dev, uint64_t need_bytes, const char *what);
 
 /* "error: text" on stderr; returns status. */
 int  complain(int status);

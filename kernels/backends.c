@@ -2,13 +2,7 @@
 #include "kernels/cpu.h"
 #include "kernels/cpu_device.h"
 
-/* Host memory and calls that return when they are done: nothing to wait for, nothing to record. */
-static int cpu_mark(struct device *d, int i)
-{
-    (void)d, (void)i;
-    return 0;
-}
-
+/* Host memory and calls that return when they are done: nothing to record. */
 static int cpu_replay(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context)
 {
     (void)d, (void)g;
@@ -29,6 +23,7 @@ static const struct backend backend_cpu = {
     .identify = cpu_identify,
     .free_bytes = cpu_free_bytes,
     .reserve = cpu_reserve,
+    .workspace_bytes = cpu_workspace_bytes,
     .alloc = cpu_alloc,
     .release = cpu_release,
     .upload = cpu_upload,
@@ -36,7 +31,10 @@ static const struct backend backend_cpu = {
     .clear = cpu_clear,
     .sync = cpu_sync,
     .mark = cpu_mark,
-    .wait = cpu_mark,
+    .wait = cpu_wait,
+    .elapsed = cpu_elapsed,
+    .read = cpu_read,
+    .clock_hz = cpu_clock_hz,
     .replay = cpu_replay,
     .graph_free = cpu_graph_free,
     .matrix_pack = cpu_matrix_pack,
@@ -77,6 +75,7 @@ static const struct backend backend_cuda = {
     .identify = cuda_identify,
     .free_bytes = cuda_free_bytes,
     .reserve = cuda_reserve,
+    .workspace_bytes = cuda_workspace_bytes,
     .alloc = cuda_alloc,
     .release = cuda_release,
     .upload = cuda_upload,
@@ -85,6 +84,9 @@ static const struct backend backend_cuda = {
     .sync = cuda_sync,
     .mark = cuda_mark,
     .wait = cuda_wait,
+    .elapsed = cuda_elapsed,
+    .read = cuda_read,
+    .clock_hz = cuda_clock_hz,
     .replay = cuda_replay,
     .graph_free = cuda_graph_free,
     .matrix_pack = cuda_matrix_pack,

@@ -14,9 +14,11 @@ struct device {
     int n_threads;
     char *workspace;          /* owned: one slice of workspace_bytes per thread, for attention's scores and the like */
     size_t workspace_bytes;   /* grown by cpu_reserve() when a run opens, never inside a step */
+    double marks[DEVICE_MARKS]; /* seconds of the monotonic clock */
 };
 
 int  cpu_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
+uint64_t cpu_workspace_bytes(const struct model_shape *shape, int max_rows, int max_context); /* of as many threads as OpenMP gives */
 
 int  cpu_matrix_pack(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
 void cpu_matrix_free(struct device *d, struct matrix *m);

@@ -6,10 +6,12 @@
 #include "kernels/row_block.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct {
     const char *key, *name;
@@ -92,11 +94,22 @@ uint64_t cpu_free_bytes(const struct device *d)
     return kib * 1024;
 }
 
-int cpu_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context)
+/* Of one thread: a multiple of 64 bytes, so that every thread's is aligned. */
+static size_t workspace_slice(const struct model_shape *shape, int max_rows, int max_context)
 {
     const size_t attention = row_block_workspace_bytes(shape->n_heads / shape->n_kv_heads, shape->head_dim, max_rows, max_context);
     const size_t measures = measure_workspace(shape->vocab, max_context);
-    const size_t slice = ((attention > measures ? attention : measures) + 63) / 64 * 64; /* so that every thread's is aligned */
+    return ((attention > measures ? attention : measures) + 63) / 64 * 64;
+}
+
+uint64_t cpu_workspace_bytes(const struct model_shape *shape, int max_rows, int max_context)
+{
+    return (uint64_t)workspace_slice(shape, max_rows, max_context) * (uint64_t)omp_get_max_threads();
+}
+
+int cpu_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context)
+{
+    const size_t slice = workspace_slice(shape, max_rows, max_context);
     if (slice <= d->workspace_bytes) return 0;
     mem_free(d->workspace);
     d->workspace = NULL;
@@ -156,4 +169,44 @@ int cpu_sync(struct device *d)
 {
     (void)d;
     return 0;
+}
+
+int cpu_mark(struct device *d, int i)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    d->marks[i] = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return 0;
+}
+
+int cpu_wait(struct device *d, int i)
+{
+    (void)d, (void)i;
+    return 0;
+}
+
+int cpu_elapsed(struct device *d, int from, int to, double *seconds)
+{
+    *seconds = d->marks[to] - d->marks[from];
+    return 0;
+}
+
+/* One word of each line: the line is read whole.  A volatile sum, so that the loop stays. */
+int cpu_read(struct device *d, const void *p, size_t n_bytes)
+{
+    const uint64_t *words = p;
+    const size_t n_words = n_bytes / sizeof *words;
+    volatile uint64_t kept;
+    uint64_t sum = 0;
+#pragma omp parallel for num_threads(d->n_threads) schedule(static) reduction(+ : sum)
+    for (size_t i = 0; i < n_words; i += 8) sum += words[i];
+    kept = sum;
+    (void)kept;
+    return 0;
+}
+
+double cpu_clock_hz(struct device *d)
+{
+    (void)d;
+    return NAN;
 }

@@ -18,6 +18,11 @@ int  cpu_upload(struct device *d, void *to, const void *host, size_t n_bytes);
 int  cpu_download(struct device *d, void *host, const void *from, size_t n_bytes);
 int  cpu_clear(struct device *d, const struct record_layout *l, void *record);
 int  cpu_sync(struct device *d);
+int  cpu_mark(struct device *d, int i);                                /* calls return when they are done: the time of day, kept */
+int  cpu_wait(struct device *d, int i);
+int  cpu_elapsed(struct device *d, int from, int to, double *seconds);
+int  cpu_read(struct device *d, const void *p, size_t n_bytes);        /* n_bytes: whole lines of 64 bytes; a rest is left out */
+double cpu_clock_hz(struct device *d);                                 /* NaN */
 
 /* The slice of the workspace of the calling OpenMP thread. */
 char *cpu_workspace(const struct device *d);

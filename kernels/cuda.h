@@ -27,6 +27,7 @@ int  cuda_describe(const struct device *d, char *text, size_t n_bytes); /* "NVID
 void cuda_identify(const struct device *d, struct provenance *p);       /* gpu, driver, isa */
 uint64_t cuda_free_bytes(const struct device *d);
 int  cuda_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
+uint64_t cuda_workspace_bytes(const struct model_shape *shape, int max_rows, int max_context);
 int  cuda_alloc(struct device *d, void **p, size_t n_bytes, const char *what);
 void cuda_release(struct device *d, void *p);                           /* NULL is fine */
 int  cuda_upload(struct device *d, void *to, const void *host, size_t n_bytes);
@@ -35,6 +36,9 @@ int  cuda_clear(struct device *d, const struct record_layout *l, void *record);
 int  cuda_sync(struct device *d);
 int  cuda_mark(struct device *d, int i);
 int  cuda_wait(struct device *d, int i);
+int  cuda_elapsed(struct device *d, int from, int to, double *seconds);
+int  cuda_read(struct device *d, const void *p, size_t n_bytes);        /* n_bytes: a rest beyond a multiple of 16 is left out */
+double cuda_clock_hz(struct device *d);                                 /* what the driver's management library says */
 int  cuda_replay(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context);
 void cuda_graph_free(struct device *d, struct graph *g);
 

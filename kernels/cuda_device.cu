@@ -25,7 +25,7 @@ int cuda_work_holds(const struct device *d, size_t n_bytes, const char *operatio
 static int open_streams(struct device *d)
 {
     CUDA_TRY(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "stream");
-    for (int i = 0; i < DEVICE_MARKS; i++) CUDA_TRY(cudaEventCreateWithFlags(&d->marks[i], cudaEventDisableTiming), "event");
+    for (int i = 0; i < DEVICE_MARKS; i++) CUDA_TRY(cudaEventCreate(&d->marks[i]), "event");
     for (int i = 0; i < UPLOAD_SEGMENTS; i++)
         CUDA_TRY(cudaEventCreateWithFlags(&d->segment_free[i], cudaEventDisableTiming), "event");
     CUDA_TRY(cudaMallocHost((void **)&d->upload, (size_t)UPLOAD_SEGMENTS * UPLOAD_SEGMENT_BYTES), "pinned memory");
@@ -49,6 +49,7 @@ int cuda_open(struct device **d, int index)
     (*d)->n_sms = p.multiProcessorCount;
     (*d)->total_bytes = p.totalGlobalMem;
     snprintf((*d)->name, sizeof (*d)->name, "%s", p.name);
+    cudaDeviceGetPCIBusId((*d)->bus_id, sizeof (*d)->bus_id, index);
     if (open_streams(*d) == 0) return 0;
     cuda_close(*d);
     *d = NULL;
@@ -58,6 +59,7 @@ int cuda_open(struct device **d, int index)
 void cuda_close(struct device *d)
 {
     if (!d) return;
+    cuda_clock_close(d);
     if (d->stream) cudaStreamSynchronize(d->stream);
     cudaFree(d->rows);
     cudaFree(d->row_scale);
@@ -141,12 +143,27 @@ static int grow(struct device *d, void **p, size_t n_bytes, const char *what)
     return take(d, p, n_bytes, what);
 }
 
+/* Attention's partial results of MAX_SPLIT_ROWS rows, or of as many as a 1 GiB holds; more rows are not split. */
+static size_t partial_bytes(const struct model_shape *s, int max_rows, int max_context)
+{
+    const size_t chunks = (size_t)(max_context / ATTEND_CHUNK) + 2;
+    const size_t row = (size_t)s->n_heads * chunks * ((size_t)s->head_dim + 2) * sizeof(float);
+    size_t n = max_rows < MAX_SPLIT_ROWS ? (size_t)max_rows : (size_t)MAX_SPLIT_ROWS;
+    if (n * row > (size_t)1 << 30) n = largest(((size_t)1 << 30) / row, 1);
+    return largest(n * row, (size_t)16 << 20);
+}
+
+uint64_t cuda_workspace_bytes(const struct model_shape *s, int max_rows, int max_context)
+{
+    return (uint64_t)max_rows * (widest_row(s) * sizeof(__half) + sizeof(float)) + partial_bytes(s, max_rows, max_context);
+}
+
 int cuda_reserve(struct device *d, const struct model_shape *s, int max_rows, int max_context)
 {
     if (s->head_dim % 16 != 0 || s->head_dim > 256 || s->n_heads > 16 * s->n_kv_heads)
         return fail("cuda: %d query heads on %d KV heads of %d: head_dim must be a multiple of 16 up to 256, and at most 16 query heads share a KV head",
                     s->n_heads, s->n_kv_heads, s->head_dim);
-    const size_t elems = widest_row(s), rows = (size_t)max_rows;
+    const size_t elems = widest_row(s), rows = (size_t)max_rows, bytes = partial_bytes(s, max_rows, max_context);
     if (rows > (size_t)d->max_rows || elems > d->row_elems) {
         const size_t n_rows = largest(rows, (size_t)d->max_rows), n = largest(elems, d->row_elems);
         d->max_rows = 0;
@@ -155,12 +172,6 @@ int cuda_reserve(struct device *d, const struct model_shape *s, int max_rows, in
         d->max_rows = (int)n_rows;
         d->row_elems = n;
     }
-    /* Attention's partial results of MAX_SPLIT_ROWS rows, or of as many as a 1 GiB holds; more rows are not split. */
-    const size_t chunks = (size_t)(max_context / ATTEND_CHUNK) + 2;
-    const size_t row = (size_t)s->n_heads * chunks * ((size_t)s->head_dim + 2) * sizeof(float);
-    size_t n = rows < (size_t)MAX_SPLIT_ROWS ? rows : (size_t)MAX_SPLIT_ROWS;
-    if (n * row > (size_t)1 << 30) n = largest(((size_t)1 << 30) / row, 1);
-    const size_t bytes = largest(n * row, (size_t)16 << 20);
     if (bytes <= d->work_bytes) return 0;
     d->work_bytes = 0;
     TRY(grow(d, (void **)&d->work, bytes, "workspace"), "workspace");
@@ -245,6 +256,14 @@ int cuda_wait(struct device *d, int i)
 {
     CUDA_TRY(cudaEventSynchronize(d->marks[i]), "a kernel or a copy");
     land(d, d->marked[i]);
+    return 0;
+}
+
+int cuda_elapsed(struct device *d, int from, int to, double *seconds)
+{
+    float ms = 0;
+    CUDA_TRY(cudaEventElapsedTime(&ms, d->marks[from], d->marks[to]), "time between two marks");
+    *seconds = 1e-3 * (double)ms;
     return 0;
 }
 

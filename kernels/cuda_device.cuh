@@ -26,7 +26,8 @@ struct download {
 
 struct device {
     int index, n_sms;
-    char name[256];
+    char name[256], bus_id[32];          /* PCI */
+    void *management, *management_device; /* cuda_clock.cu's; NULL where the library is not there */
     size_t total_bytes;
     cudaStream_t stream;
     cudaEvent_t marks[DEVICE_MARKS];
@@ -52,6 +53,7 @@ struct matrix {
     int n_out, n_in, k_pad;
 };
 
+void cuda_clock_close(struct device *d);
 int cuda_failed(cudaError_t e, const char *what);                       /* fail() with the error's text */
 int cuda_work_holds(const struct device *d, size_t n_bytes, const char *operation);
 

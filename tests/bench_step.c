@@ -274,7 +274,7 @@ static void memory(struct tiny *t, const int32_t *stream)
     static struct bench_case c = { .n_lanes = 1 + N_SPARSE, .metrics = FIVE, .file = true };
     uint64_t bytes[N_MEMORY_PARTS];
     cases_run(&c, 1, t, stream, PREFIX, STEPS);
-    must(run_memory(&c.plan, &t->model, t->be->cache_element_bytes, bytes), "memory");
+    must(run_memory(&c.plan, &t->model, t->be, bytes), "memory");
     bytes[MEMORY_WEIGHTS] = weights_bytes(t->be, &t->model);
     double sum = 1e-6 * (double)trace_buffer_bytes(&c.layout, STEPS);
     printf("17 lanes, the five default groups, counted beforehand (MB): trace %.1f", sum);

@@ -163,6 +163,8 @@ static void test_bad_axes(void **unused)
 
 /* ---- refusals ---- */
 
+#define LATENCY "experiment: latency\n"
+
 static void test_refused(void **unused)
 {
     (void)unused;
@@ -178,7 +180,18 @@ static void test_refused(void **unused)
         { BASE "Lanes: []\n", "did you mean 'lanes'?" },
         { BASE "name: u\n", "x.yaml:4:1: error: key 'name' is given twice, first on line 1" },
         { BASE "experiment: drfit\n",
-          "x.yaml:4:13: error: experiment: 'drfit' is not one of: drift; did you mean 'drift'?" },
+          "x.yaml:4:13: error: experiment: 'drfit' is not one of: drift, latency; did you mean 'drift'?" },
+        { BASE "batch: 2\n", "x.yaml:4:8: error: batch: is for experiment: latency" },
+        { BASE "trace: {metrics: [time]}\n", "x.yaml:4:18: error: trace.metrics: time is for experiment: latency" },
+        { BASE "experiment: latency\n", "x.yaml:4:13: error: batch: experiment: latency needs it" },
+        { BASE LATENCY "batch: [1, 65]\n", "batch: 65 is out of range" },
+        { BASE LATENCY "batch: 1\ntrace: {metrics: [drift]}\n", "experiment: latency records [time] alone" },
+        { BASE LATENCY "batch: 1\ndecode: {follow: self}\n", "experiment: latency chooses no token" },
+        { "name: t\nmodel: {synthetic: {}}\nprompt: {ids: [1, 2, 3, 4]}\n" LATENCY "batch: 1\n", "latency needs tokens" },
+        { BASE LATENCY "batch: 1\nlanes: [{name: a, interval: 9}]\n", "lanes.a.interval: is more than prompt.tokens" },
+        { BASE LATENCY "batch: 1\nlanes: [{name: a, interval: 4, phase: 2}]\n", "lanes.a.phase: means nothing" },
+        { BASE LATENCY "batch: 1\nlanes: [{name: a, selector: oracle}]\n", "lanes.a.selector: oracle reads everything" },
+        { BASE LATENCY "batch: 1\nlanes: [{name: a, cache_of: dense}]\n", "lanes.a.cache_of: experiment: latency times a policy" },
         { BASE "decode: {temperature: .nan}\n", "x.yaml:4:23: error: decode.temperature: '.nan' is no number" },
         { BASE "decode: 5\n", "decode: decode is a map of keys and values, not a value" },
         { BASE "decode: {tokens: 0}\n", "x.yaml:4:18: error: decode.tokens: 0 is out of range: 1 .. 1048576 steps" },

@@ -382,7 +382,7 @@ static void a_run_takes_what_was_counted(void **state)
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
     add_cast(&t);
     tiny_plan(&t, PREFIX, STEPS, ALL);
-    assert_int_equal(run_memory(&t.plan, &t.model, t.be->cache_element_bytes, bytes), 0);
+    assert_int_equal(run_memory(&t.plan, &t.model, t.be, bytes), 0);
     assert_int_equal(run_open(&r, &t.plan, &t.weights), 0);
     for (int i = 0; i < N_MEMORY_PARTS; i++)
         assert_int_equal(bytes[i], r.mem.bytes[i]);

@@ -33,14 +33,14 @@ static void test_price(void **unused)
     assert_true(plan.runs[0].flop > (prefill + steps) * (1 - 1e-12) &&
                 plan.runs[0].flop < (prefill + steps) * (1 + 1e-12));
     const struct cost_inputs in = {
-        .weight_bytes = 1000, .fixed_bytes = 0, .cache_element_bytes = 4, .flop_per_second = 1e9
+        .weight_bytes = 1000, .fixed_bytes = 0, .be = backends[0], .flop_per_second = 1e9
     };
     assert_int_equal(plan_price(&plan, &model, &in), 0);
     /* K and V of 3 layers x 16 elements x 4 bytes: prefix 3 tiles of 16 tokens; two stores that begin at tile 2 and end
      * with token 47, one tile each; block keys min and max, in tiles of 16 blocks: one of the prefix, one of the store. */
     const uint64_t token = 2 * 3 * 16 * 4, keys = 2 * (2 * 3 * 16 * 4) * 16;
     uint64_t memory[N_MEMORY_PARTS], sum = 1000;
-    assert_int_equal(run_memory(&plan.runs[0], &model, in.cache_element_bytes, memory), 0);
+    assert_int_equal(run_memory(&plan.runs[0], &model, in.be, memory), 0);
     assert_int_equal(memory[MEMORY_PREFIX], token * 48);
     assert_int_equal(memory[MEMORY_SUFFIX], token * 2 * 16);
     assert_int_equal(memory[MEMORY_KEYS], keys);
@@ -143,7 +143,7 @@ static void test_print_time(void **unused)
                   { 5900, "about 98.3 min: " },
                   { 7200, "about 2.0 h: " } };
     open_good(BASE);
-    struct cost_inputs in = { .weight_bytes = 1000, .cache_element_bytes = 4 };
+    struct cost_inputs in = { .weight_bytes = 1000, .be = backends[0] };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         in.flop_per_second = plan.runs[0].flop / cases[i].seconds;
         assert_int_equal(plan_price(&plan, &model, &in), 0);

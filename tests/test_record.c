@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { ALL_METRICS = 255, N_GROUPS = 8 };
+enum { ALL_METRICS = 511, N_GROUPS = 9 };
 
 /* What a trace promises its readers: names by group and dimensions. */
 static const struct {
@@ -36,6 +36,8 @@ static const struct {
     { 64, DIMS_STEP_LANE_LAYER_HEAD, REC_F32,
       "k_head_drift v_head_drift attn_head_err kept_head_mass best_head_mass stale_head_mass" },
     { 128, DIMS_STEP_LANE_LAYER_HEAD_SLOT, REC_I32, "selected_blocks" },
+    { 256, DIMS_STEP_LANE, REC_F32, "step_time product_time select_time attend_time other_time rectify_time read_time clock" },
+    { 256, DIMS_STEP_LANE, REC_I64, "step_bytes" },
 };
 
 static void table_holds_what_is_promised(void **state)
