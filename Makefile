@@ -30,7 +30,7 @@ else
 BUILD := build
 endif
 
-PKGS      := hdf5 yaml-0.1 gsl libpcre2-8 jansson libutf8proc nettle libzip
+PKGS      := hdf5 zlib yaml-0.1 gsl libpcre2-8 jansson libutf8proc nettle libzip
 TEST_PKGS := cmocka
 
 # What each folder may include, FOLDER:FOLDER,..; experiments/main.c alone may include all.
@@ -84,6 +84,7 @@ where:
 # ---- what is missing ------------------------------------------------------------------------------------------------
 # Said before the compiler stumbles over a header.  The Debian package of a pkg-config module:
 DEB_hdf5 := libhdf5-dev
+DEB_zlib := zlib1g-dev
 DEB_yaml-0.1 := libyaml-dev
 DEB_gsl := libgsl-dev
 DEB_libpcre2-8 := libpcre2-dev

@@ -35,6 +35,7 @@ make              make
 pkg-config        pkg-config
 libc6-dev         -
 libhdf5-dev       pc:hdf5
+zlib1g-dev        pc:zlib
 libgsl-dev        pc:gsl
 libyaml-dev       pc:yaml-0.1
 libpcre2-dev      pc:libpcre2-8

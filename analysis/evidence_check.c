@@ -110,7 +110,7 @@ static bool lane_print(const struct study *s, int lane, uint64_t *hash)
     *hash = UINT64_C(0xcbf29ce484222325);
     for (int i = 0; i < s->n_runs; i++)
         for (size_t q = 0; q < sizeof telling / sizeof telling[0]; q++) {
-            const double *x = study_series(s, i, lane, telling[q]);
+            const float *x = study_series(s, i, lane, telling[q]);
             if (!x) continue;
             *hash = hash_add(*hash, &i, sizeof i);
             *hash = hash_add(*hash, x, (size_t)s->runs[i].n_steps * sizeof *x);

@@ -19,11 +19,11 @@ static void text_curve(const struct study *s, struct plot_source source, struct 
         n[i] = 0;
     }
     for (int run = 0; run < s->n_runs; run++) {
-        const double *x = study_series(s, run, source.lane, source.quantity),
-                     *y = source.minus == STUDY_ABSENT ? NULL : study_series(s, run, source.minus, source.quantity);
+        const float *x = study_series(s, run, source.lane, source.quantity),
+                    *y = source.minus == STUDY_ABSENT ? NULL : study_series(s, run, source.minus, source.quantity);
         if (!x || s->runs[run].text != text || (source.minus != STUDY_ABSENT && !y)) continue;
         for (int i = 0; i < span.n_steps && span.first + i < s->runs[run].n_steps; i++) {
-            const double value = x[span.first + i] - (y ? y[span.first + i] : 0);
+            const double value = (double)x[span.first + i] - (y ? (double)y[span.first + i] : 0);
             const int bin = (int)((long long)i * span.n_bins / span.n_steps);
             if (isnan(value)) continue;
             out[bin] += value;

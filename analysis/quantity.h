@@ -1,6 +1,7 @@
 /* analysis/quantity.h: what is read from a trace, one number for each step of a lane, and the measures made of it.
  *
- * A quantity by layer is its mean over the layers from first_layer on (K and V of layer 0 hold no drift by construction).
+ * A quantity by layer is its mean over the layers from first_layer on (K and V of layer 0, and what
+ * is attended there over a clean lane's K and V, hold no drift by construction).
  * A measure is one number for a run's lane: a statistic of a quantity over the steps that have it.              */
 #ifndef ANALYSIS_QUANTITY_H
 #define ANALYSIS_QUANTITY_H
@@ -9,15 +10,23 @@ enum quantity {
     QUANTITY_NLL,
     QUANTITY_ABOVE_DENSE,
     QUANTITY_KL,
+    QUANTITY_KL_CLEAN,
     QUANTITY_TOP1,
     QUANTITY_K_DRIFT,
+    QUANTITY_V_DRIFT,
     QUANTITY_K_SHIFT,
     QUANTITY_K_ACCUM,
+    QUANTITY_V_ACCUM,
+    QUANTITY_ATTN_ACCUM,
+    QUANTITY_HIDDEN_ACCUM,
     QUANTITY_K_STALE,
     QUANTITY_K_CACHE,
     QUANTITY_ATTN_ERR,
     QUANTITY_KEPT_MASS,
+    QUANTITY_BEST_MASS,
+    QUANTITY_STALE_MASS,
     QUANTITY_BLOCKS,
+    QUANTITY_STALE_TOKENS,
     QUANTITY_SHARE,
     QUANTITY_BYTES,
     N_QUANTITIES
@@ -42,9 +51,15 @@ enum measure {
     MEASURE_K_DRIFT,
     MEASURE_K_SHIFT,
     MEASURE_K_ACCUM,
+    MEASURE_V_ACCUM,
+    MEASURE_ATTN_ACCUM,
+    MEASURE_HIDDEN_ACCUM,
+    MEASURE_KL_CLEAN,
     MEASURE_K_CACHE_END,
     MEASURE_ATTN_ERR,
     MEASURE_KEPT_MASS,
+    MEASURE_BEST_MASS,
+    MEASURE_STALE_MASS,
     MEASURE_BLOCKS,
     MEASURE_SHARE,
     MEASURE_BYTES,
@@ -58,6 +73,7 @@ struct measure_def {
     enum statistic statistic;
     int decimals; /* for people */
     double scale; /* for people: they see value * scale */
+    int better;   /* -1: less is better, 1: more is, 0: neither */
 };
 extern const struct measure_def measure_defs[N_MEASURES];
 

@@ -132,31 +132,51 @@ static int text_find(struct study *s, const char *source)
     return s->n_texts++;
 }
 
-static int maps_grow(struct study *s)
+/* ---- grids ---- */
+
+/* Room for the study's lanes. */
+static int grids_grow(struct study *s)
 {
-    const size_t one = (size_t)s->n_layers * (size_t)s->n_bins, n_old = one * (size_t)s->n_map_lanes,
+    const size_t one = (size_t)s->n_layers * (size_t)s->n_bins, n_old = one * (size_t)s->n_grid_lanes,
                  n = one * (size_t)s->n_lanes;
     for (int m = 0; m < N_STUDY_MAPS && n > n_old; m++) {
-        TRY(mem_grow((void **)&s->map_sum[m], n_old, n, sizeof(float), "heat map"), "%s", s->key);
-        TRY(mem_grow((void **)&s->map_n[m], n_old, n, sizeof(float), "heat map"), "%s", s->key);
+        TRY(mem_grow((void **)&s->steps[m].sum, n_old, n, sizeof(float), "heat map"), "%s", s->key);
+        TRY(mem_grow((void **)&s->steps[m].n, n_old, n, sizeof(uint32_t), "heat map"), "%s", s->key);
     }
-    s->n_map_lanes = s->n_lanes;
+    s->n_grid_lanes = s->n_lanes;
     return 0;
+}
+
+/* The run's sums by step become the study's. */
+static void grids_take(struct study *s, struct study_run *run)
+{
+    const size_t one = (size_t)s->n_layers * (size_t)s->n_bins;
+    for (int m = 0; m < N_STUDY_MAPS; m++) {
+        struct study_grid *from = &run->grids[AXIS_STEP][m], *to = &s->steps[m];
+        for (int lane = 0; lane < run->n_map && from->sum; lane++) {
+            const size_t at = one * (size_t)lane, other = one * (size_t)run->map[lane];
+            for (size_t i = 0; run->map[lane] >= 0 && i < one; i++) {
+                to->sum[at + i] += from->sum[other + i];
+                to->n[at + i] += from->n[other + i];
+            }
+        }
+        study_grid_close(from);
+    }
 }
 
 int study_add(struct study *s, const struct trace_file *f, struct notes *notes)
 {
     struct study_run run = { 0 };
-    int rc = study_run_load(&run, f);
+    int rc = study_run_load(&run, s, f);
     if (rc == 0) rc = lanes_map(s, &run, f, notes);
-    if (rc == 0) rc = maps_grow(s);
-    for (int m = 0; m < N_STUDY_MAPS && rc == 0; m++) rc = study_map_add(s, &run, f, (enum study_map)m);
+    if (rc == 0) rc = grids_grow(s);
     if (rc == 0) rc = mem_grow((void **)&s->runs, (size_t)s->n_runs, (size_t)s->n_runs + 1, sizeof *s->runs, "runs");
     run.text = rc == 0 ? text_find(s, f->source) : 0;
     if (rc != 0 || run.text < 0) {
         study_run_close(&run);
         return -1;
     }
+    grids_take(s, &run);
     s->runs[s->n_runs++] = run;
     return 0;
 }
@@ -167,10 +187,7 @@ void study_close(struct study *s)
     mem_free(s->runs);
     mem_free(s->lanes);
     mem_free(s->texts);
-    for (int m = 0; m < N_STUDY_MAPS; m++) {
-        mem_free(s->map_sum[m]);
-        mem_free(s->map_n[m]);
-    }
+    for (int m = 0; m < N_STUDY_MAPS; m++) study_grid_close(&s->steps[m]);
     *s = (struct study){ 0 };
 }
 
@@ -179,7 +196,7 @@ bool study_is_of_text(const struct study *s)
     return strcmp(s->target_of, "text") == 0;
 }
 
-const double *study_series(const struct study *s, int run, int lane, enum quantity q)
+const float *study_series(const struct study *s, int run, int lane, enum quantity q)
 {
     const struct study_run *r = &s->runs[run];
     if (lane < 0 || lane >= r->n_map || r->map[lane] < 0 || !r->series[q]) return NULL;

@@ -2,7 +2,11 @@
  *
  * What makes two runs the same study: model, prompt tokens, planned steps, follow and sampling.  Lanes are the same where
  * their name and settings are.  A text is a source: excerpts and seeds of one source are averaged before anything is said
- * about texts.  Everything is in memory: 8 bytes for each quantity, lane and step of a run, and the heat maps.     */
+ * about texts.
+ *
+ * What is kept of a run: every quantity of every lane at every step, its mean over layers (4 bytes each), and for the variables
+ * of enum study_map layered means over bins of stale tokens and over slots of a block (8 bytes for each lane, layer and bin).
+ * Of all runs together: the layered means over bins of steps.  500 lanes, 4096 steps, 32 layers: 180 MB, 55 MB, 150 MB.  */
 #ifndef ANALYSIS_STUDY_H
 #define ANALYSIS_STUDY_H
 
@@ -12,11 +16,33 @@
 #include "core/notes.h"
 #include "core/trace_read.h"
 
-enum { STUDY_MAP_BINS = 128, STUDY_ABSENT = -1 };
+#include <stdint.h>
 
-/* Variables kept by layer, over bins of steps, as means over the runs. */
-enum study_map { MAP_K_DRIFT, MAP_V_DRIFT, MAP_K_ACCUM, N_STUDY_MAPS };
-extern const char *const study_map_vars[N_STUDY_MAPS];
+enum { STUDY_MAP_BINS = 128, STUDY_STALE_BINS = 32, STUDY_SLOTS = 16, STUDY_ABSENT = -1 };
+
+/* Variables kept by layer. */
+enum study_map {
+    MAP_K_DRIFT,
+    MAP_V_DRIFT,
+    MAP_K_ACCUM,
+    MAP_V_ACCUM,
+    MAP_ATTN_ACCUM,
+    MAP_ATTN_ERR,
+    MAP_KEPT_MASS,
+    MAP_BEST_MASS,
+    MAP_STALE_MASS,
+    N_STUDY_MAPS
+};
+extern const enum quantity study_map_quantities[N_STUDY_MAPS];
+
+/* What a layered variable is averaged over: bins of steps, of stale tokens, slots of a block. */
+enum study_axis { AXIS_STEP, AXIS_STALE, AXIS_SLOT, N_STUDY_AXES };
+
+/* Sums of what is not NaN, and how much that is. */
+struct study_grid {
+    float *sum;  /* owned [lane][bin][layer]; NULL: not there */
+    uint32_t *n; /* owned, the same */
+};
 
 /* Who made a run, from the attributes of its trace. */
 enum run_fact {
@@ -43,9 +69,12 @@ struct study_run {
     int n_lanes;                      /* of the trace */
     int n_map;                        /* lanes that map has a place for */
     int *map;                         /* owned [n_map]: the study's lane -> the trace's, or STUDY_ABSENT */
-    double *series[N_QUANTITIES];     /* owned [n_lanes][n_steps], NaN where there is none; NULL: not in the trace */
+    float *series[N_QUANTITIES];      /* owned [n_lanes][n_steps], NaN where there is none; NULL: not in the trace */
+    /* owned, of the trace's lanes; AXIS_STEP: added to the study's and gone */
+    struct study_grid grids[N_STUDY_AXES][N_STUDY_MAPS];
     double *k_drift_max, *k_rect_max; /* owned [n_lanes]: greatest value of any step and layer; NaN: none */
     double *repeats;                  /* owned [n_lanes]: share of the stream's 4-grams that were there before */
+    bool *infinite;                   /* owned [n_lanes]: NLL or KL is infinite somewhere */
     char *facts[N_RUN_FACTS];         /* owned */
 };
 
@@ -61,9 +90,8 @@ struct study {
     int n_texts;
     struct study_run *runs; /* owned [n_runs] */
     int n_runs;
-    float *map_sum[N_STUDY_MAPS]; /* owned [n_map_lanes][n_layers][n_bins] */
-    float *map_n[N_STUDY_MAPS];
-    int n_map_lanes, n_bins;
+    struct study_grid steps[N_STUDY_MAPS]; /* over all runs, of n_grid_lanes lanes */
+    int n_grid_lanes, n_bins;              /* n_bins: of steps */
 };
 
 /* Whether an open trace belongs to the study; a study without runs takes any (study_begin). */
@@ -77,7 +105,7 @@ void study_close(struct study *s);
 bool study_is_of_text(const struct study *s);
 
 /* A study's lane in a run: [n_steps], or NULL where the run lacks the lane or the quantity. */
-const double *study_series(const struct study *s, int run, int lane, enum quantity q);
+const float *study_series(const struct study *s, int run, int lane, enum quantity q);
 
 /* One number for each text over the steps from first on, values: [n_texts], NaN where there is none. */
 int study_measure(const struct study *s, int lane, enum measure m, int first, double *values);
@@ -87,7 +115,31 @@ int study_difference(const struct study *s, int a, int b, enum measure m, double
 int study_estimate(const struct study *s, int lane, enum measure m, int first, struct estimate *e);
 int study_estimate_difference(const struct study *s, int a, int b, enum measure m, struct estimate *e);
 
-/* The mean over the texts of a layered variable: out [n_layers][n_bins], NaN where there is none; false: nothing at all. */
+/* The mean over the runs of one text at each step: out [s->n_steps], NaN where there is none.  False: nothing at all. */
+bool study_text_series(const struct study *s, int text, int lane, enum quantity q, double *out);
+/* The same over bins of stale tokens: mean [STUDY_STALE_BINS]; n, or NULL: steps in each.  slot: of a block, or STUDY_ABSENT. */
+bool study_stale_curve(const struct study *s, int text, int lane, enum quantity q, int slot, double *mean, int *n);
+
+/* Layered means, NaN where there is none.  False: nothing at all.
+ * over bins of steps: the mean over the runs, out [n_layers][n_bins]
+ * over bins of stale tokens: of a text, or STUDY_ABSENT: the mean over texts; out [n_layers][STUDY_STALE_BINS]
+ * over slots: the same, out [n_layers][STUDY_SLOTS]; a block of more than STUDY_SLOTS tokens has slot * STUDY_SLOTS / tokens */
 bool study_map(const struct study *s, enum study_map map, int lane, double *out);
+bool study_stale_map(const struct study *s, enum study_map map, int text, int lane, double *out);
+bool study_slot_map(const struct study *s, enum study_map map, int text, int lane, double *out);
+
+/* Bins of stale tokens: 0, 1, 2, 3, 4, 6, 8, 11, 16 .. in half octaves; bin i is first(i) .. first(i + 1) - 1, the last is open. */
+int study_stale_bin(int stale_tokens);
+int study_stale_bin_first(int bin);
+
+/* The place of a step's token in its block. */
+static inline int study_slot(const struct study *s, int lane, int step)
+{
+    return (s->prompt_tokens + step) % s->lanes[lane].block_size;
+}
+static inline int study_slot_bin(int slot, int block_size)
+{
+    return block_size > STUDY_SLOTS ? (int)((int64_t)slot * STUDY_SLOTS / block_size) : slot;
+}
 
 #endif

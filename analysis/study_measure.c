@@ -6,20 +6,20 @@
 
 #include <math.h>
 
-static double last_of(const double *x, int n)
+static double last_of(const float *x, int n)
 {
     for (int i = n - 1; i >= 0; i--)
-        if (!isnan(x[i])) return x[i];
+        if (!isnan(x[i])) return (double)x[i];
     return NAN;
 }
 
-/* scratch: [n], overwritten by the median; x may be it. */
-static double statistic_of(enum statistic statistic, const double *x, int n, double *scratch)
+/* scratch: [n], overwritten. */
+static double statistic_of(enum statistic statistic, const float *x, int n, double *scratch)
 {
     if (!x) return NAN;
-    if (statistic == STATISTIC_MEAN) return mean_of(x, (size_t)n);
     if (statistic == STATISTIC_LAST) return last_of(x, n);
-    for (int i = 0; i < n; i++) scratch[i] = x[i];
+    for (int i = 0; i < n; i++) scratch[i] = (double)x[i];
+    if (statistic == STATISTIC_MEAN) return mean_of(scratch, (size_t)n);
     return median_of(scratch, (size_t)n);
 }
 
@@ -28,14 +28,14 @@ static double run_value(const struct study *s, int run, int a, int b, enum measu
 {
     const struct measure_def *def = &measure_defs[m];
     const int n = s->runs[run].n_steps;
-    const double *x = study_series(s, run, a, def->quantity);
+    const float *x = study_series(s, run, a, def->quantity);
     if (first > n) return NAN;
     if (b == STUDY_ABSENT) return statistic_of(def->statistic, x ? x + first : NULL, n - first, scratch);
-    const double *y = study_series(s, run, b, def->quantity);
+    const float *y = study_series(s, run, b, def->quantity);
     if (!x || !y) return NAN;
     if (def->statistic != STATISTIC_MEAN)
         return statistic_of(def->statistic, x, n, scratch) - statistic_of(def->statistic, y, n, scratch);
-    for (int i = 0; i < n; i++) scratch[i] = x[i] - y[i];
+    for (int i = 0; i < n; i++) scratch[i] = (double)x[i] - (double)y[i];
     return mean_of(scratch, (size_t)n);
 }
 
@@ -74,7 +74,7 @@ int study_difference(const struct study *s, int a, int b, enum measure m, double
 static int estimate_texts(const struct study *s, int a, int b, enum measure m, int first, struct estimate *e)
 {
     double *values = NULL;
-    *e = (struct estimate){ .mean = NAN, .low = NAN, .high = NAN };
+    *e = estimate_none();
     TRY(MEM_NEW(&values, s->n_texts, "texts"), "%s", s->key);
     const int rc = texts_value(s, a, b, m, first, values);
     if (rc == 0) *e = estimate_of(values, s->n_texts);
@@ -89,18 +89,6 @@ int study_estimate(const struct study *s, int lane, enum measure m, int first, s
 
 int study_estimate_difference(const struct study *s, int a, int b, enum measure m, struct estimate *e)
 {
-    *e = (struct estimate){ .mean = NAN, .low = NAN, .high = NAN };
+    *e = estimate_none();
     return a == STUDY_ABSENT || b == STUDY_ABSENT ? 0 : estimate_texts(s, a, b, m, 0, e);
-}
-
-bool study_map(const struct study *s, enum study_map map, int lane, double *out)
-{
-    const size_t n = (size_t)s->n_layers * (size_t)s->n_bins, at = n * (size_t)lane;
-    bool any = false;
-    for (size_t i = 0; i < n; i++) {
-        const float count = s->map_n[map] ? s->map_n[map][at + i] : 0;
-        out[i] = count > 0 ? (double)s->map_sum[map][at + i] / (double)count : NAN;
-        any = any || count > 0;
-    }
-    return any;
 }

@@ -59,7 +59,7 @@ const char *words_covered(char *text, size_t n_bytes, const struct study *s, int
     text[0] = '\0';
     if (strcmp(s->follow, "self") != 0) return text;
     for (int run = 0; run < s->n_runs; run++) {
-        const double *x = study_series(s, run, a, q), *y = b == STUDY_ABSENT ? x : study_series(s, run, b, q);
+        const float *x = study_series(s, run, a, q), *y = b == STUDY_ABSENT ? x : study_series(s, run, b, q);
         if (!x || !y) continue;
         for (int step = 0; step < s->runs[run].n_steps; step++) n_there += !isnan(x[step]) && !isnan(y[step]);
         n_all += s->runs[run].n_steps;
