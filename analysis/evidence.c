@@ -47,15 +47,13 @@ static int run_note_broken(struct evidence *e, const char *run_id, const char *w
 static int run_take(void *data, const char *run_id, const char *path)
 {
     struct evidence *e = data;
-    struct run_status status;
     struct trace_file f = { 0 };
-    run_status_read(&status, path, run_id, -1);
-    if (status.state == RUN_ABSENT) {
+    if (access(path, F_OK) != 0) {
         e->n_missing++;
         return notes_add(&e->warnings, "run %s is missing: it was planned, and has no trace", run_id);
     }
-    if (status.state == RUN_BROKEN) return run_note_broken(e, run_id, status.why);
     int rc = trace_file_open(&f, path);
+    if (rc == 0) rc = results_run_check(&f, run_id, -1);
     if (rc == 0 && f.n_steps < 1) rc = fail("%s: it holds no steps", path);
     struct study *s = rc == 0 ? study_for(e, &f) : NULL;
     if (rc == 0) rc = s ? study_add(s, &f, &e->warnings) : -1;

@@ -148,7 +148,7 @@ int results_log(const struct results *r, const char *fmt, ...)
     return rc;
 }
 
-static int run_check(const struct trace_file *f, const char *run_id, int n_steps)
+int results_run_check(const struct trace_file *f, const char *run_id, int n_steps)
 {
     char *stop = NULL;
     int64_t steps = 0;
@@ -192,7 +192,7 @@ void run_status_read(struct run_status *status, const char *path, const char *ru
     *status = (struct run_status){ .state = RUN_ABSENT };
     if (access(path, F_OK) != 0) return;
     int rc = trace_file_open(&f, path);
-    if (rc == 0) rc = run_check(&f, run_id, n_steps);
+    if (rc == 0) rc = results_run_check(&f, run_id, n_steps);
     if (rc == 0) rc = results_commit(&f, status->commit, sizeof status->commit);
     if (rc == 0) rc = device_of(&f, status->device, sizeof status->device);
     status->n_steps = f.n_steps;

@@ -12,6 +12,7 @@
 #define CORE_RESULTS_H
 
 #include "core/plan.h"
+#include "core/trace_read.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,6 +44,8 @@ struct run_status {
     char device[32];               /* the back end that made it, "cpu" or "cuda"; "" unless complete */
     char why[512];                 /* broken: what is wrong */
 };
+/* Whether an open trace is of this run, with its planned steps (-1: any), and holds all of them or all up to a stop. */
+int  results_run_check(const struct trace_file *f, const char *run_id, int n_steps);
 /* Opens the trace at path, if it is there, and checks that it is whole and of this run: its id, its planned steps (n_steps;
  * -1: any), and that all of them, or all up to the stop that was asked for, were recorded.  A broken run is an answer, not
  * a failure. */
