@@ -90,7 +90,7 @@ static inline int sweep_write(const char *folder, int text, int n_lanes, int n_s
     struct sample_run s;
     struct trace *t = NULL;
     float *spread = NULL;
-    char id[32], path[4096];
+    char id[32], path[4096 + 64];
     snprintf(id, sizeof id, "text%d", text);
     snprintf(path, sizeof path, "%s/runs/%s.h5", folder, id);
     if (sample_open(&s, id, n_steps, 31, 0) != 0) return -1;
