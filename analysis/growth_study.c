@@ -1,0 +1,76 @@
+#include "analysis/growth_study.h"
+
+#include "core/err.h"
+#include "core/mem.h"
+
+const char *const growth_source_names[N_GROWTH_SOURCES] = { "never rectified", "all lanes" };
+
+/* All lanes where none is rectified are the same as the never rectified ones: computed once. */
+static int result_make(struct growth_result *r, const struct study *s, const struct growth_group *group,
+                       enum growth_source source, enum growth_quantity q)
+{
+    const int n_lanes = source == GROWTH_PURE ? group->n_pure : group->n_lanes;
+    if (source == GROWTH_ALL && group->n_pure == group->n_lanes) return 0;
+    TRY(growth_gather(&r->how, s, group, group->lanes, n_lanes, q), "%s", group->title);
+    if (r->how.curves.n_texts == 0) return 0;
+    TRY(growth_open(&r->growth, &r->how.curves), "%s", group->title);
+    return 0;
+}
+
+enum growth_source growth_source_best(const struct growth_set *set, enum growth_quantity q)
+{
+    const struct growth_result *pure = &set->results[GROWTH_PURE][q], *all = &set->results[GROWTH_ALL][q];
+    return growth_is_there(all) && all->how.matched && !(growth_is_there(pure) && pure->how.matched) ? GROWTH_ALL
+                                                                                                     : GROWTH_PURE;
+}
+
+static int set_tell(const struct growth_set *set, struct notes *missing)
+{
+    const struct growth_result *k = &set->results[growth_source_best(set, GROWTH_K)][GROWTH_K];
+    if (!growth_is_there(k)) return notes_add(missing, "No growth law of %s: %s.", set->group->title, k->how.why);
+    if (!k->how.matched)
+        return notes_add(missing,
+                         "The growth law of %s is one of stale tokens and of steps alike: no two lanes of different "
+                         "stale tokens were run at the same steps (dense_until, interval).",
+                         set->group->title);
+    if (k->how.slots_tied)
+        return notes_add(missing,
+                         "In the growth law of %s stale tokens and the place in the block go together: no lane's "
+                         "phase, dense_until or interval parts them.",
+                         set->group->title);
+    return 0;
+}
+
+int growth_study_open(struct growth_study *g, const struct study *s, const struct corners *c, struct notes *missing)
+{
+    *g = (struct growth_study){ .study = s };
+    TRY(growth_groups_open(&g->groups, s, c, missing), "%s", s->key);
+    TRY(MEM_NEW(&g->sets, g->groups.n, "growth laws"), "%s", s->key);
+    for (int i = 0; i < g->groups.n; i++) {
+        struct growth_set *set = &g->sets[i];
+        set->group = &g->groups.groups[i];
+        TRY(MEM_NEW(&set->results, N_GROWTH_SOURCES, "growth laws"), "%s", s->key);
+        for (int source = 0; source < N_GROWTH_SOURCES; source++)
+            for (int q = 0; q < N_GROWTH_QUANTITIES; q++)
+                if (result_make(&set->results[source][q], s, set->group, (enum growth_source)source,
+                                (enum growth_quantity)q) != 0)
+                    return -1;
+        if (set_tell(set, missing) != 0) return -1;
+    }
+    return 0;
+}
+
+void growth_study_close(struct growth_study *g)
+{
+    for (int i = 0; g->sets && i < g->groups.n; i++) {
+        for (int k = 0; g->sets[i].results && k < N_GROWTH_SOURCES * N_GROWTH_QUANTITIES; k++) {
+            struct growth_result *r = &g->sets[i].results[k / N_GROWTH_QUANTITIES][k % N_GROWTH_QUANTITIES];
+            growth_gathered_close(&r->how);
+            growth_close(&r->growth);
+        }
+        mem_free(g->sets[i].results);
+    }
+    mem_free(g->sets);
+    growth_groups_close(&g->groups);
+    *g = (struct growth_study){ 0 };
+}
