@@ -1,0 +1,244 @@
+#include "analysis/sawtooth.h"
+
+#include "analysis/estimate.h"
+#include "analysis/growth_bins.h"
+
+#include "core/err.h"
+#include "core/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+
+const enum growth_quantity sawtooth_quantities[N_SAWTOOTH_QUANTITIES] = { GROWTH_K, GROWTH_KL_CLEAN, GROWTH_KL,
+                                                                          GROWTH_NLL };
+
+/* ---- what the lane did ---- */
+
+/* Bins of stale tokens, 0 among them, of one text or of all. */
+struct visits {
+    double sum[N_GROWTH_BINS], n[N_GROWTH_BINS], stale[N_GROWTH_BINS];
+};
+
+static void visits_add(struct visits *v, const struct study *s, int text, int lane, enum growth_quantity q)
+{
+    for (int run = 0; run < s->n_runs; run++) {
+        const struct growth_series x = growth_series_of(s, run, lane, q);
+        if (s->runs[run].text != text || !x.y) continue;
+        for (int step = 0; step < s->runs[run].n_steps; step++) {
+            const double y = growth_series_at(&x, step);
+            if (isnan(y) || isnan(x.stale[step])) continue;
+            const int bin = growth_bin((int)x.stale[step]);
+            v->sum[bin] += y;
+            v->stale[bin] += x.stale[step];
+            v->n[bin]++;
+        }
+    }
+}
+
+/* Point i < n_points is a bin, n_points the mean over all steps. */
+struct measured {
+    int n_texts, n_points;
+    int bins[N_GROWTH_BINS];
+    struct visits all; /* of all texts */
+    double *y;         /* owned [n_texts][n_points + 1] */
+};
+
+static double visits_mean(const struct visits *v)
+{
+    double sum = 0, n = 0;
+    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+        sum += v->sum[bin];
+        n += v->n[bin];
+    }
+    return sum / n;
+}
+
+static void texts_measure(struct measured *m, const struct visits *texts)
+{
+    for (int bin = 1; bin < N_GROWTH_BINS; bin++) {
+        bool all = true;
+        for (int i = 0; i < m->n_texts; i++) all = all && texts[i].n[bin] > 0;
+        if (all) m->bins[m->n_points++] = bin;
+    }
+    for (int i = 0; i < m->n_texts; i++)
+        for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+            m->all.sum[bin] += texts[i].sum[bin];
+            m->all.n[bin] += texts[i].n[bin];
+            m->all.stale[bin] += texts[i].stale[bin];
+        }
+}
+
+static int measured_open(struct measured *m, const struct study *s, const struct growth_gathered *how, int lane,
+                         enum growth_quantity q)
+{
+    struct visits *texts = NULL;
+    m->n_texts = how->n_texts;
+    TRY(MEM_NEW(&texts, m->n_texts, "texts"), "prediction");
+    for (int i = 0; i < m->n_texts; i++) visits_add(&texts[i], s, how->texts[i], lane, q);
+    texts_measure(m, texts);
+    const int n = m->n_points + 1;
+    const int rc = MEM_NEW(&m->y, m->n_texts * n, "texts");
+    for (int i = 0; i < m->n_texts && rc == 0; i++) {
+        for (int k = 0; k < m->n_points; k++) m->y[i * n + k] = texts[i].sum[m->bins[k]] / texts[i].n[m->bins[k]];
+        m->y[i * n + m->n_points] = visits_mean(&texts[i]);
+    }
+    mem_free(texts);
+    return rc;
+}
+
+static double measured_mean(const struct measured *m, const int *pick, int point)
+{
+    double sum = 0;
+    for (int i = 0; i < m->n_texts; i++) sum += m->y[(pick ? pick[i] : i) * (m->n_points + 1) + point];
+    return sum / m->n_texts;
+}
+
+/* ---- what the law says ---- */
+
+static double bin_predict(const struct measured *m, const struct growth_fit *fit, int bin)
+{
+    return growth_at(fit, m->all.stale[bin] / m->all.n[bin]);
+}
+
+static double point_predict(const struct measured *m, const struct growth_fit *fit, int point)
+{
+    double sum = 0, n = 0;
+    if (point < m->n_points) return bin_predict(m, fit, m->bins[point]);
+    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+        if (!(m->all.n[bin] > 0)) continue;
+        sum += m->all.n[bin] * bin_predict(m, fit, bin);
+        n += m->all.n[bin];
+    }
+    return sum / n;
+}
+
+static int intervals_make(struct sawtooth *w, const struct measured *m, const struct growth *g)
+{
+    double *off = NULL;
+    int *picks = NULL;
+    int rc = MEM_NEW(&off, g->n_replicates, "replicates");
+    if (rc == 0) rc = MEM_NEW(&picks, (size_t)g->n_replicates * (size_t)m->n_texts, "replicates");
+    for (int b = 0; b < g->n_replicates && rc == 0; b++) growth_resample(b, m->n_texts, picks + b * m->n_texts);
+    for (int i = 0; i <= m->n_points && rc == 0; i++) {
+        struct sawtooth_point *p = i < m->n_points ? &w->points[i] : &w->mean;
+        for (int b = 0; b < g->n_replicates; b++)
+            off[b] = measured_mean(m, picks + b * m->n_texts, i) - point_predict(m, &g->replicates[b], i);
+        growth_interval(off, g->n_replicates, m->n_texts, &p->low, &p->high);
+        p->low += 2 * p->predicted - p->measured;
+        p->high += 2 * p->predicted - p->measured;
+        w->n_inside += i < m->n_points && p->low <= p->measured && p->measured <= p->high;
+    }
+    mem_free(off);
+    mem_free(picks);
+    return rc;
+}
+
+static int points_make(struct sawtooth *w, const struct measured *m, const struct growth *g)
+{
+    double steps = 0, stale = 0;
+    TRY(MEM_NEW(&w->points, m->n_points, "prediction"), "prediction");
+    w->n_points = m->n_points;
+    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+        steps += m->all.n[bin];
+        stale += m->all.stale[bin];
+    }
+    for (int i = 0; i <= m->n_points; i++) {
+        const int bin = i < m->n_points ? m->bins[i] : 0;
+        *(i < m->n_points ? &w->points[i] : &w->mean) = (struct sawtooth_point){
+            .s = i < m->n_points ? m->all.stale[bin] / m->all.n[bin] : stale / steps,
+            .share = i < m->n_points ? m->all.n[bin] / steps : 1,
+            .measured = measured_mean(m, NULL, i),
+            .predicted = point_predict(m, &g->fits[g->law], i),
+            .low = NAN,
+            .high = NAN,
+        };
+    }
+    return 0;
+}
+
+static int sawtooth_predict(struct sawtooth *w, const struct study *s, const struct growth_result *r)
+{
+    const struct growth *g = &r->growth;
+    struct measured m = { 0 };
+    w->matched = r->how.matched;
+    w->slots_tied = r->how.slots_tied;
+    w->law = g->law;
+    int rc = measured_open(&m, s, &r->how, w->lane, w->quantity);
+    int longest = 0;
+    for (int bin = 1; bin < N_GROWTH_BINS; bin++) longest = m.all.n[bin] > 0 ? growth_bin_first(bin) : longest;
+    if (rc == 0 && longest > g->curves.axis.s_max)
+        snprintf(w->why, sizeof w->why, "the lane has up to %d stale tokens or more, the law ends at %g", longest,
+                 g->curves.axis.s_max);
+    else if (rc == 0 && isnan(measured_mean(&m, NULL, m.n_points)))
+        snprintf(w->why, sizeof w->why, "a text of the law lacks the lane");
+    else {
+        if (rc == 0) rc = points_make(w, &m, g);
+        if (rc == 0 && g->n_replicates > 0) rc = intervals_make(w, &m, g);
+        w->n_texts = rc == 0 ? m.n_texts : 0;
+    }
+    mem_free(m.y);
+    return rc;
+}
+
+/* The law of the group's lanes but one. */
+static int others_open(struct growth_result *r, const struct study *s, const struct growth_group *group, int lane,
+                       enum growth_quantity q)
+{
+    int *lanes = NULL, n = 0;
+    TRY(MEM_NEW(&lanes, group->n_lanes, "lanes"), "%s", group->title);
+    for (int i = 0; i < group->n_lanes; i++)
+        if (group->lanes[i] != lane) lanes[n++] = group->lanes[i];
+    int rc = growth_gather(&r->how, s, group, lanes, n, q);
+    if (rc == 0 && r->how.curves.n_texts > 0 && r->how.matched) rc = growth_open(&r->growth, &r->how.curves);
+    mem_free(lanes);
+    return rc;
+}
+
+int sawtooth_open(struct sawtooth *w, const struct study *s, const struct growth_set *set, int lane,
+                  enum growth_quantity q)
+{
+    const struct growth_result *pure = &set->results[GROWTH_PURE][q];
+    *w = (struct sawtooth){ .lane = lane, .quantity = q, .source = GROWTH_PURE };
+    if (!growth_is_there(pure)) {
+        snprintf(w->why, sizeof w->why, "%s", pure->how.why);
+        return 0;
+    }
+    if (pure->how.matched) return sawtooth_predict(w, s, pure);
+    struct growth_result others = { 0 };
+    int rc = others_open(&others, s, set->group, lane, q);
+    const bool there = growth_is_there(&others);
+    w->source = there ? GROWTH_ALL : GROWTH_PURE;
+    if (rc == 0) rc = sawtooth_predict(w, s, there ? &others : pure);
+    growth_gathered_close(&others.how);
+    growth_close(&others.growth);
+    return rc;
+}
+
+void sawtooth_close(struct sawtooth *w)
+{
+    mem_free(w->points);
+    *w = (struct sawtooth){ 0 };
+}
+
+int sawteeth_open(struct sawteeth *w, const struct growth_study *g)
+{
+    int n = 0;
+    *w = (struct sawteeth){ 0 };
+    for (int i = 0; i < g->groups.n; i++) n += g->groups.groups[i].n_lanes - g->groups.groups[i].n_pure;
+    TRY(MEM_NEW(&w->all, n * N_SAWTOOTH_QUANTITIES, "predictions"), "%s", g->study->key);
+    for (int i = 0; i < g->groups.n; i++) {
+        const struct growth_group *group = &g->groups.groups[i];
+        for (int k = group->n_pure; k < group->n_lanes; k++)
+            for (int q = 0; q < N_SAWTOOTH_QUANTITIES; q++)
+                if (sawtooth_open(&w->all[w->n++], g->study, &g->sets[i], group->lanes[k], sawtooth_quantities[q]) != 0)
+                    return -1;
+    }
+    return 0;
+}
+
+void sawteeth_close(struct sawteeth *w)
+{
+    for (int i = 0; i < w->n; i++) sawtooth_close(&w->all[i]);
+    mem_free(w->all);
+    *w = (struct sawteeth){ 0 };
+}
