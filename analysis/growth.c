@@ -4,46 +4,15 @@
 
 #include "core/err.h"
 #include "core/mem.h"
-#include "core/philox.h"
 
 #include <gsl/gsl_cdf.h>
 #include <math.h>
-#include <stdlib.h>
-
-enum { SEED = 1 };
-
-void growth_resample(int replicate, int n_texts, int *pick)
-{
-    uint32_t key[2], words[4];
-    philox_key(SEED, key);
-    for (int i = 0; i < n_texts; i++) {
-        philox4x32((uint32_t[4]){ (uint32_t)i, (uint32_t)replicate, 0, PHILOX_BOOTSTRAP }, key, words);
-        pick[i] = (int)(philox_uniform(words[0], words[1]) * n_texts);
-    }
-}
-
-static int double_compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Between order statistics, (n + 1) p, as quantiles of a sample that stands for a population are taken. */
-static double quantile_of(const double *sorted, int n, double p)
-{
-    const double at = (n + 1) * p - 1;
-    if (at <= 0) return sorted[0];
-    if (at >= n - 1) return sorted[n - 1];
-    const int i = (int)at;
-    return sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]);
-}
 
 void growth_interval(double *values, int n, int n_texts, double *low, double *high)
 {
     const double reach = sqrt(n_texts / (n_texts - 1.0)) * gsl_cdf_tdist_Pinv(0.975, n_texts - 1);
-    qsort(values, (size_t)n, sizeof *values, double_compare);
-    *low = quantile_of(values, n, gsl_cdf_ugaussian_P(-reach));
-    *high = quantile_of(values, n, gsl_cdf_ugaussian_P(reach));
+    *low = quantile_at(values, (size_t)n, gsl_cdf_ugaussian_P(-reach));
+    *high = quantile_at(values, (size_t)n, gsl_cdf_ugaussian_P(reach));
 }
 
 double growth_predict(const struct growth *g, const struct growth_fit *fit, double s)
@@ -73,7 +42,7 @@ static int choices_count(struct growth *g, int *pick)
     for (int b = 0; b < GROWTH_CHOICES; b++) {
         struct growth_choice choice;
         int same = 1;
-        growth_resample(b, n, pick);
+        estimate_resample(GROWTH_SEED, b, n, pick);
         while (same < n && pick[same] == pick[0]) same++;
         if (same == n) continue;
         TRY(growth_choose(&g->curves, pick, n, &choice), "growth law");
@@ -94,7 +63,7 @@ static int replicates_fit(struct growth *g)
     const int rc = MEM_NEW(&g->replicates, GROWTH_REPLICATES, "replicates");
     g->n_replicates = rc == 0 ? GROWTH_REPLICATES : 0;
     for (int b = 0; b < g->n_replicates; b++) {
-        growth_resample(b, g->curves.n_texts, pick);
+        estimate_resample(GROWTH_SEED, b, g->curves.n_texts, pick);
         growth_mean(&g->curves, pick, g->curves.n_texts, -1, mean);
         growth_fit_law(&g->curves.axis, g->law, mean, &g->replicates[b]);
     }

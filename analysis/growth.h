@@ -41,8 +41,8 @@ int growth_refit(struct growth *g, enum growth_law law);
 /* The chosen law's fit to the mean curve, whose f is NaN past the longest staleness that was run. */
 double growth_predict(const struct growth *g, const struct growth_fit *fit, double s);
 
-/* The texts of replicate b: pick [n_texts], the same for every quantity and lane. */
-void growth_resample(int replicate, int n_texts, int *pick);
+/* The seed of every bootstrap of texts here, so that the same texts are drawn for every quantity and lane. */
+enum { GROWTH_SEED = 1 };
 
 /* The expanded 95 % percentile interval of a statistic of n_texts texts; values: [n], sorted here. */
 void growth_interval(double *values, int n, int n_texts, double *low, double *high);

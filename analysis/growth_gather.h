@@ -2,16 +2,8 @@
  *
  * In a lane that is never rectified stale tokens and steps are one and the same, and a growth law read from it would be one of
  * the text's length: the share of blocks that is read, the place in the block and the token itself go along.  Lanes that turned
- * stale at different steps tell them apart.  At step t of a text the error of a lane with s stale tokens is taken for
- *
- *     y(t, s) = h(t) f(s),  f(0) = 0,
- *
- * a step that disturbs much or little, whoever takes it, times what s stale tokens do.  f and h are those whose sums over every
- * bin of s and over every step are the measured ones (the quasi-likelihood fit of a log-linear model, found by scaling rows
- * and columns in turn: Deming and Stephan, Annals of Mathematical Statistics 11, 1940), over the steps at which lanes of
- * different bins are there.  The mean of h over all steps is 1, so that f(s) is what s stale tokens do on average over the run.
- * A difference such as NLL above clean may be below 0: there h is that of the KL divergence from the clean lane at the same
- * steps, and f(s) the sum of the differences over the sum of h.
+ * stale at different steps tell them apart.  How: analysis/growth_match.h.  A
+ * difference is weighted by the KL divergence from the clean lane.
  *
  * Where no such steps are (one lane, or lanes whose bins do not meet) f(s) is the plain mean: not matched, and said to be.   */
 #ifndef ANALYSIS_GROWTH_GATHER_H
@@ -19,6 +11,7 @@
 
 #include "analysis/growth.h"
 #include "analysis/growth_group.h"
+#include "analysis/growth_match.h"
 
 enum growth_quantity {
     GROWTH_K,
@@ -42,10 +35,12 @@ struct growth_gathered {
     struct growth_curves curves; /* owned until growth_open() takes it; n_texts 0: nothing, see why */
     int *texts;                  /* owned [n_texts]: the study's */
     int n_texts, n_lanes;
-    bool matched;    /* at the same steps */
-    bool slots_tied; /* each number of stale tokens below a block stood at one place in the block alone */
-    double at_zero;  /* greatest size of what a lane without stale tokens read: 0 on exact machines; NaN: none seen */
-    char why[160];   /* why there are no curves */
+    double (*slots)
+        [GROWTH_SLOTS]; /* owned [n_texts]: how much steps at a place in the block disturb, over all steps' mean */
+    bool matched;       /* at the same steps */
+    bool slots_tied;    /* each number of stale tokens below a block stood at one place in the block alone */
+    double at_zero; /* greatest size of what a lane without stale tokens read: 0 on exact machines; NaN: none seen */
+    char why[160];  /* why there are no curves */
 };
 
 /* lanes: [n_lanes] of the group.  A text that lacks more than half of the bins is left out, then bins that a text lacks. */

@@ -17,6 +17,7 @@ const enum growth_quantity sawtooth_quantities[N_SAWTOOTH_QUANTITIES] = { GROWTH
 /* Bins of stale tokens, 0 among them, of one text or of all. */
 struct visits {
     double sum[N_GROWTH_BINS], n[N_GROWTH_BINS], stale[N_GROWTH_BINS];
+    double slots[N_GROWTH_BINS][GROWTH_SLOTS]; /* steps at a place in the block */
 };
 
 static void visits_add(struct visits *v, const struct study *s, int text, int lane, enum growth_quantity q)
@@ -31,6 +32,7 @@ static void visits_add(struct visits *v, const struct study *s, int text, int la
             v->sum[bin] += y;
             v->stale[bin] += x.stale[step];
             v->n[bin]++;
+            v->slots[bin][growth_slot(s->prompt_tokens + step, s->lanes[lane].block_size)]++;
         }
     }
 }
@@ -65,6 +67,7 @@ static void texts_measure(struct measured *m, const struct visits *texts)
             m->all.sum[bin] += texts[i].sum[bin];
             m->all.n[bin] += texts[i].n[bin];
             m->all.stale[bin] += texts[i].stale[bin];
+            for (int slot = 0; slot < GROWTH_SLOTS; slot++) m->all.slots[bin][slot] += texts[i].slots[bin][slot];
         }
 }
 
@@ -95,49 +98,73 @@ static double measured_mean(const struct measured *m, const int *pick, int point
 
 /* ---- what the law says ---- */
 
-static double bin_predict(const struct measured *m, const struct growth_fit *fit, int bin)
+/* How much steps at a place in the block disturb, mean over the texts picked; 1 where that is not known. */
+static void profile_make(const struct growth_gathered *how, const int *pick, double *profile)
 {
-    return growth_at(fit, m->all.stale[bin] / m->all.n[bin]);
+    for (int slot = 0; slot < GROWTH_SLOTS; slot++) {
+        double sum = 0;
+        for (int i = 0; i < how->n_texts; i++) sum += how->slots[pick ? pick[i] : i][slot];
+        profile[slot] = isnan(sum) ? 1 : sum / how->n_texts;
+    }
 }
 
-static double point_predict(const struct measured *m, const struct growth_fit *fit, int point)
+/* predicted: [n_points + 1] */
+static void points_predict(const struct measured *m, const struct growth_fit *fit, const double *profile,
+                           double *predicted)
 {
-    double sum = 0, n = 0;
-    if (point < m->n_points) return bin_predict(m, fit, m->bins[point]);
+    double bins[N_GROWTH_BINS] = { 0 }, sum = 0, n = 0;
     for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
         if (!(m->all.n[bin] > 0)) continue;
-        sum += m->all.n[bin] * bin_predict(m, fit, bin);
+        for (int slot = 0; slot < GROWTH_SLOTS; slot++) bins[bin] += m->all.slots[bin][slot] * profile[slot];
+        bins[bin] *= growth_at(fit, m->all.stale[bin] / m->all.n[bin]);
+        sum += bins[bin];
         n += m->all.n[bin];
     }
-    return sum / n;
+    for (int i = 0; i < m->n_points; i++) predicted[i] = bins[m->bins[i]] / m->all.n[m->bins[i]];
+    predicted[m->n_points] = sum / n;
 }
 
-static int intervals_make(struct sawtooth *w, const struct measured *m, const struct growth *g)
+/* off: [n_points + 1][n_replicates], measured less predicted. */
+static int replicates_make(const struct measured *m, const struct growth_result *r, double *off)
 {
+    const struct growth *g = &r->growth;
+    double predicted[N_GROWTH_BINS + 1], profile[GROWTH_SLOTS];
+    int *pick = NULL;
+    TRY(MEM_NEW(&pick, m->n_texts, "texts"), "prediction");
+    for (int b = 0; b < g->n_replicates; b++) {
+        estimate_resample(GROWTH_SEED, b, m->n_texts, pick);
+        profile_make(&r->how, pick, profile);
+        points_predict(m, &g->replicates[b], profile, predicted);
+        for (int i = 0; i <= m->n_points; i++) off[i * g->n_replicates + b] = measured_mean(m, pick, i) - predicted[i];
+    }
+    mem_free(pick);
+    return 0;
+}
+
+static int intervals_make(struct sawtooth *w, const struct measured *m, const struct growth_result *r)
+{
+    const int n = r->growth.n_replicates;
     double *off = NULL;
-    int *picks = NULL;
-    int rc = MEM_NEW(&off, g->n_replicates, "replicates");
-    if (rc == 0) rc = MEM_NEW(&picks, (size_t)g->n_replicates * (size_t)m->n_texts, "replicates");
-    for (int b = 0; b < g->n_replicates && rc == 0; b++) growth_resample(b, m->n_texts, picks + b * m->n_texts);
+    int rc = MEM_NEW(&off, (size_t)(m->n_points + 1) * (size_t)n, "replicates");
+    if (rc == 0) rc = replicates_make(m, r, off);
     for (int i = 0; i <= m->n_points && rc == 0; i++) {
         struct sawtooth_point *p = i < m->n_points ? &w->points[i] : &w->mean;
-        for (int b = 0; b < g->n_replicates; b++)
-            off[b] = measured_mean(m, picks + b * m->n_texts, i) - point_predict(m, &g->replicates[b], i);
-        growth_interval(off, g->n_replicates, m->n_texts, &p->low, &p->high);
+        growth_interval(off + i * n, n, m->n_texts, &p->low, &p->high);
         p->low += 2 * p->predicted - p->measured;
         p->high += 2 * p->predicted - p->measured;
         w->n_inside += i < m->n_points && p->low <= p->measured && p->measured <= p->high;
     }
     mem_free(off);
-    mem_free(picks);
     return rc;
 }
 
-static int points_make(struct sawtooth *w, const struct measured *m, const struct growth *g)
+static int points_make(struct sawtooth *w, const struct measured *m, const struct growth_result *r)
 {
-    double steps = 0, stale = 0;
+    double steps = 0, stale = 0, predicted[N_GROWTH_BINS + 1], profile[GROWTH_SLOTS];
     TRY(MEM_NEW(&w->points, m->n_points, "prediction"), "prediction");
     w->n_points = m->n_points;
+    profile_make(&r->how, NULL, profile);
+    points_predict(m, &r->growth.fits[r->growth.law], profile, predicted);
     for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
         steps += m->all.n[bin];
         stale += m->all.stale[bin];
@@ -148,7 +175,7 @@ static int points_make(struct sawtooth *w, const struct measured *m, const struc
             .s = i < m->n_points ? m->all.stale[bin] / m->all.n[bin] : stale / steps,
             .share = i < m->n_points ? m->all.n[bin] / steps : 1,
             .measured = measured_mean(m, NULL, i),
-            .predicted = point_predict(m, &g->fits[g->law], i),
+            .predicted = predicted[i],
             .low = NAN,
             .high = NAN,
         };
@@ -172,8 +199,8 @@ static int sawtooth_predict(struct sawtooth *w, const struct study *s, const str
     else if (rc == 0 && isnan(measured_mean(&m, NULL, m.n_points)))
         snprintf(w->why, sizeof w->why, "a text of the law lacks the lane");
     else {
-        if (rc == 0) rc = points_make(w, &m, g);
-        if (rc == 0 && g->n_replicates > 0) rc = intervals_make(w, &m, g);
+        if (rc == 0) rc = points_make(w, &m, r);
+        if (rc == 0 && g->n_replicates > 0) rc = intervals_make(w, &m, r);
         w->n_texts = rc == 0 ? m.n_texts : 0;
     }
     mem_free(m.y);

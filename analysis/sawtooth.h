@@ -1,10 +1,11 @@
 /* analysis/sawtooth.h: what the growth law says of a rectified lane, and what the lane did.
  *
  * Within a window the tokens written since the last rectification are stale: a lane of interval f goes through 0 .. f - 1 of them
- * again and again.  If the error is a matter of stale tokens, f(s) of lanes that are never rectified says what each of its steps
- * has, and its mean over the lane's own steps what the lane has:
+ * again and again.  If the error is a matter of stale tokens and of the place in the block, f(s) and p(slot) of lanes that are
+ * never rectified (analysis/growth_match.h; p: the mean of h there) say what each of its steps has, and their mean over the
+ * lane's own steps what the lane has:
  *
- *     predicted = sum over s of n(s) f(s) / sum of n(s),   n(s): steps of the lane with s stale tokens
+ *     predicted = sum over s, slot of n(s, slot) f(s) p(slot) / sum of n(s, slot),   n: steps of the lane with s stale tokens
  *
  * The law comes from the never rectified lanes (GROWTH_PURE); where these were not compared at the same steps, so that their law is
  * one of steps, from all lanes of the group but the predicted one (GROWTH_ALL).  Both are of the texts of the law.

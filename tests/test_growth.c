@@ -151,7 +151,7 @@ static void intervals(void **state)
     for (int i = 0; i < N; i++) x[i] = gsl_ran_ugaussian(rng);
     const struct estimate e = estimate_of(x, N);
     for (int b = 0; b < GROWTH_REPLICATES; b++) {
-        growth_resample(b, N, pick);
+        estimate_resample(GROWTH_SEED, b, N, pick);
         means[b] = 0;
         for (int i = 0; i < N; i++) {
             assert_in_range(pick[i], 0, N - 1);
