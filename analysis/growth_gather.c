@@ -66,7 +66,8 @@ static int observations_read(struct growth_observations *o, const struct study *
             for (int i = 0; i < n_lanes; i++)
                 if (x[i].y && (w[i].y || !o->differences))
                     observation_add(o, &x[i], &w[i], step,
-                                    growth_slot(s->prompt_tokens + step, s->lanes[lanes[i]].block_size), at_zero);
+                                    study_slot_bin(study_slot(s, lanes[i], step), s->lanes[lanes[i]].block_size),
+                                    at_zero);
     }
     mem_free(x);
     mem_free(w);
@@ -78,7 +79,7 @@ static int observations_read(struct growth_observations *o, const struct study *
 /* Whether places in the block tell nothing of their own: no small number of stale tokens stood at two. */
 static bool slots_are_tied(const struct growth_match *texts, int n_texts, int block_size)
 {
-    for (int stale = 1; stale < block_size && stale < N_GROWTH_BINS; stale++) {
+    for (int stale = 1; stale < block_size && stale < STUDY_STALE_BINS; stale++) {
         unsigned seen = 0;
         for (int text = 0; text < n_texts; text++) seen |= texts[text].seen[stale];
         if (seen & (seen - 1)) return false;
@@ -89,7 +90,7 @@ static bool slots_are_tied(const struct growth_match *texts, int n_texts, int bl
 static int n_known(const double *f)
 {
     int n = 0;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) n += !isnan(f[bin]);
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) n += !isnan(f[bin]);
     return n;
 }
 
@@ -98,10 +99,10 @@ static void complete_find(const struct growth_match *curves, int n_texts, bool *
 {
     int most = 0;
     for (int text = 0; text < n_texts; text++) most = n_known(curves[text].f) > most ? n_known(curves[text].f) : most;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) bin_in[bin] = most > 0;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) bin_in[bin] = most > 0;
     for (int text = 0; text < n_texts; text++) {
         text_in[text] = most > 0 && 2 * n_known(curves[text].f) >= most;
-        for (int bin = 0; bin < N_GROWTH_BINS && text_in[text]; bin++)
+        for (int bin = 0; bin < STUDY_STALE_BINS && text_in[text]; bin++)
             bin_in[bin] = bin_in[bin] && !isnan(curves[text].f[bin]);
     }
 }
@@ -109,15 +110,15 @@ static void complete_find(const struct growth_match *curves, int n_texts, bool *
 static int axis_make(struct growth_gathered *g, const struct growth_match *texts, const bool *text_in, int n_texts,
                      const bool *bin_in)
 {
-    double at[N_GROWTH_BINS], weight[N_GROWTH_BINS], s_max = 0;
+    double at[STUDY_STALE_BINS], weight[STUDY_STALE_BINS], s_max = 0;
     int n = 0;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         double steps = 0, stale = 0;
         for (int text = 0; text < n_texts && bin_in[bin]; text++) {
             if (!text_in[text]) continue;
             steps += texts[text].n[bin];
             stale += texts[text].n[bin] * texts[text].stale[bin];
-            if (growth_bin(texts[text].longest) == bin) s_max = fmax(s_max, texts[text].longest);
+            if (study_stale_bin(texts[text].longest) == bin) s_max = fmax(s_max, texts[text].longest);
         }
         if (!bin_in[bin]) continue;
         at[n] = stale / steps;
@@ -135,7 +136,7 @@ static int axis_make(struct growth_gathered *g, const struct growth_match *texts
 
 static int curves_make(struct growth_gathered *g, const struct growth_match *texts, int n_texts)
 {
-    bool *text_in = NULL, bin_in[N_GROWTH_BINS];
+    bool *text_in = NULL, bin_in[STUDY_STALE_BINS];
     TRY(MEM_NEW(&text_in, n_texts, "texts"), "growth law");
     complete_find(texts, n_texts, text_in, bin_in);
     for (int text = 0; text < n_texts; text++) {
@@ -147,7 +148,7 @@ static int curves_make(struct growth_gathered *g, const struct growth_match *tex
     if (rc == 0) rc = MEM_NEW(&g->curves.y, (size_t)g->n_texts * (size_t)g->curves.axis.n, "curves");
     g->curves.n_texts = rc == 0 ? g->n_texts : 0;
     for (int i = 0, k = 0; i < g->n_texts && rc == 0; i++)
-        for (int bin = 0; bin < N_GROWTH_BINS; bin++)
+        for (int bin = 0; bin < STUDY_STALE_BINS; bin++)
             if (bin_in[bin]) g->curves.y[k++] = texts[g->texts[i]].f[bin];
     mem_free(text_in);
     return rc < 0 ? rc : 0;

@@ -36,11 +36,11 @@ struct growth_gathered {
     int *texts;                  /* owned [n_texts]: the study's */
     int n_texts, n_lanes;
     double (*slots)
-        [GROWTH_SLOTS]; /* owned [n_texts]: how much steps at a place in the block disturb, over all steps' mean */
-    bool matched;       /* at the same steps */
-    bool slots_tied;    /* each number of stale tokens below a block stood at one place in the block alone */
-    double at_zero; /* greatest size of what a lane without stale tokens read: 0 on exact machines; NaN: none seen */
-    char why[160];  /* why there are no curves */
+        [STUDY_SLOTS]; /* owned [n_texts]: how much steps at a place in the block disturb, over all steps' mean */
+    bool matched;      /* at the same steps */
+    bool slots_tied;   /* each number of stale tokens below a block stood at one place in the block alone */
+    double at_zero;    /* greatest size of what a lane without stale tokens read: 0 on exact machines; NaN: none seen */
+    char why[160];     /* why there are no curves */
 };
 
 /* lanes: [n_lanes] of the group.  A text that lacks more than half of the bins is left out, then bins that a text lacks. */
@@ -50,12 +50,12 @@ void growth_gathered_close(struct growth_gathered *g);
 
 /* A lane's quantity at a step of a run; NaN: none. */
 struct growth_series {
-    const double *y, *clean, *stale; /* borrowed [n_steps]; y NULL: the run lacks it; clean NULL: nothing to subtract */
+    const float *y, *clean, *stale; /* borrowed [n_steps]; y NULL: the run lacks it; clean NULL: nothing to subtract */
 };
 struct growth_series growth_series_of(const struct study *s, int run, int lane, enum growth_quantity q);
 static inline double growth_series_at(const struct growth_series *x, int step)
 {
-    return x->clean ? x->y[step] - x->clean[step] : x->y[step];
+    return x->clean ? (double)x->y[step] - (double)x->clean[step] : (double)x->y[step];
 }
 
 #endif

@@ -15,11 +15,11 @@ void growth_observations_close(struct growth_observations *o)
 
 struct matching {
     const struct growth_observations *o;
-    double *h;                /* owned [n_rows]; NaN: a step that tells nothing of f */
-    int *slots;               /* owned [n_rows]: of a step */
-    bool *links;              /* owned [n_rows]: lanes of different bins are there */
-    int *bins;                /* owned [n]: of an observation */
-    bool kept[N_GROWTH_BINS]; /* bins that are compared with one another */
+    double *h;                   /* owned [n_rows]; NaN: a step that tells nothing of f */
+    int *slots;                  /* owned [n_rows]: of a step */
+    bool *links;                 /* owned [n_rows]: lanes of different bins are there */
+    int *bins;                   /* owned [n]: of an observation */
+    bool kept[STUDY_STALE_BINS]; /* bins that are compared with one another */
 };
 
 static int matching_open(struct matching *g, const struct growth_observations *o)
@@ -30,7 +30,7 @@ static int matching_open(struct matching *g, const struct growth_observations *o
     TRY(MEM_NEW(&g->links, o->n_rows, "steps"), "growth law");
     TRY(MEM_NEW(&g->bins, o->n, "observations"), "growth law");
     for (int i = 0; i < o->n; i++) {
-        g->bins[i] = growth_bin(o->all[i].stale);
+        g->bins[i] = study_stale_bin(o->all[i].stale);
         g->slots[o->all[i].row] = o->all[i].slot;
     }
     return 0;
@@ -54,16 +54,16 @@ static int root_of(const int *parent, int bin)
 static void links_find(struct matching *g)
 {
     const struct growth_observation *all = g->o->all;
-    int parent[N_GROWTH_BINS], n_seen[N_GROWTH_BINS] = { 0 }, best = 0;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) parent[bin] = bin;
+    int parent[STUDY_STALE_BINS], n_seen[STUDY_STALE_BINS] = { 0 }, best = 0;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) parent[bin] = bin;
     for (int i = 1; i < g->o->n; i++) {
         if (all[i - 1].row != all[i].row) continue;
         g->links[all[i].row] = g->links[all[i].row] || g->bins[i - 1] != g->bins[i];
         parent[root_of(parent, g->bins[i - 1])] = root_of(parent, g->bins[i]);
     }
     for (int i = 0; i < g->o->n; i++) n_seen[root_of(parent, g->bins[i])] += g->links[all[i].row];
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) best = n_seen[bin] > n_seen[best] ? bin : best;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++)
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) best = n_seen[bin] > n_seen[best] ? bin : best;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++)
         g->kept[bin] = n_seen[best] > 0 && root_of(parent, bin) == root_of(parent, best);
 }
 
@@ -87,14 +87,14 @@ static void steps_scale(struct matching *g, const double *f, bool linking)
 /* f of each bin: the sum of y, or of the weights, over the sum of h.  Returns the greatest relative change. */
 static double bins_scale(const struct matching *g, double *f, bool of_weights)
 {
-    double sum[N_GROWTH_BINS] = { 0 }, expected[N_GROWTH_BINS] = { 0 }, change = 0;
+    double sum[STUDY_STALE_BINS] = { 0 }, expected[STUDY_STALE_BINS] = { 0 }, change = 0;
     for (int i = 0; i < g->o->n; i++) {
         const struct growth_observation *x = &g->o->all[i];
         if (!g->kept[g->bins[i]] || isnan(g->h[x->row])) continue;
         sum[g->bins[i]] += of_weights ? x->weight : x->y;
         expected[g->bins[i]] += g->h[x->row];
     }
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         const double was = f[bin];
         f[bin] = expected[bin] > 0 ? sum[bin] / expected[bin] : NAN;
         if (was > 0 && f[bin] > 0) change = fmax(change, fabs(f[bin] / was - 1));
@@ -119,12 +119,12 @@ static bool match_try(struct matching *g, double *f)
     enum { MAX_ROUNDS = 1000 };
     int n = 0;
     links_find(g);
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) f[bin] = 1;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) f[bin] = 1;
     for (int round = 0; round < MAX_ROUNDS; round++) {
         steps_scale(g, f, true);
         if (bins_scale(g, f, true) < 1e-7) break;
     }
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         g->kept[bin] = g->kept[bin] && f[bin] > 0;
         n += g->kept[bin];
     }
@@ -133,7 +133,7 @@ static bool match_try(struct matching *g, double *f)
     const double mean = steps_mean(g);
     if (!(mean > 0)) return false;
     for (int row = 0; row < g->o->n_rows; row++) g->h[row] /= mean;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) f[bin] *= mean;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) f[bin] *= mean;
     if (g->o->differences) bins_scale(g, f, false);
     return true;
 }
@@ -141,18 +141,18 @@ static bool match_try(struct matching *g, double *f)
 static void match_plain(struct matching *g, double *f)
 {
     for (int row = 0; row < g->o->n_rows; row++) g->h[row] = 1;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) g->kept[bin] = true;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) g->kept[bin] = true;
     bins_scale(g, f, false);
 }
 
 static void match_describe(struct growth_match *m, const struct matching *g)
 {
-    double n[GROWTH_SLOTS] = { 0 };
+    double n[STUDY_SLOTS] = { 0 };
     for (int i = 0; i < g->o->n; i++) {
         const struct growth_observation *x = &g->o->all[i];
         m->n[g->bins[i]]++;
         m->stale[g->bins[i]] += x->stale;
-        if (x->stale < N_GROWTH_BINS) m->seen[x->stale] |= 1U << x->slot;
+        if (x->stale < STUDY_STALE_BINS) m->seen[x->stale] |= 1U << x->slot;
         if (g->kept[g->bins[i]] && x->stale > m->longest) m->longest = x->stale;
     }
     for (int row = 0; row < g->o->n_rows; row++) {
@@ -160,8 +160,8 @@ static void match_describe(struct growth_match *m, const struct matching *g)
         m->slots[g->slots[row]] += g->h[row];
         n[g->slots[row]]++;
     }
-    for (int slot = 0; slot < GROWTH_SLOTS; slot++) m->slots[slot] = n[slot] > 0 ? m->slots[slot] / n[slot] : NAN;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+    for (int slot = 0; slot < STUDY_SLOTS; slot++) m->slots[slot] = n[slot] > 0 ? m->slots[slot] / n[slot] : NAN;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         m->stale[bin] /= m->n[bin] > 0 ? m->n[bin] : 1;
         if (!g->kept[bin]) m->f[bin] = NAN;
     }

@@ -13,20 +13,12 @@
 #ifndef ANALYSIS_GROWTH_MATCH_H
 #define ANALYSIS_GROWTH_MATCH_H
 
-#include "analysis/growth_bins.h"
+#include "analysis/study.h"
 
 #include <stdbool.h>
 
-/* Places in the block; those of blocks of more tokens are put together. */
-enum { GROWTH_SLOTS = 16 };
-static inline int growth_slot(int position, int block_size)
-{
-    const int slot = position % block_size;
-    return block_size > GROWTH_SLOTS ? slot * GROWTH_SLOTS / block_size : slot;
-}
-
 struct growth_observation {
-    int row, slot, stale; /* row: a step of a run; slot: growth_slot() */
+    int row, slot, stale; /* row: a step of a run; slot: of the block, study_slot_bin() */
     double y, weight;     /* weight: what h is fitted to, at least 0; y itself unless y is a difference */
 };
 
@@ -39,12 +31,12 @@ void growth_observations_close(struct growth_observations *o);
 
 struct growth_match {
     bool matched; /* there are steps that compare GROWTH_MIN_BINS bins or more; else f are plain means, h is 1 */
-    double f[N_GROWTH_BINS];      /* NaN: bin 0, no value, or not compared with the others */
-    double n[N_GROWTH_BINS];      /* observations */
-    double stale[N_GROWTH_BINS];  /* their stale tokens, mean */
-    double slots[GROWTH_SLOTS];   /* mean of h over the steps at a place in the block; NaN: none */
-    unsigned seen[N_GROWTH_BINS]; /* of s < N_GROWTH_BINS stale tokens: at which places, a bit each */
-    int longest;                  /* most stale tokens of a bin with a value */
+    double f[STUDY_STALE_BINS];      /* NaN: bin 0, no value, or not compared with the others */
+    double n[STUDY_STALE_BINS];      /* observations */
+    double stale[STUDY_STALE_BINS];  /* their stale tokens, mean */
+    double slots[STUDY_SLOTS];       /* mean of h over the steps at a place in the block; NaN: none */
+    unsigned seen[STUDY_STALE_BINS]; /* of s < STUDY_STALE_BINS stale tokens: at which places, a bit each */
+    int longest;                     /* most stale tokens of a bin with a value */
 };
 
 /* match: false for plain means whatever could be compared.  Fails where memory is short. */

@@ -1,7 +1,7 @@
 #include "analysis/sawtooth.h"
 
 #include "analysis/estimate.h"
-#include "analysis/growth_bins.h"
+#include "analysis/study.h"
 
 #include "core/err.h"
 #include "core/mem.h"
@@ -16,8 +16,8 @@ const enum growth_quantity sawtooth_quantities[N_SAWTOOTH_QUANTITIES] = { GROWTH
 
 /* Bins of stale tokens, 0 among them, of one text or of all. */
 struct visits {
-    double sum[N_GROWTH_BINS], n[N_GROWTH_BINS], stale[N_GROWTH_BINS];
-    double slots[N_GROWTH_BINS][GROWTH_SLOTS]; /* steps at a place in the block */
+    double sum[STUDY_STALE_BINS], n[STUDY_STALE_BINS], stale[STUDY_STALE_BINS];
+    double slots[STUDY_STALE_BINS][STUDY_SLOTS]; /* steps at a place in the block */
 };
 
 static void visits_add(struct visits *v, const struct study *s, int text, int lane, enum growth_quantity q)
@@ -28,11 +28,11 @@ static void visits_add(struct visits *v, const struct study *s, int text, int la
         for (int step = 0; step < s->runs[run].n_steps; step++) {
             const double y = growth_series_at(&x, step);
             if (isnan(y) || isnan(x.stale[step])) continue;
-            const int bin = growth_bin((int)x.stale[step]);
+            const int bin = study_stale_bin((int)x.stale[step]);
             v->sum[bin] += y;
-            v->stale[bin] += x.stale[step];
+            v->stale[bin] += (double)x.stale[step];
             v->n[bin]++;
-            v->slots[bin][growth_slot(s->prompt_tokens + step, s->lanes[lane].block_size)]++;
+            v->slots[bin][study_slot_bin(study_slot(s, lane, step), s->lanes[lane].block_size)]++;
         }
     }
 }
@@ -40,7 +40,7 @@ static void visits_add(struct visits *v, const struct study *s, int text, int la
 /* Point i < n_points is a bin, n_points the mean over all steps. */
 struct measured {
     int n_texts, n_points;
-    int bins[N_GROWTH_BINS];
+    int bins[STUDY_STALE_BINS];
     struct visits all; /* of all texts */
     double *y;         /* owned [n_texts][n_points + 1] */
 };
@@ -48,7 +48,7 @@ struct measured {
 static double visits_mean(const struct visits *v)
 {
     double sum = 0, n = 0;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         sum += v->sum[bin];
         n += v->n[bin];
     }
@@ -57,17 +57,17 @@ static double visits_mean(const struct visits *v)
 
 static void texts_measure(struct measured *m, const struct visits *texts)
 {
-    for (int bin = 1; bin < N_GROWTH_BINS; bin++) {
+    for (int bin = 1; bin < STUDY_STALE_BINS; bin++) {
         bool all = true;
         for (int i = 0; i < m->n_texts; i++) all = all && texts[i].n[bin] > 0;
         if (all) m->bins[m->n_points++] = bin;
     }
     for (int i = 0; i < m->n_texts; i++)
-        for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+        for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
             m->all.sum[bin] += texts[i].sum[bin];
             m->all.n[bin] += texts[i].n[bin];
             m->all.stale[bin] += texts[i].stale[bin];
-            for (int slot = 0; slot < GROWTH_SLOTS; slot++) m->all.slots[bin][slot] += texts[i].slots[bin][slot];
+            for (int slot = 0; slot < STUDY_SLOTS; slot++) m->all.slots[bin][slot] += texts[i].slots[bin][slot];
         }
 }
 
@@ -101,7 +101,7 @@ static double measured_mean(const struct measured *m, const int *pick, int point
 /* How much steps at a place in the block disturb, mean over the texts picked; 1 where that is not known. */
 static void profile_make(const struct growth_gathered *how, const int *pick, double *profile)
 {
-    for (int slot = 0; slot < GROWTH_SLOTS; slot++) {
+    for (int slot = 0; slot < STUDY_SLOTS; slot++) {
         double sum = 0;
         for (int i = 0; i < how->n_texts; i++) sum += how->slots[pick ? pick[i] : i][slot];
         profile[slot] = isnan(sum) ? 1 : sum / how->n_texts;
@@ -112,10 +112,10 @@ static void profile_make(const struct growth_gathered *how, const int *pick, dou
 static void points_predict(const struct measured *m, const struct growth_fit *fit, const double *profile,
                            double *predicted)
 {
-    double bins[N_GROWTH_BINS] = { 0 }, sum = 0, n = 0;
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+    double bins[STUDY_STALE_BINS] = { 0 }, sum = 0, n = 0;
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         if (!(m->all.n[bin] > 0)) continue;
-        for (int slot = 0; slot < GROWTH_SLOTS; slot++) bins[bin] += m->all.slots[bin][slot] * profile[slot];
+        for (int slot = 0; slot < STUDY_SLOTS; slot++) bins[bin] += m->all.slots[bin][slot] * profile[slot];
         bins[bin] *= growth_at(fit, m->all.stale[bin] / m->all.n[bin]);
         sum += bins[bin];
         n += m->all.n[bin];
@@ -128,7 +128,7 @@ static void points_predict(const struct measured *m, const struct growth_fit *fi
 static int replicates_make(const struct measured *m, const struct growth_result *r, double *off)
 {
     const struct growth *g = &r->growth;
-    double predicted[N_GROWTH_BINS + 1], profile[GROWTH_SLOTS];
+    double predicted[STUDY_STALE_BINS + 1], profile[STUDY_SLOTS];
     int *pick = NULL;
     TRY(MEM_NEW(&pick, m->n_texts, "texts"), "prediction");
     for (int b = 0; b < g->n_replicates; b++) {
@@ -160,12 +160,12 @@ static int intervals_make(struct sawtooth *w, const struct measured *m, const st
 
 static int points_make(struct sawtooth *w, const struct measured *m, const struct growth_result *r)
 {
-    double steps = 0, stale = 0, predicted[N_GROWTH_BINS + 1], profile[GROWTH_SLOTS];
+    double steps = 0, stale = 0, predicted[STUDY_STALE_BINS + 1], profile[STUDY_SLOTS];
     TRY(MEM_NEW(&w->points, m->n_points, "prediction"), "prediction");
     w->n_points = m->n_points;
     profile_make(&r->how, NULL, profile);
     points_predict(m, &r->growth.fits[r->growth.law], profile, predicted);
-    for (int bin = 0; bin < N_GROWTH_BINS; bin++) {
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         steps += m->all.n[bin];
         stale += m->all.stale[bin];
     }
@@ -192,7 +192,7 @@ static int sawtooth_predict(struct sawtooth *w, const struct study *s, const str
     w->law = g->law;
     int rc = measured_open(&m, s, &r->how, w->lane, w->quantity);
     int longest = 0;
-    for (int bin = 1; bin < N_GROWTH_BINS; bin++) longest = m.all.n[bin] > 0 ? growth_bin_first(bin) : longest;
+    for (int bin = 1; bin < STUDY_STALE_BINS; bin++) longest = m.all.n[bin] > 0 ? study_stale_bin_first(bin) : longest;
     if (rc == 0 && longest > g->curves.axis.s_max)
         snprintf(w->why, sizeof w->why, "the lane has up to %d stale tokens or more, the law ends at %g", longest,
                  g->curves.axis.s_max);

@@ -7,6 +7,7 @@
 #include "core/err.h"
 
 #include <gsl/gsl_errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,7 +34,8 @@ static int cell_run(const struct series_kind *k, gsl_rng *rng, int n_sims)
         growth_curves_close(&c);
         growth_close(&g);
     }
-    printf("%-12s %5d %5.1f %5.1f  ", growth_law_defs[k->truth.law].name, k->n_texts, k->step_sd, k->lag1);
+    printf("%-12s %5d %5.1f %5.1f %5.1f  ", growth_law_defs[k->truth.law].name, k->n_texts, k->step_sd, k->lag1,
+           k->trend_sd);
     for (int law = 0; law < N_GROWTH_LAWS; law++) printf(" %6.3f", (double)chosen[law] / n_sims);
     printf("  ");
     for (int p = 0; p < growth_law_defs[k->truth.law].n_parameters; p++) printf(" %6.3f", (double)covered[p] / n_sims);
@@ -42,22 +44,29 @@ static int cell_run(const struct series_kind *k, gsl_rng *rng, int n_sims)
     return 0;
 }
 
+/* Noise beside the text effects; flat: of series without growth alone. */
+static const struct {
+    double step_sd, lag1, trend_sd;
+    bool flat;
+} noises[] = {
+    { 0.3, 0.5, 0, false }, { 0.3, 0.9, 0, false }, { 1, 0.5, 0, true }, { 1, 0.9, 0, true }, { 0.3, 0.5, 0.3, true }
+};
+
 int main(int argc, char **argv)
 {
     static const int sizes[] = { 6, 8, 12, 16 };
-    static const struct {
-        double sd, lag1;
-    } steps[] = { { 0.3, 0.5 }, { 0.3, 0.9 }, { 1, 0.5 }, { 1, 0.9 } };
-    const int n_sims = argc > 1 ? atoi(argv[1]) : 1000, only = argc > 2 ? atoi(argv[2]) : -1;
+    const int n_sims = argc > 1 ? atoi(argv[1]) : 1000;
     gsl_set_error_handler_off();
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
     int rc = rng ? 0 : -1;
-    puts("law          texts    sd  lag1   const. linear   log.  power satur.  | jump growth shape");
-    for (int step = 0; step < 4; step++)
-        for (int law = 0; law < N_GROWTH_LAWS; law++)
-            for (int size = 0; size < 4 && rc == 0; size++) {
-                if (only >= 0 && only != law) continue;
-                const struct series_kind k = { truths[law], sizes[size], 512, 0.3, steps[step].sd, steps[step].lag1 };
+    puts("law          texts    sd  lag1 trend   const. linear   log.  power satur.  | jump growth shape");
+    for (size_t noise = 0; noise < sizeof noises / sizeof *noises; noise++)
+        for (int law = 0; law < (noises[noise].flat ? 1 : N_GROWTH_LAWS); law++)
+            for (size_t size = 0; size < sizeof sizes / sizeof *sizes && rc == 0; size++) {
+                const struct series_kind k = {
+                    truths[law],        sizes[size],           512, 0.3, noises[noise].step_sd,
+                    noises[noise].lag1, noises[noise].trend_sd
+                };
                 rc = cell_run(&k, rng, n_sims);
             }
     if (rc != 0) fprintf(stderr, "sim_growth: %s\n", fail_text());
