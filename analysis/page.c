@@ -217,7 +217,7 @@ static int part_write(FILE *out, const struct page_part *part, bool named)
         if (figure_write(out, &part->figures[i]) != 0) return -1;
     fprintf(out, "<%s>Tables</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
     for (int i = 0; i < part->n_tables; i++)
-        if (part_table(out, &part->tables[i], i == part->n_tables - 1) != 0) return -1;
+        if (part_table(out, &part->tables[i], part->tables[i].folded) != 0) return -1;
     fprintf(out, "<%s>Provenance</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
     provenance_write(out, part->study);
     return 0;

@@ -35,6 +35,7 @@ struct sheet {
     struct sheet_column *columns; /* owned [n_columns] */
     struct sheet_cell *cells;     /* owned [n_cells], row by row */
     int n_columns, n_cells;
+    bool folded; /* shown on demand: for reference, not for reading */
 };
 
 int sheet_open(struct sheet *t, const char *name);

@@ -228,6 +228,7 @@ static int pair_text_row(struct sheet *t, const struct study *s, const struct pa
 int sheet_of_texts(struct sheet *t, const struct study *s, const struct corners *c, const char *name)
 {
     TRY(sheet_open(t, name), "tables");
+    t->folded = true;
     snprintf(t->caption, sizeof t->caption, "The paired differences, text by text.");
     int rc = pair_columns(t);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "measure", "measure", 0);
