@@ -124,49 +124,53 @@ void plot_panel_add(struct plot_panel *p, const char *block, int style, int ever
     c->every = every;
 }
 
+/* What lies under the means: a band, or each text's line. */
+static void under_draw(const struct plot_curve *c, int n_texts, const char *comma, FILE *out)
+{
+    const char *colour = figure_colours[c->style - 1] + 1;
+    if (n_texts < ESTIMATE_MIN_TEXTS)
+        fprintf(out, "%sfor [i=5:%d] $%s using 1:i with lines lw 0.5 lc rgb '#90%s'", comma, n_texts + 4, c->block,
+                colour);
+    else if (c->every == PLOT_BARS)
+        fprintf(out, "%s$%s using 1:3:(0):($4-$3) with vectors nohead ls %d dt 1 lw 1", comma, c->block, c->style);
+    else
+        fprintf(out, "%s$%s using 1:3:4 with filledcurves fc rgb '#c8%s' fs solid noborder", comma, c->block, colour);
+}
+
 void plot_panel_draw(const struct plot_panel *p, FILE *out)
 {
-    const bool band = p->n_texts >= ESTIMATE_MIN_TEXTS;
     const char *comma = "plot ";
     if (p->n == 0) {
         fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN\n", out);
         return;
     }
-    for (int i = 0; i < p->n; i++, comma = ", \\\n  ") {
-        const struct plot_curve *c = &p->curves[i];
-        const char *colour = figure_colours[c->style - 1];
-        if (band)
-            fprintf(out, "%s$%s using 1:3:4 with filledcurves fc rgb '#c8%s' fs solid noborder", comma, c->block,
-                    colour + 1);
-        else
-            fprintf(out, "%sfor [i=5:%d] $%s using 1:i with lines lw 0.5 lc rgb '#90%s'", comma, p->n_texts + 4,
-                    c->block, colour + 1);
-    }
+    for (int i = 0; i < p->n; i++, comma = ", \\\n  ") under_draw(&p->curves[i], p->n_texts, comma, out);
     for (int i = 0; i < p->n; i++) {
         const struct plot_curve *c = &p->curves[i];
-        if (c->every > 0)
-            fprintf(out, "%s$%s using 1:2 with linespoints ls %d pointinterval %d", comma, c->block, c->style,
-                    c->every);
+        fprintf(out, "%s$%s using 1:2 with ", comma, c->block);
+        if (c->every == PLOT_BARS)
+            fprintf(out, "linespoints ls %d lw 0.6", c->style);
+        else if (c->every > 0)
+            fprintf(out, "linespoints ls %d pointinterval %d", c->style, c->every);
         else
-            fprintf(out, "%s$%s using 1:2 with lines ls %d lw 1%s", comma, c->block, c->style,
+            fprintf(out, "lines ls %d lw 1%s", c->style,
                     c->style > 2 ? " dt (3,1)" : ""); /* long gaps would hide what lasts a few steps */
     }
     fputc('\n', out);
 }
 
-const char *plot_words_of_texts(const struct study *s, char *text, size_t n_bytes)
+const char *plot_words_of_texts(const struct study *s, bool bars, char *text, size_t n_bytes)
 {
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(text, n_bytes,
-                 "Lines: means over texts (n = %d texts); bands: 95 %% intervals over texts, at each place by itself.",
-                 s->n_texts);
+        snprintf(text, n_bytes, "%s: means over texts (n = %d texts); %s.", bars ? "Points" : "Lines", s->n_texts,
+                 bars ? "bars: 95 % intervals over texts"
+                      : "bands: 95 % intervals over texts, at each place by itself");
     else if (s->n_texts == 1)
         snprintf(text, n_bytes, "One text (n = 1): nothing is known about others.");
     else
-        snprintf(
-            text, n_bytes,
-            "Thick lines: means over texts (n = %d texts), thin: each text; from %d texts on there is an interval.",
-            s->n_texts, ESTIMATE_MIN_TEXTS);
+        snprintf(text, n_bytes,
+                 "%s: means over texts (n = %d texts), thin: each text; from %d texts on there is an interval.",
+                 bars ? "Points" : "Thick lines", s->n_texts, ESTIMATE_MIN_TEXTS);
     return text;
 }
 

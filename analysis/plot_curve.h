@@ -8,7 +8,7 @@
 #include "analysis/figure.h"
 #include "analysis/study.h"
 
-enum { PLOT_MAX_CURVES = 12 };
+enum { PLOT_MAX_CURVES = 12, PLOT_BARS = -1 };
 
 struct plot_range {
     double min, max; /* what the curves of a figure reach; begins as { 0, 0 } */
@@ -40,15 +40,16 @@ struct plot_panel {
     int n_texts, n;
     struct plot_curve {
         char block[32];
-        int style, every; /* a point at each every-th place; 0: a line without points */
+        int style, every; /* a point at each every-th place; 0: a line without points; PLOT_BARS: points joined by a thin
+                             line, each with its own interval as a bar */
     } curves[PLOT_MAX_CURVES];
 };
 void plot_panel_add(struct plot_panel *p, const char *block, int style, int every);
 /* The plot command, after whatever settings; "no values" where there is no curve. */
 void plot_panel_draw(const struct plot_panel *p, FILE *out);
 
-/* "Lines: means over texts (n = 8 texts), bands: 95 % t-intervals .." or what few texts have instead. */
-const char *plot_words_of_texts(const struct study *s, char *text, size_t n_bytes);
+/* "Lines: means over texts (n = 8 texts); bands: 95 % intervals .." or what few texts have instead.  bars: of PLOT_BARS. */
+const char *plot_words_of_texts(const struct study *s, bool bars, char *text, size_t n_bytes);
 
 /* A round number at or above x, for the end of an axis. */
 double plot_ceil(double x);

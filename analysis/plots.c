@@ -14,6 +14,8 @@ static const struct plot_kind {
 } kinds[] = {
     { "corners", "the four corners are not drawn: no lane has NLL or KL (metric group logits)", plot_corners },
     { "pareto", "cost against error is not drawn: the bytes of the dense lane are not there", plot_pareto },
+    { "intervals", NULL, plot_intervals },
+    { "ablation", NULL, plot_ablation },
     { "accumulation",
       "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
       "drift",
