@@ -17,13 +17,13 @@
 enum { MAX_AXIS_COLUMNS = 64, CLEAN_STYLE = 8 };
 
 enum axis { AXIS_SPARSITY, AXIS_BLOCK, AXIS_LOCAL, AXIS_LEAST, AXIS_LAYERS, AXIS_SELECTOR, AXIS_UNTIL, N_AXES };
-static const char *const axis_names[N_AXES] = { "sparsity (1)",       "block size (tokens)", "local blocks (1)",
-                                                "least blocks (1)",   "dense layers (1)",    "selector",
+static const char *const axis_names[N_AXES] = { "sparsity (1)",      "block size (tokens)", "local blocks (1)",
+                                                "least blocks (1)",  "dense layers (1)",    "selector",
                                                 "dense until (step)" };
 
 static double axis_value(const struct lane_spec *l, int axis)
 {
-    const double values[N_AXES] = { l->sparsity,     l->block_size,        l->local_blocks, l->min_blocks,
+    const double values[N_AXES] = { l->sparsity,     l->block_size,       l->local_blocks, l->min_blocks,
                                     l->dense_layers, (double)l->selector, l->dense_until };
     return values[axis];
 }
@@ -123,12 +123,13 @@ static void caption_write(struct figure *f, const struct plot_job *job, const st
 {
     char legend[512], texts[200];
     snprintf(f->title, sizeof f->title, "Ablations");
-    snprintf(f->caption, sizeof f->caption,
-             "Ablations: %s, against the setting named below, everything else the same. %s clean: the undisturbed cache, "
-             "read sparsely (selection alone); %s.%s",
-             against_measures(job->study), plot_words_of_texts(job->study, true, texts, sizeof texts),
-             legend_print(job->study, job->lanes->corners, a->n_series - 1, legend, sizeof legend),
-             job->lanes->n + 1 > a->n_series ? " More lanes are in the tables." : "");
+    snprintf(
+        f->caption, sizeof f->caption,
+        "Ablations: %s, against the setting named below, everything else the same. %s clean: the undisturbed cache, "
+        "read sparsely (selection alone); %s.%s",
+        against_measures(job->study), plot_words_of_texts(job->study, true, texts, sizeof texts),
+        legend_print(job->study, job->lanes->corners, a->n_series - 1, legend, sizeof legend),
+        job->lanes->n + 1 > a->n_series ? " More lanes are in the tables." : "");
 }
 
 int plot_ablation(struct figure *f, const struct plot_job *job)

@@ -70,7 +70,8 @@ static void caption_write(struct figure *f, const struct study *s, const struct 
              "policy, undisturbed cache), over the dense lane's norm, mean over layers 1 and up; 0 is no accumulation. "
              "Below: %s above the clean lane's, nat per token; 0 is no harm. %s %s.%s",
              study_is_of_text(s) ? "NLL of the text" : "KL from the dense lane",
-             plot_words_of_texts(s, false, texts, sizeof texts), legend_print(s, v->shown, v->n, legend, sizeof legend), bins);
+             plot_words_of_texts(s, false, texts, sizeof texts), legend_print(s, v->shown, v->n, legend, sizeof legend),
+             bins);
 }
 
 int plot_accumulation(struct figure *f, const struct plot_job *job)

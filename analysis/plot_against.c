@@ -47,7 +47,7 @@ static int block_write(struct figure *f, const char *block, const struct study *
         for (size_t text = 0; text < n_texts && rc == 0; text++)
             values[text * n + i] = lane == STUDY_ABSENT ? (double)NAN : row->scale * one[text];
     }
-    if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, column->n, range);
+    if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, column->n, true, range);
     mem_free(values);
     mem_free(one);
     return rc;
@@ -56,13 +56,12 @@ static int block_write(struct figure *f, const char *block, const struct study *
 static void places_name(FILE *out, const struct against_column *column, bool foot)
 {
     fprintf(out, "set xrange [-0.5:%g]\nset xtics nomirror out scale 0.4 (", column->n - 0.5);
-    for (int i = 0; i < column->n; i++)
-        fprintf(out, "%s\"%s\" %d", i ? ", " : "", foot ? column->places[i] : "", i);
+    for (int i = 0; i < column->n; i++) fprintf(out, "%s\"%s\" %d", i ? ", " : "", foot ? column->places[i] : "", i);
     fputs(")\n", out);
 }
 
-static int panel_write(struct figure *f, const struct study *s, const struct against *a, const struct plot_grid *g, int at,
-                       struct plot_range *range, bool *any)
+static int panel_write(struct figure *f, const struct study *s, const struct against *a, const struct plot_grid *g,
+                       int at, struct plot_range *range, bool *any)
 {
     const int row = at / g->n_columns;
     const struct against_column *column = &a->columns[at % g->n_columns];

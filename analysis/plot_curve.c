@@ -5,6 +5,7 @@
 #include "core/err.h"
 #include "core/mem.h"
 
+#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -64,10 +65,26 @@ void plot_point(FILE *script, double x, struct estimate e, struct plot_range *ra
     fputc('\n', script);
 }
 
-/* A place of a curve, where a text has a value: its line of the block. */
-static void place_write(FILE *out, double x, const double *values, int n_texts, struct plot_range *range)
+/* Mean and Student's interval: a bootstrap at each of a curve's hundreds of places would take minutes. */
+static struct estimate estimate_of_place(const double *values, int n)
 {
-    const struct estimate e = estimate_of(values, n_texts);
+    struct estimate e = estimate_none();
+    double squares = 0;
+    for (int i = 0; i < n; i++) e.n += !isnan(values[i]);
+    e.mean = mean_of(values, (size_t)n);
+    for (int i = 0; i < n; i++)
+        if (!isnan(values[i])) squares += (values[i] - e.mean) * (values[i] - e.mean);
+    if (e.n > 1) e.error = sqrt(squares / (e.n - 1) / e.n);
+    if (e.n < ESTIMATE_MIN_TEXTS) return e;
+    e.low = e.mean - gsl_cdf_tdist_Pinv(0.975, e.n - 1) * e.error;
+    e.high = e.mean + gsl_cdf_tdist_Pinv(0.975, e.n - 1) * e.error;
+    return e;
+}
+
+/* A place of a curve, where a text has a value: its line of the block. */
+static void place_write(FILE *out, double x, const double *values, int n_texts, bool bars, struct plot_range *range)
+{
+    const struct estimate e = bars ? estimate_of(values, n_texts) : estimate_of_place(values, n_texts);
     if (e.n == 0) return;
     estimate_write(out, x, e, range);
     for (int text = 0; text < n_texts && n_texts < ESTIMATE_MIN_TEXTS; text++) {
@@ -78,7 +95,7 @@ static void place_write(FILE *out, double x, const double *values, int n_texts, 
 }
 
 int plot_block_of(struct figure *f, const char *block, const double *x, const double *values, int n_texts, int n,
-                  struct plot_range *range)
+                  bool bars, struct plot_range *range)
 {
     double *at = NULL;
     bool any = false;
@@ -87,7 +104,7 @@ int plot_block_of(struct figure *f, const char *block, const double *x, const do
     if (any) figure_data(f, block);
     for (int i = 0; i < n && any; i++) {
         for (int text = 0; text < n_texts; text++) at[text] = values[(size_t)text * (size_t)n + (size_t)i];
-        place_write(f->script.file, x[i], at, n_texts, range);
+        place_write(f->script.file, x[i], at, n_texts, bars, range);
     }
     if (any) figure_data_end(f);
     mem_free(at);
@@ -106,7 +123,7 @@ int plot_block(struct figure *f, const char *block, const struct study *s, struc
     for (int text = 0; text < s->n_texts && rc == 0; text++)
         text_curve(s, source, span, text, values + (size_t)text * n, count);
     for (size_t i = 0; i < n && rc == 0; i++) x[i] = span.first + ((double)i + 0.5) * span.n_steps / span.n_bins - 0.5;
-    if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, span.n_bins, range);
+    if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, span.n_bins, false, range);
     mem_free(values);
     mem_free(x);
     mem_free(count);
@@ -164,7 +181,7 @@ const char *plot_words_of_texts(const struct study *s, bool bars, char *text, si
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
         snprintf(text, n_bytes, "%s: means over texts (n = %d texts); %s.", bars ? "Points" : "Lines", s->n_texts,
                  bars ? "bars: 95 % intervals over texts"
-                      : "bands: 95 % intervals over texts, at each place by itself");
+                      : "bands: Student's 95 % intervals over texts, at each place by itself");
     else if (s->n_texts == 1)
         snprintf(text, n_bytes, "One text (n = 1): nothing is known about others.");
     else

@@ -1,7 +1,8 @@
 /* analysis/plot_curve.h: curves of figures: the mean over texts with what is known of it.
  *
- * From ESTIMATE_MIN_TEXTS texts on a curve has a band, the 95 % t-interval over texts at each of its places by itself; with
- * fewer each text has a thin line.  A block of data: x, mean, low, high, then each text's value; "?" is missing.       */
+ * From ESTIMATE_MIN_TEXTS texts on a curve has a band, Student's 95 % interval over texts at each of its places by itself, or
+ * bars, estimate_of()'s; with fewer each text has a thin line.  A block of data: x, mean, low, high, then, with fewer, each
+ * text's value; "?" is missing.                                                                                 */
 #ifndef ANALYSIS_PLOT_CURVE_H
 #define ANALYSIS_PLOT_CURVE_H
 
@@ -30,7 +31,7 @@ int plot_block(struct figure *f, const char *block, const struct study *s, struc
                struct plot_span span, struct plot_range *range);
 /* The same of numbers: x [n], values [n_texts][n], NaN where there is none. */
 int plot_block_of(struct figure *f, const char *block, const double *x, const double *values, int n_texts, int n,
-                  struct plot_range *range);
+                  bool bars, struct plot_range *range);
 
 /* A point of a block: x, mean, low, high. */
 void plot_point(FILE *script, double x, struct estimate e, struct plot_range *range);
@@ -40,7 +41,8 @@ struct plot_panel {
     int n_texts, n;
     struct plot_curve {
         char block[32];
-        int style, every; /* a point at each every-th place; 0: a line without points; PLOT_BARS: points joined by a thin
+        int style,
+            every; /* a point at each every-th place; 0: a line without points; PLOT_BARS: points joined by a thin
                              line, each with its own interval as a bar */
     } curves[PLOT_MAX_CURVES];
 };

@@ -7,7 +7,7 @@
 
 enum series { RECTIFIED, EQUAL_BYTES, NEVER, CLEAN, N_SERIES };
 
-static const struct against plain = { .labels = { "rectified every ..", "equal bytes", "never", "clean" },
+static const struct against plain = { .labels = { "rectified", "equal bytes", "never", "clean" },
                                       .styles = { 2, 5, 1, 8 },
                                       .n_series = N_SERIES };
 
@@ -65,10 +65,11 @@ int plot_intervals(struct figure *f, const struct plot_job *job)
     }
     const int rc = against_draw(f, s, &against);
     snprintf(f->title, sizeof f->title, "The interval of rectification");
-    snprintf(f->caption, sizeof f->caption,
-             "The interval of rectification: %s. %s Beside each interval: never rectified, reading as many bytes more as "
-             "rectifying so often costs (equal bytes). At the right: never rectified, and the same policy over the "
-             "undisturbed cache (clean), the least that rectification can reach.",
-             against_measures(s), plot_words_of_texts(s, true, texts, sizeof texts));
+    snprintf(
+        f->caption, sizeof f->caption,
+        "The interval of rectification: %s. %s Beside each interval: never rectified, reading as many bytes more as "
+        "rectifying so often costs (equal bytes). At the right: never rectified, and the same policy over the "
+        "undisturbed cache (clean), the least that rectification can reach.",
+        against_measures(s), plot_words_of_texts(s, true, texts, sizeof texts));
     return rc;
 }

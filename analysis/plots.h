@@ -39,10 +39,10 @@ int plot_corners(struct figure *f,
 int plot_accumulation(struct figure *f,
                       const struct plot_job *job);            /* distance to clean, NLL or KL above clean, over steps */
 int plot_stale(struct figure *f, const struct plot_job *job); /* drift of the stale tokens: the saw-tooth */
-int plot_sawtooth(struct figure *f, const struct plot_job *job); /* the last steps, one by one */
-int plot_pareto(struct figure *f, const struct plot_job *job);   /* cost against error */
-int plot_ablation(struct figure *f, const struct plot_job *job);     /* errors and cost against each setting */
-int plot_intervals(struct figure *f, const struct plot_job *job);    /* and against the interval */
-int plot_depth(struct figure *f, const struct plot_job *job);    /* layers against steps */
+int plot_sawtooth(struct figure *f, const struct plot_job *job);  /* the last steps, one by one */
+int plot_pareto(struct figure *f, const struct plot_job *job);    /* cost against error */
+int plot_ablation(struct figure *f, const struct plot_job *job);  /* errors and cost against each setting */
+int plot_intervals(struct figure *f, const struct plot_job *job); /* and against the interval */
+int plot_depth(struct figure *f, const struct plot_job *job);     /* layers against steps */
 
 #endif
