@@ -16,7 +16,7 @@
 
 enum { MAX_AXIS_COLUMNS = 64, CLEAN_STYLE = 8 };
 
-enum axis { AXIS_SPARSITY, AXIS_BLOCK, AXIS_LOCAL, AXIS_LEAST, AXIS_LAYERS, AXIS_SELECTOR, AXIS_UNTIL, N_AXES };
+enum axis { BY_SPARSITY, BY_BLOCK, BY_LOCAL, BY_LEAST, BY_LAYERS, BY_SELECTOR, BY_UNTIL, N_AXES };
 static const char *const axis_names[N_AXES] = { "sparsity (1)",      "block size (tokens)", "local blocks (1)",
                                                 "least blocks (1)",  "dense layers (1)",    "selector",
                                                 "dense until (step)" };
@@ -78,7 +78,7 @@ static void title_print(const struct corners *c, const struct axis_column *colum
                       axis_value(&c->sets[i].policy, axis) > axis_value(&c->sets[0].policy, axis);
         if (axis == column->axis || !differs || n >= n_bytes) continue;
         const struct lane_spec *l = &column->sets[0]->policy;
-        if (axis == AXIS_SELECTOR)
+        if (axis == BY_SELECTOR)
             n += (size_t)snprintf(title + n, n_bytes - n, "%s%s", n ? ", " : "", selector_names[l->selector]);
         else
             n += (size_t)snprintf(title + n, n_bytes - n, "%s%.*s %g", n ? ", " : "",
@@ -107,7 +107,7 @@ static void column_fill(struct against *a, const struct corners *c, const struct
     title_print(c, from, column->title, sizeof column->title);
     for (int i = 0; i < from->n; i++) {
         const struct lane_spec *l = &from->sets[i]->policy;
-        if (from->axis == AXIS_SELECTOR)
+        if (from->axis == BY_SELECTOR)
             snprintf(name, sizeof name, "%s", selector_names[l->selector]);
         else
             snprintf(name, sizeof name, "%g", axis_value(l, from->axis));

@@ -11,27 +11,25 @@
 
 /* ---- numbers ---- */
 
-/* A text's curve, the mean over its runs: out [n_bins], NaN where there is none; scratch: n [n_bins]. */
+/* A text's curve, the mean over its runs: out [n_bins], NaN where there is none; x, y: room for steps. */
 static void text_curve(const struct study *s, struct plot_source source, struct plot_span span, int text, double *out,
-                       int *n)
+                       double *x, double *y)
 {
-    for (int i = 0; i < span.n_bins; i++) {
-        out[i] = 0;
-        n[i] = 0;
-    }
-    for (int run = 0; run < s->n_runs; run++) {
-        const float *x = study_series(s, run, source.lane, source.quantity),
-                    *y = source.minus == STUDY_ABSENT ? NULL : study_series(s, run, source.minus, source.quantity);
-        if (!x || s->runs[run].text != text || (source.minus != STUDY_ABSENT && !y)) continue;
-        for (int i = 0; i < span.n_steps && span.first + i < s->runs[run].n_steps; i++) {
-            const double value = (double)x[span.first + i] - (y ? (double)y[span.first + i] : 0);
-            const int bin = (int)((long long)i * span.n_bins / span.n_steps);
+    const bool there = study_text_series(s, text, source.lane, source.quantity, x) &&
+                       (source.minus == STUDY_ABSENT || study_text_series(s, text, source.minus, source.quantity, y));
+    for (int bin = 0; bin < span.n_bins; bin++) {
+        double sum = 0;
+        int n = 0;
+        const int first = (int)((long long)bin * span.n_steps / span.n_bins),
+                  end = (int)((bin + 1LL) * span.n_steps / span.n_bins);
+        for (int step = span.first + first; step < span.first + end && there; step++) {
+            const double value = x[step] - (source.minus == STUDY_ABSENT ? 0 : y[step]);
             if (isnan(value)) continue;
-            out[bin] += value;
-            n[bin]++;
+            sum += value;
+            n++;
         }
+        out[bin] = n ? sum / n : NAN;
     }
-    for (int i = 0; i < span.n_bins; i++) out[i] = n[i] ? out[i] / n[i] : NAN;
 }
 
 static void reach(struct plot_range *range, double value)
@@ -115,18 +113,17 @@ int plot_block(struct figure *f, const char *block, const struct study *s, struc
                struct plot_span span, struct plot_range *range)
 {
     const size_t n = (size_t)span.n_bins;
-    double *values = NULL, *x = NULL;
-    int *count = NULL;
+    double *values = NULL, *x = NULL, *steps = NULL;
     int rc = MEM_NEW(&values, n * (size_t)s->n_texts, "curves");
     if (rc == 0) rc = MEM_NEW(&x, n, "curves");
-    if (rc == 0) rc = MEM_NEW(&count, n, "curves");
+    if (rc == 0) rc = MEM_NEW(&steps, 2 * s->n_steps, "curves");
     for (int text = 0; text < s->n_texts && rc == 0; text++)
-        text_curve(s, source, span, text, values + (size_t)text * n, count);
+        text_curve(s, source, span, text, values + (size_t)text * n, steps, steps + s->n_steps);
     for (size_t i = 0; i < n && rc == 0; i++) x[i] = span.first + ((double)i + 0.5) * span.n_steps / span.n_bins - 0.5;
     if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, span.n_bins, false, range);
     mem_free(values);
     mem_free(x);
-    mem_free(count);
+    mem_free(steps);
     return rc;
 }
 
@@ -231,4 +228,16 @@ void plot_axis_use(FILE *body, char axis, int number)
 void plot_x_steps(FILE *script, int first, int end)
 {
     fprintf(script, "set xrange [%d:%d]\nset xtics nomirror out %g\n", first, end, plot_tick(end - first, 4));
+}
+
+void plot_x_stale(FILE *out, int max, bool numbers)
+{
+    fprintf(out, "set logscale x 2\nset xrange [0.4:%d]\nset xtics nomirror out scale 0.4,0 (\"%s\" %g", max,
+            numbers ? "0" : "", PLOT_STALE_ZERO);
+    for (int tick = 1; tick <= max; tick *= max > 64 ? 4 : 2)
+        if (numbers)
+            fprintf(out, ", \"%d\" %d", tick, tick);
+        else
+            fprintf(out, ", \"\" %d", tick);
+    fputs(")\n", out);
 }

@@ -63,5 +63,8 @@ void plot_axis(FILE *script, char axis, int number, struct plot_range range, int
 void plot_axis_use(FILE *body, char axis, int number);
 /* The x axis of all panels: steps first to end. */
 void plot_x_steps(FILE *script, int first, int end);
+/* A panel's: stale tokens up to max on a logarithmic axis, 0 at PLOT_STALE_ZERO. */
+#define PLOT_STALE_ZERO 0.5
+void plot_x_stale(FILE *out, int max, bool numbers);
 
 #endif

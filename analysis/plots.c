@@ -22,17 +22,23 @@ static const struct plot_kind {
       "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
       "drift",
       plot_accumulation, false },
+    { "stale-tokens",
+      "the distance to clean by stale tokens is not drawn: no lane has a clean twin and the metric group drift",
+      plot_stale_tokens, false },
     { "sawtooth", NULL, plot_sawtooth, false },
     { "stale-drift", "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale,
       false },
     { "depth",
       "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer",
       plot_depth, false },
+    { "stale-depth", NULL, plot_stale_depth, false },
+    { "mass", "attention mass is not drawn: no sparse lane has kept_mass (metric group mass)", plot_mass, false },
 };
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 const char *const plot_kind_names[] = {
-    "accumulation", "sawtooth", "stale-drift", "depth",
+    "corners", "pareto", "intervals", "ablation", "accumulation", "stale-tokens", "sawtooth", "stale-drift", "depth",
+    "stale-depth", "mass",
     /* of reports that were made before: removed from a folder that is reported anew */
     "distance-to-clean", "distance-steps", NULL
 };
