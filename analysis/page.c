@@ -104,7 +104,7 @@ static int figure_write(FILE *out, const struct figure *f)
     char *text = NULL;
     const int rc = svg_read(f, &text);
     if (rc == 0) {
-        fputs("<figure><div class=\"wide\">\n", out);
+        fprintf(out, "<figure><div class=\"wide\" style=\"max-width:%dpx\">\n", f->width * 19 / 10);
         svg_write(out, f, text);
         fputs("</div><figcaption>", out);
         output_html(out, f->caption);

@@ -63,8 +63,9 @@ static void sets_make(struct pareto *p, int cost, int error)
     }
 }
 
-static bool is_point(const struct corner *c)
+static bool is_point(const struct corner_set *set, const struct corner *c)
 {
+    if (set->policy.dense_until > 0) return false;
     return c->role == CORNER_RECTIFIED || c->role == CORNER_NEVER || c->role == CORNER_EQUAL;
 }
 
@@ -78,7 +79,7 @@ int pareto_open(struct pareto *p, const struct study *s, const struct corners *c
     if (rc == 0) rc = MEM_NEW(&values, s->n_texts, "texts");
     for (int i = 0; i < c->n_sets; i++)
         for (int k = 0; k < c->sets[i].n_corners && rc == 0; k++)
-            if (is_point(&c->sets[i].corners[k]))
+            if (is_point(&c->sets[i], &c->sets[i].corners[k]))
                 rc = point_make(&p->points[p->n++], s, &c->sets[i], &c->sets[i].corners[k], p->dense_bytes, values);
     mem_free(values);
     for (int cost = 0; cost < N_PARETO_COSTS && rc == 0; cost++)

@@ -1,6 +1,6 @@
 /* analysis/pareto.h: what a lane costs against what it errs, and which lanes no other beats in both.
  *
- * Points are the lanes that could decode by themselves: sparse, with a cache of their own, not disturbed on purpose.  Cost is the KV
+ * Points are the lanes that could decode by themselves: sparse from the first step, with a cache of their own, not disturbed.  Cost is the KV
  * bytes per step, twice: as the trace counts them, and by the paper's equation 6 (METHOD.md),
  *
  *     bytes = KV (1/b + active + 1/f)       1/f: 0 where never rectified

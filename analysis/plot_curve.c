@@ -5,32 +5,31 @@
 #include "core/err.h"
 #include "core/mem.h"
 
+#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdio.h>
 
 /* ---- numbers ---- */
 
-/* A text's curve, the mean over its runs: out [n_bins], NaN where there is none; scratch: n [n_bins]. */
+/* A text's curve, the mean over its runs: out [n_bins], NaN where there is none; x, y: room for steps. */
 static void text_curve(const struct study *s, struct plot_source source, struct plot_span span, int text, double *out,
-                       int *n)
+                       double *x, double *y)
 {
-    for (int i = 0; i < span.n_bins; i++) {
-        out[i] = 0;
-        n[i] = 0;
-    }
-    for (int run = 0; run < s->n_runs; run++) {
-        const float *x = study_series(s, run, source.lane, source.quantity),
-                    *y = source.minus == STUDY_ABSENT ? NULL : study_series(s, run, source.minus, source.quantity);
-        if (!x || s->runs[run].text != text || (source.minus != STUDY_ABSENT && !y)) continue;
-        for (int i = 0; i < span.n_steps && span.first + i < s->runs[run].n_steps; i++) {
-            const double value = (double)x[span.first + i] - (y ? (double)y[span.first + i] : 0);
-            const int bin = (int)((long long)i * span.n_bins / span.n_steps);
+    const bool there = study_text_series(s, text, source.lane, source.quantity, x) &&
+                       (source.minus == STUDY_ABSENT || study_text_series(s, text, source.minus, source.quantity, y));
+    for (int bin = 0; bin < span.n_bins; bin++) {
+        double sum = 0;
+        int n = 0;
+        const int first = (int)((long long)bin * span.n_steps / span.n_bins),
+                  end = (int)((bin + 1LL) * span.n_steps / span.n_bins);
+        for (int step = span.first + first; step < span.first + end && there; step++) {
+            const double value = x[step] - (source.minus == STUDY_ABSENT ? 0 : y[step]);
             if (isnan(value)) continue;
-            out[bin] += value;
-            n[bin]++;
+            sum += value;
+            n++;
         }
+        out[bin] = n ? sum / n : NAN;
     }
-    for (int i = 0; i < span.n_bins; i++) out[i] = n[i] ? out[i] / n[i] : NAN;
 }
 
 static void reach(struct plot_range *range, double value)
@@ -64,10 +63,26 @@ void plot_point(FILE *script, double x, struct estimate e, struct plot_range *ra
     fputc('\n', script);
 }
 
-/* A place of a curve, where a text has a value: its line of the block. */
-static void place_write(FILE *out, double x, const double *values, int n_texts, struct plot_range *range)
+/* Mean and Student's interval: a bootstrap at each of a curve's hundreds of places would take minutes. */
+static struct estimate estimate_of_place(const double *values, int n)
 {
-    const struct estimate e = estimate_of(values, n_texts);
+    struct estimate e = estimate_none();
+    double squares = 0;
+    for (int i = 0; i < n; i++) e.n += !isnan(values[i]);
+    e.mean = mean_of(values, (size_t)n);
+    for (int i = 0; i < n; i++)
+        if (!isnan(values[i])) squares += (values[i] - e.mean) * (values[i] - e.mean);
+    if (e.n > 1) e.error = sqrt(squares / (e.n - 1) / e.n);
+    if (e.n < ESTIMATE_MIN_TEXTS) return e;
+    e.low = e.mean - gsl_cdf_tdist_Pinv(0.975, e.n - 1) * e.error;
+    e.high = e.mean + gsl_cdf_tdist_Pinv(0.975, e.n - 1) * e.error;
+    return e;
+}
+
+/* A place of a curve, where a text has a value: its line of the block. */
+static void place_write(FILE *out, double x, const double *values, int n_texts, bool bars, struct plot_range *range)
+{
+    const struct estimate e = bars ? estimate_of(values, n_texts) : estimate_of_place(values, n_texts);
     if (e.n == 0) return;
     estimate_write(out, x, e, range);
     for (int text = 0; text < n_texts && n_texts < ESTIMATE_MIN_TEXTS; text++) {
@@ -78,7 +93,7 @@ static void place_write(FILE *out, double x, const double *values, int n_texts, 
 }
 
 int plot_block_of(struct figure *f, const char *block, const double *x, const double *values, int n_texts, int n,
-                  struct plot_range *range)
+                  bool bars, struct plot_range *range)
 {
     double *at = NULL;
     bool any = false;
@@ -87,7 +102,7 @@ int plot_block_of(struct figure *f, const char *block, const double *x, const do
     if (any) figure_data(f, block);
     for (int i = 0; i < n && any; i++) {
         for (int text = 0; text < n_texts; text++) at[text] = values[(size_t)text * (size_t)n + (size_t)i];
-        place_write(f->script.file, x[i], at, n_texts, range);
+        place_write(f->script.file, x[i], at, n_texts, bars, range);
     }
     if (any) figure_data_end(f);
     mem_free(at);
@@ -98,18 +113,17 @@ int plot_block(struct figure *f, const char *block, const struct study *s, struc
                struct plot_span span, struct plot_range *range)
 {
     const size_t n = (size_t)span.n_bins;
-    double *values = NULL, *x = NULL;
-    int *count = NULL;
+    double *values = NULL, *x = NULL, *steps = NULL;
     int rc = MEM_NEW(&values, n * (size_t)s->n_texts, "curves");
     if (rc == 0) rc = MEM_NEW(&x, n, "curves");
-    if (rc == 0) rc = MEM_NEW(&count, n, "curves");
+    if (rc == 0) rc = MEM_NEW(&steps, 2 * s->n_steps, "curves");
     for (int text = 0; text < s->n_texts && rc == 0; text++)
-        text_curve(s, source, span, text, values + (size_t)text * n, count);
+        text_curve(s, source, span, text, values + (size_t)text * n, steps, steps + s->n_steps);
     for (size_t i = 0; i < n && rc == 0; i++) x[i] = span.first + ((double)i + 0.5) * span.n_steps / span.n_bins - 0.5;
-    if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, span.n_bins, range);
+    if (rc == 0) rc = plot_block_of(f, block, x, values, s->n_texts, span.n_bins, false, range);
     mem_free(values);
     mem_free(x);
-    mem_free(count);
+    mem_free(steps);
     return rc;
 }
 
@@ -124,49 +138,53 @@ void plot_panel_add(struct plot_panel *p, const char *block, int style, int ever
     c->every = every;
 }
 
+/* What lies under the means: a band, or each text's line. */
+static void under_draw(const struct plot_curve *c, int n_texts, const char *comma, FILE *out)
+{
+    const char *colour = figure_colours[c->style - 1] + 1;
+    if (n_texts < ESTIMATE_MIN_TEXTS)
+        fprintf(out, "%sfor [i=5:%d] $%s using 1:i with lines lw 0.5 lc rgb '#90%s'", comma, n_texts + 4, c->block,
+                colour);
+    else if (c->every == PLOT_BARS)
+        fprintf(out, "%s$%s using 1:3:(0):($4-$3) with vectors nohead ls %d dt 1 lw 1", comma, c->block, c->style);
+    else
+        fprintf(out, "%s$%s using 1:3:4 with filledcurves fc rgb '#c8%s' fs solid noborder", comma, c->block, colour);
+}
+
 void plot_panel_draw(const struct plot_panel *p, FILE *out)
 {
-    const bool band = p->n_texts >= ESTIMATE_MIN_TEXTS;
     const char *comma = "plot ";
     if (p->n == 0) {
         fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN\n", out);
         return;
     }
-    for (int i = 0; i < p->n; i++, comma = ", \\\n  ") {
-        const struct plot_curve *c = &p->curves[i];
-        const char *colour = figure_colours[c->style - 1];
-        if (band)
-            fprintf(out, "%s$%s using 1:3:4 with filledcurves fc rgb '#c8%s' fs solid noborder", comma, c->block,
-                    colour + 1);
-        else
-            fprintf(out, "%sfor [i=5:%d] $%s using 1:i with lines lw 0.5 lc rgb '#90%s'", comma, p->n_texts + 4,
-                    c->block, colour + 1);
-    }
+    for (int i = 0; i < p->n; i++, comma = ", \\\n  ") under_draw(&p->curves[i], p->n_texts, comma, out);
     for (int i = 0; i < p->n; i++) {
         const struct plot_curve *c = &p->curves[i];
-        if (c->every > 0)
-            fprintf(out, "%s$%s using 1:2 with linespoints ls %d pointinterval %d", comma, c->block, c->style,
-                    c->every);
+        fprintf(out, "%s$%s using 1:2 with ", comma, c->block);
+        if (c->every == PLOT_BARS)
+            fprintf(out, "linespoints ls %d lw 0.6", c->style);
+        else if (c->every > 0)
+            fprintf(out, "linespoints ls %d pointinterval %d", c->style, c->every);
         else
-            fprintf(out, "%s$%s using 1:2 with lines ls %d lw 1%s", comma, c->block, c->style,
+            fprintf(out, "lines ls %d lw 1%s", c->style,
                     c->style > 2 ? " dt (3,1)" : ""); /* long gaps would hide what lasts a few steps */
     }
     fputc('\n', out);
 }
 
-const char *plot_words_of_texts(const struct study *s, char *text, size_t n_bytes)
+const char *plot_words_of_texts(const struct study *s, bool bars, char *text, size_t n_bytes)
 {
     if (s->n_texts >= ESTIMATE_MIN_TEXTS)
-        snprintf(text, n_bytes,
-                 "Lines: means over texts (n = %d texts); bands: 95 %% intervals over texts, at each place by itself.",
-                 s->n_texts);
+        snprintf(text, n_bytes, "%s: means over texts (n = %d texts); %s.", bars ? "Points" : "Lines", s->n_texts,
+                 bars ? "bars: 95 % intervals over texts"
+                      : "bands: Student's 95 % intervals over texts, at each place by itself");
     else if (s->n_texts == 1)
         snprintf(text, n_bytes, "One text (n = 1): nothing is known about others.");
     else
-        snprintf(
-            text, n_bytes,
-            "Thick lines: means over texts (n = %d texts), thin: each text; from %d texts on there is an interval.",
-            s->n_texts, ESTIMATE_MIN_TEXTS);
+        snprintf(text, n_bytes,
+                 "%s: means over texts (n = %d texts), thin: each text; from %d texts on there is an interval.",
+                 bars ? "Points" : "Thick lines", s->n_texts, ESTIMATE_MIN_TEXTS);
     return text;
 }
 
@@ -210,4 +228,16 @@ void plot_axis_use(FILE *body, char axis, int number)
 void plot_x_steps(FILE *script, int first, int end)
 {
     fprintf(script, "set xrange [%d:%d]\nset xtics nomirror out %g\n", first, end, plot_tick(end - first, 4));
+}
+
+void plot_x_stale(FILE *out, int max, bool numbers)
+{
+    fprintf(out, "set logscale x 2\nset xrange [0.4:%d]\nset xtics nomirror out scale 0.4,0 (\"%s\" %g", max,
+            numbers ? "0" : "", PLOT_STALE_ZERO);
+    for (int tick = 1; tick <= max; tick *= max > 64 ? 4 : 2)
+        if (numbers)
+            fprintf(out, ", \"%d\" %d", tick, tick);
+        else
+            fprintf(out, ", \"\" %d", tick);
+    fputs(")\n", out);
 }

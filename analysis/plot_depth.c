@@ -13,14 +13,14 @@
 
 enum { N_COLUMNS = 3, MAX_ROWS = 4, NEAR = 32, BOX_HEIGHT = 6, BOX_FOOT = 20 };
 
-static const struct column {
-    enum study_map map;
-    bool rectified;
-    const char *title;
-} columns[N_COLUMNS] = {
-    { MAP_K_DRIFT, false, "drift of K (1)" },
-    { MAP_V_DRIFT, true, "drift of V (1)" },
-    { MAP_K_ACCUM, true, "distance of K to clean (1)" },
+/* A figure of three columns over one axis. */
+struct kind {
+    struct column {
+        enum study_map map;
+        bool rectified; /* of a rectified lane, if there is one */
+        const char *title;
+    } columns[N_COLUMNS];
+    bool stale; /* over stale tokens, else over steps */
 };
 
 /* Never rectified for the first column, the interval nearest 32 for the others; where one is missing, any own lane. */
@@ -44,71 +44,89 @@ static const struct corner *corner_pick(const struct corner_set *set, const stru
     return best;
 }
 
-/* The block $name, [layer 1 ..][bin]; *max is raised.  1: no values. */
-static int map_write(struct figure *f, const char *name, const struct study *s, enum study_map map, int lane,
-                     double *max)
+static int bins_of(const struct kind *kind, const struct study *s)
 {
-    const size_t n_bins = (size_t)s->n_bins, n = (size_t)s->n_layers * n_bins;
+    return kind->stale ? STUDY_STALE_BINS : s->n_bins;
+}
+
+/* Bins of stale tokens that a study can have. */
+static int stale_bins_of(const struct study *s)
+{
+    return study_stale_bin(s->n_steps - 1) + 1;
+}
+
+/* The block $name, [layer 1 ..][bin]; *max is raised.  1: no values. */
+static int map_write(struct figure *f, const char *name, const struct study *s, const struct kind *kind,
+                     enum study_map map, int lane, double *max)
+{
+    const size_t n_bins = (size_t)bins_of(kind, s), n = (size_t)s->n_layers * n_bins,
+                 n_shown = kind->stale ? (size_t)stale_bins_of(s) : n_bins;
     double *x = NULL;
     TRY(MEM_NEW(&x, n, "heat map"), "plot");
-    const bool any = study_map(s, map, lane, x) && s->n_layers > 1;
+    const bool any =
+        s->n_layers > 1 && (kind->stale ? study_stale_map(s, map, STUDY_ABSENT, lane, x) : study_map(s, map, lane, x));
     if (any) figure_data(f, name);
     for (size_t i = n_bins; i < n && any; i++) {
+        if (i % n_bins >= n_shown) continue;
         if (isnan(x[i]))
             fputs("NaN", f->script.file);
         else
             fprintf(f->script.file, "%.4g", x[i]);
         if (x[i] > *max) *max = x[i];
-        fputc((i + 1) % n_bins ? ' ' : '\n', f->script.file);
+        fputc(i % n_bins + 1 < n_shown ? ' ' : '\n', f->script.file);
     }
     if (any) figure_data_end(f);
     mem_free(x);
     return any ? 0 : 1;
 }
 
+/* Bins stand side by side: each power of two or four is named at its own. */
+static void stale_ticks(FILE *out, const struct study *s, bool foot)
+{
+    fputs("set format x '%g'\nset xtics nomirror out scale 0.4 (", out);
+    fprintf(out, "\"%s\" 0", foot ? "0" : "");
+    for (int tokens = 1; tokens<s->n_steps; tokens *= s->n_steps> 64 ? 4 : 2) {
+        const int bin = study_stale_bin(tokens);
+        if (foot)
+            fprintf(out, ", \"%d\" %d", study_stale_bin_first(bin), bin);
+        else
+            fprintf(out, ", \"\" %d", bin);
+    }
+    fputs(")\n", out);
+}
+
 /* *max is the column's; *any: whether a map was there. */
-static int panel_write(struct figure *f, const struct plot_job *job, const struct corner_set *set,
-                       const struct plot_grid *g, int at, double *max, bool *any)
+static int panel_write(struct figure *f, const struct plot_job *job, const struct kind *kind,
+                       const struct corner_set *set, const struct plot_grid *g, int at, double *max, bool *any)
 {
     const struct study *s = job->study;
     const int column = at % N_COLUMNS;
-    const struct corner *c = corner_pick(set, s, columns[column].rectified);
+    const struct corner *c = corner_pick(set, s, kind->columns[column].rectified);
     char block[32], title[256];
     snprintf(block, sizeof block, "m%d", at);
-    const int rc = c ? map_write(f, block, s, columns[column].map, c->lane, max) : 1;
+    const int rc = c ? map_write(f, block, s, kind, kind->columns[column].map, c->lane, max) : 1;
     if (rc < 0) return -1;
     *any = *any || rc == 0;
     grid_panel(g, f->body, at);
-    grid_axes(g, f->body, at, "decoding step (tokens)");
+    grid_axes(g, f->body, at, kind->stale ? "stale tokens" : "decoding step (tokens)");
+    if (kind->stale) stale_ticks(f->body, s, grid_is_foot(g, at));
     snprintf(title, sizeof title, "%s%s%s", set->title, c ? ", " : "", c ? c->label : "");
     grid_title(f->body, title);
     if (at < N_COLUMNS)
-        fprintf(f->body, "set label 4 '%s' at graph 0.5, graph 1 center offset 0,1.9\n", columns[column].title);
+        fprintf(f->body, "set label 4 '%s' at graph 0.5, graph 1 center offset 0,1.9\n", kind->columns[column].title);
     if (column == 0) grid_y_name(g, f->body, at / N_COLUMNS, at / N_COLUMNS, "layer");
     if (at == column) grid_colour_box(g, f->body, column, BOX_FOOT, BOX_HEIGHT);
     fprintf(f->body, "set cbrange [0:c%d_high]\nset cbtics c%d_tick\n", column, column);
     if (rc == 0)
         fprintf(f->body, "plot $%s matrix using (($1+0.5)*%g-0.5):($2+1):3 with image\n", block,
-                (double)s->n_steps / s->n_bins);
+                kind->stale ? 1.0 : (double)s->n_steps / s->n_bins);
     else
         fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN\n", f->body);
     if (at == column) fputs("unset colorbox\n", f->body); /* one for the column, at its foot */
     return 0;
 }
 
-static void caption_write(struct figure *f, const struct study *s)
-{
-    snprintf(f->title, sizeof f->title, "Drift by layer and step");
-    snprintf(f->caption, sizeof f->caption,
-             "Where the drift sits: layers 1 and up against steps, mean over the runs of n = %d text%s%s. Drift of K "
-             "and V: the "
-             "current token's, as first written, against the dense lane, relative norm; distance of K to clean: "
-             "against the same policy over the undisturbed cache, over the dense lane's norm. The lane is named above "
-             "each panel; a column shares its scale.",
-             s->n_texts, s->n_texts == 1 ? "" : "s", s->n_steps > s->n_bins ? ", in bins of steps" : "");
-}
-
-int plot_depth(struct figure *f, const struct plot_job *job)
+static int maps_draw(struct figure *f, const struct plot_job *job, const struct kind *kind)
 {
     struct plot_grid g = plot_grid_usual;
     const struct study *s = job->study;
@@ -124,10 +142,10 @@ int plot_depth(struct figure *f, const struct plot_job *job)
     g.panel_height = 96;
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
-        if (panel_write(f, job, &job->corners->sets[first + at / N_COLUMNS], &g, at, &max[at % N_COLUMNS], &any) != 0)
+        if (panel_write(f, job, kind, &job->corners->sets[first + at / N_COLUMNS], &g, at, &max[at % N_COLUMNS],
+                        &any) != 0)
             return -1;
     if (!any) return 1;
-    caption_write(f, s);
     for (int i = 0; i < N_COLUMNS; i++)
         fprintf(f->script.file, "c%d_high = %g; c%d_tick = %g\n", i, plot_ceil(max[i]), i,
                 plot_tick(plot_ceil(max[i]), 2));
@@ -135,6 +153,43 @@ int plot_depth(struct figure *f, const struct plot_job *job)
     fprintf(f->script.file,
             "set border 15 lw 0.5\nset cbtics scale 0.3 offset 0,0.5\nset xrange [-0.5:%g]\nset yrange [0.5:%g]\n"
             "set xtics nomirror out %g\nset ytics nomirror out %d\n",
-            s->n_steps - 0.5, s->n_layers - 0.5, plot_tick(s->n_steps, 4), (s->n_layers + 5) / 6);
+            (kind->stale ? stale_bins_of(s) : s->n_steps) - 0.5, s->n_layers - 0.5, plot_tick(s->n_steps, 4),
+            (s->n_layers + 5) / 6);
     return 0;
+}
+
+int plot_depth(struct figure *f, const struct plot_job *job)
+{
+    static const struct kind kind = { { { MAP_K_DRIFT, false, "drift of K (1)" },
+                                        { MAP_V_DRIFT, true, "drift of V (1)" },
+                                        { MAP_K_ACCUM, true, "distance of K to clean (1)" } },
+                                      false };
+    const struct study *s = job->study;
+    snprintf(f->title, sizeof f->title, "Drift by layer and step");
+    snprintf(
+        f->caption, sizeof f->caption,
+        "Where the drift sits: layers 1 and up against steps, mean over the runs of n = %d text%s%s. Drift of K and "
+        "V: the current token's, as first written, against the dense lane, relative norm; distance of K to clean: "
+        "against the same policy over the undisturbed cache, over the dense lane's norm. The lane is named above "
+        "each panel; a column shares its scale.",
+        s->n_texts, s->n_texts == 1 ? "" : "s", s->n_steps > s->n_bins ? ", in bins of steps" : "");
+    return maps_draw(f, job, &kind);
+}
+
+int plot_stale_depth(struct figure *f, const struct plot_job *job)
+{
+    static const struct kind kind = { { { MAP_K_ACCUM, false, "distance of K to clean (1)" },
+                                        { MAP_ATTN_ACCUM, false, "attention, to clean (1)" },
+                                        { MAP_STALE_MASS, false, "attention on stale tokens (1)" } },
+                                      true };
+    const struct study *s = job->study;
+    snprintf(f->title, sizeof f->title, "Accumulation by layer and stale tokens");
+    snprintf(
+        f->caption, sizeof f->caption,
+        "Where the accumulation sits: layers 1 and up against the number of stale tokens, mean over n = %d text%s. "
+        "Distance of the current token's K, and of its attention output, to the same policy's over the undisturbed "
+        "cache, over the dense lane's norm; share of the full softmax mass on stale tokens. The lane is named above "
+        "each panel; a column shares its scale.",
+        s->n_texts, s->n_texts == 1 ? "" : "s");
+    return maps_draw(f, job, &kind);
 }

@@ -32,9 +32,23 @@ static int lane_compare(const void *a, const void *b, void *study)
     return strcmp(x->label, y->label);
 }
 
+/* The two kinds take the styles from two ends, so that few lanes keep theirs from figure to figure. */
+static void styles_make(struct plot_lanes *p)
+{
+    static const int rectified[] = { 2, 3, 4, 6, 7, 8 }, equal[] = { 5, 8, 7, 6, 4, 3 };
+    enum { N = sizeof equal / sizeof equal[0] };
+    int n_rectified = 0, n_equal = 0;
+    for (int i = 0; i < p->n; i++) {
+        const enum corner_role role = p->corners[i]->role;
+        p->styles[i] = role == CORNER_NEVER   ? 1
+                       : role == CORNER_EQUAL ? equal[n_equal++ % N]
+                                              : rectified[n_rectified++ % N];
+    }
+}
+
 int plot_lanes_open(struct plot_lanes *p, const struct study *s, const struct corners *c)
 {
-    int n = 0, style = 1;
+    int n = 0;
     *p = (struct plot_lanes){ 0 };
     for (int i = 0; i < c->n_sets; i++) n += c->sets[i].n_corners;
     TRY(MEM_NEW(&p->corners, n, "lanes"), "%s", s->key);
@@ -45,10 +59,7 @@ int plot_lanes_open(struct plot_lanes *p, const struct study *s, const struct co
             if (is_own(corner) && !label_is_there(p, corner->label)) p->corners[p->n++] = corner;
         }
     qsort_r(p->corners, (size_t)p->n, sizeof(struct corner *), lane_compare, (void *)(uintptr_t)s);
-    for (int i = 0; i < p->n; i++) {
-        if (p->corners[i]->role != CORNER_NEVER) style = style == FIGURE_STYLES ? 2 : style + 1;
-        p->styles[i] = p->corners[i]->role == CORNER_NEVER ? 1 : style;
-    }
+    styles_make(p);
     return 0;
 }
 
@@ -75,6 +86,17 @@ bool plot_part(int n, int max, int part, int *first, int *count)
     return true;
 }
 
+/* Of two lanes of one style in a part the second takes a style that none has. */
+static void styles_part(struct plot_view *v)
+{
+    unsigned used = 0;
+    for (int i = 0; i < v->n; i++) {
+        for (int style = 2; used & 1U << v->styles[i] && style <= FIGURE_STYLES; style++)
+            if (!(used & 1U << style)) v->styles[i] = style;
+        used |= 1U << v->styles[i];
+    }
+}
+
 bool plot_view_open(struct plot_view *v, const struct plot_lanes *p, int n_sets, int part, int max_sets, int max_lanes,
                     bool with_never)
 {
@@ -93,5 +115,6 @@ bool plot_view_open(struct plot_view *v, const struct plot_lanes *p, int n_sets,
         v->shown[v->n] = p->corners[i];
         v->styles[v->n++] = p->styles[i];
     }
+    styles_part(v);
     return true;
 }

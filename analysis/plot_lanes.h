@@ -1,7 +1,7 @@
 /* analysis/plot_lanes.h: which lanes a figure shows, and how it tells them apart.
  *
- * Lanes of one label ("f32", "never") in different sets are one entry.  never is black in every figure; the others take
- * turns at the other styles, so that any FIGURE_STYLES - 1 that follow one another differ.                          */
+ * Lanes of one label ("f32", "never") in different sets are one entry.  never is black in every figure; in a part of up to
+ * FIGURE_STYLES lanes no two have one style.                                                                     */
 #ifndef ANALYSIS_PLOT_LANES_H
 #define ANALYSIS_PLOT_LANES_H
 

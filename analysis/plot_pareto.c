@@ -1,5 +1,5 @@
-/* Cost against error: a column of panels for each way to count bytes, a row for each error; a curve joins the lanes of one label
- * over the sets. */
+/* Cost against error: a column of panels for each way to count bytes, a row for each error.  A curve joins the lanes of one label
+ * over the sets; where there are more labels than styles, those of one role in a set over their intervals. */
 #include "analysis/plots.h"
 
 #include "analysis/legend.h"
@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ALL = -1 };
 static const double MIB = 1 << 20;
 
-/* The points of a panel from the cheapest on; label NULL: all.  n of them at list [p->n]. */
 static int cost_compare(const void *a, const void *b, void *cost)
 {
     const struct pareto_point *x = *(const struct pareto_point *const *)a, *y = *(const struct pareto_point *const *)b;
@@ -25,13 +25,43 @@ static int cost_compare(const void *a, const void *b, void *cost)
     return u < v ? -1 : u > v ? 1 : (x > y) - (x < y);
 }
 
-static int points_of(const struct pareto *p, const char *label, int cost, int error, const struct pareto_point **list)
+/* Curves of a figure: how many, and the style of each. */
+static const enum corner_role roles[] = { CORNER_RECTIFIED, CORNER_NEVER, CORNER_EQUAL };
+static const int role_styles[] = { 2, 1, 5 };
+static const char *const role_names[] = { "rectified", "never", "equal bytes" };
+enum { N_ROLES = sizeof roles / sizeof roles[0] };
+
+static bool by_role(const struct plot_job *job)
+{
+    return job->lanes->n > FIGURE_STYLES;
+}
+
+static int curves_count(const struct plot_job *job)
+{
+    return by_role(job) ? N_ROLES * job->corners->n_sets : job->lanes->n;
+}
+
+static int curve_style(const struct plot_job *job, int curve)
+{
+    return by_role(job) ? role_styles[curve % N_ROLES] : job->lanes->styles[curve];
+}
+
+static bool curve_has(const struct plot_job *job, int curve, const struct pareto_point *point)
+{
+    if (!by_role(job)) return strcmp(point->corner->label, job->lanes->corners[curve]->label) == 0;
+    return point->corner->role == roles[curve % N_ROLES] &&
+           strcmp(point->set->key, job->corners->sets[curve / N_ROLES].key) == 0;
+}
+
+/* The points of a curve, or ALL, from the cheapest on, at list [pareto->n]; how many. */
+static int points_of(const struct plot_job *job, int curve, int cost, int error, const struct pareto_point **list)
 {
     int n = 0;
-    for (int i = 0; i < p->n; i++)
-        if ((!label || strcmp(p->points[i].corner->label, label) == 0) && p->points[i].error[error].n > 0 &&
-            !isnan(p->points[i].cost[cost]))
-            list[n++] = &p->points[i];
+    for (int i = 0; i < job->pareto->n; i++) {
+        const struct pareto_point *point = &job->pareto->points[i];
+        if ((curve == ALL || curve_has(job, curve, point)) && point->error[error].n > 0 && !isnan(point->cost[cost]))
+            list[n++] = point;
+    }
     qsort_r(list, (size_t)n, sizeof *list, cost_compare, &cost);
     return n;
 }
@@ -51,29 +81,33 @@ static bool set_is_before(const struct pareto_point *const *list, int i, int cos
 }
 
 /* The points of a panel's Pareto set from the cheapest on: x, y, the name of a set at the first of it. */
-static void front_write(struct figure *f, const char *block, const struct pareto_point *const *list, int n, int cost,
-                        int error)
+static void front_write(struct figure *f, const struct plot_job *job, const char *block,
+                        const struct pareto_point *const *list, int n, int cost, int error)
 {
+    const bool all = by_role(job), sets = job->corners->n_sets > 1;
     figure_data(f, block);
     for (int i = 0; i < n; i++)
         if (list[i]->best[cost][error]) {
             fprintf(f->script.file, "%.6g %.5g \"", list[i]->cost[cost] / MIB, list[i]->error[error].mean);
-            if (!set_is_before(list, i, cost, error)) output_plot(f->script.file, set_name(list[i]->set));
+            if (sets && (all || !set_is_before(list, i, cost, error)))
+                output_plot(f->script.file, set_name(list[i]->set));
+            if (all) output_plot(f->script.file, sets ? " " : "");
+            if (all) output_plot(f->script.file, list[i]->corner->label);
             fputs("\"\n", f->script.file);
         }
     figure_data_end(f);
 }
 
 /* The stair lies under everything; then bars, thin lines and points of each label; rings and names on top. */
-static void panel_draw(FILE *out, int at, const struct plot_lanes *lanes, const bool *there)
+static void panel_draw(FILE *out, int at, const struct plot_job *job, const bool *there)
 {
     fprintf(out, "plot $f%d using 1:2 with steps lw 3 lc rgb '#d8d8d8'", at);
-    for (int i = 0; i < lanes->n; i++)
+    for (int i = 0; i < curves_count(job); i++)
         if (there[i])
             fprintf(out,
                     ", \\\n  $e%d_%d using 1:3:(0):($4-$3) with vectors nohead ls %d dt 1 lw 1, $e%d_%d using 1:2 with "
                     "linespoints ls %d lw 0.6",
-                    at, i, lanes->styles[i], at, i, lanes->styles[i]);
+                    at, i, curve_style(job, i), at, i, curve_style(job, i));
     fprintf(out,
             ", \\\n  $f%d using 1:2 with points pt 6 ps 1.1 lw 0.8 lc rgb '#000000', $f%d using 1:2:3 with labels left "
             "noenhanced offset 0.7,0.5\n",
@@ -85,10 +119,9 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
                        const struct pareto_point **list, bool *there, struct plot_range *x, struct plot_range *y)
 {
     const int cost = at % N_PARETO_COSTS, error = at / N_PARETO_COSTS;
-    const struct pareto *p = job->pareto;
     char block[32], title[96];
-    for (int i = 0; i < job->lanes->n; i++) {
-        const int n = points_of(p, job->lanes->corners[i]->label, cost, error, list);
+    for (int i = 0; i < curves_count(job); i++) {
+        const int n = points_of(job, i, cost, error, list);
         there[i] = n > 0;
         snprintf(block, sizeof block, "e%d_%d", at, i);
         if (n) figure_data(f, block);
@@ -99,16 +132,16 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
         }
         if (n) figure_data_end(f);
     }
-    const int n = points_of(p, NULL, cost, error, list);
+    const int n = points_of(job, ALL, cost, error, list);
     snprintf(block, sizeof block, "f%d", at);
-    if (n) front_write(f, block, list, n, cost, error);
+    if (n) front_write(f, job, block, list, n, cost, error);
     grid_panel(g, f->body, at);
     snprintf(title, sizeof title, "KV bytes per step (MiB), %s", pareto_cost_labels[cost]);
     grid_axes(g, f->body, at, title);
     plot_axis_use(f->body, 'y', error);
     if (grid_is_side(g, at)) grid_y_name(g, f->body, error, error, pareto_errors[error].label);
     if (n)
-        panel_draw(f->body, at, job->lanes, there);
+        panel_draw(f->body, at, job, there);
     else
         fputs("set label 3 'no values' at graph 0.5, graph 0.5 center\nplot NaN\n", f->body);
     return n;
@@ -146,10 +179,12 @@ int plot_pareto(struct figure *f, const struct plot_job *job)
     g.n_panels = N_PARETO_COSTS * N_PARETO_ERRORS;
     g.gap_y = 12;
     g.panel_height = 100;
-    for (int i = 0; i < job->lanes->n; i++) grid_key_add(&g, job->lanes->styles[i], job->lanes->corners[i]->label);
+    for (int i = 0; i < job->lanes->n && !by_role(job); i++)
+        grid_key_add(&g, job->lanes->styles[i], job->lanes->corners[i]->label);
+    for (int i = 0; i < N_ROLES && by_role(job); i++) grid_key_add(&g, role_styles[i], role_names[i]);
     grid_open(&g, f);
     int rc = MEM_NEW(&list, job->pareto->n, "points");
-    if (rc == 0) rc = MEM_NEW(&there, job->lanes->n, "lanes");
+    if (rc == 0) rc = MEM_NEW(&there, curves_count(job), "curves");
     for (int at = 0; at < g.n_panels && rc == 0; at++)
         n += panel_write(f, job, &g, at, list, there, &x, &y[at / N_PARETO_COSTS]);
     mem_free(list);

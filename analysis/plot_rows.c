@@ -82,7 +82,8 @@ static int rows_draw(struct figure *f, const struct plot_job *job, const struct 
     for (int at = 0; at < g.n_panels; at++)
         if (panel_write(f, job, &v, &g, at, rows, &range, &any) != 0) return -1;
     if (!any) return 1;
-    snprintf(f->caption, sizeof f->caption, "%s %s %s.%s", what, plot_words_of_texts(job->study, texts, sizeof texts),
+    snprintf(f->caption, sizeof f->caption, "%s %s %s.%s", what,
+             plot_words_of_texts(job->study, false, texts, sizeof texts),
              legend_print(job->study, v.shown, v.n, legend, sizeof legend),
              rows->span.n_bins < rows->span.n_steps
                  ? " Steps are averaged in bins, so that short intervals are smoothed away."

@@ -4,6 +4,7 @@
 #include "core/mem.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_PARTS = 6 };
 
@@ -11,23 +12,33 @@ static const struct plot_kind {
     const char *name;
     const char *missing; /* what is said where there is nothing to draw */
     int (*draw)(struct figure *f, const struct plot_job *job);
+    bool all_sets; /* those too that read densely at first */
 } kinds[] = {
-    { "corners", "the four corners are not drawn: no lane has NLL or KL (metric group logits)", plot_corners },
-    { "pareto", "cost against error is not drawn: the bytes of the dense lane are not there", plot_pareto },
+    { "corners", "the four corners are not drawn: no lane has NLL or KL (metric group logits)", plot_corners, false },
+    { "pareto", "cost against error is not drawn: the bytes of the dense lane are not there", plot_pareto, false },
+    { "intervals", NULL, plot_intervals, false },
+    { "ablation", NULL, plot_ablation, true },
     { "accumulation",
       "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
       "drift",
-      plot_accumulation },
-    { "sawtooth", NULL, plot_sawtooth },
-    { "stale-drift", "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale },
+      plot_accumulation, false },
+    { "stale-tokens",
+      "the distance to clean by stale tokens is not drawn: no lane has a clean twin and the metric group drift",
+      plot_stale_tokens, false },
+    { "sawtooth", NULL, plot_sawtooth, false },
+    { "stale-drift", "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale,
+      false },
     { "depth",
       "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer",
-      plot_depth },
+      plot_depth, false },
+    { "stale-depth", NULL, plot_stale_depth, false },
+    { "mass", "attention mass is not drawn: no sparse lane has kept_mass (metric group mass)", plot_mass, false },
 };
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 const char *const plot_kind_names[] = {
-    "accumulation", "sawtooth", "stale-drift", "depth",
+    "corners", "pareto", "intervals", "ablation", "accumulation", "stale-tokens", "sawtooth", "stale-drift", "depth",
+    "stale-depth", "mass",
     /* of reports that were made before: removed from a folder that is reported anew */
     "distance-to-clean", "distance-steps", NULL
 };
@@ -62,18 +73,35 @@ static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *
     return rc < 0 ? -1 : 0;
 }
 
+/* The sets that are sparse from the first step on, or all where there is none: a shallow copy. */
+static int plain_open(struct corners *plain, const struct corners *c)
+{
+    *plain = (struct corners){ 0 };
+    TRY(MEM_NEW(&plain->sets, c->n_sets, "sets"), "plots");
+    for (int i = 0; i < c->n_sets; i++)
+        if (c->sets[i].policy.dense_until == 0) plain->sets[plain->n_sets++] = c->sets[i];
+    if (plain->n_sets > 0) return 0;
+    memcpy(plain->sets, c->sets, (size_t)c->n_sets * sizeof *c->sets);
+    plain->n_sets = c->n_sets;
+    return 0;
+}
+
 int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c,
                const struct pareto *pareto, const char *suffix, struct notes *notes)
 {
-    struct plot_lanes lanes;
+    struct plot_lanes lanes = { 0 };
+    struct corners plain;
     *p = (struct plots){ 0 };
     TRY(MEM_NEW(&p->figures, MAX_FIGURES, "figures"), "plots");
     if (c->n_sets == 0)
         return notes_add(notes, "%s: no lane is sparse with a cache of its own: there is nothing to draw", s->key);
-    int rc = plot_lanes_open(&lanes, s, c);
+    int rc = plain_open(&plain, c);
+    if (rc == 0) rc = plot_lanes_open(&lanes, s, &plain);
     for (int k = 0; k < N_KINDS && rc == 0; k++)
-        rc = kind_draw(p, &kinds[k], results, (struct plot_job){ s, c, &lanes, pareto, 0 }, suffix, notes);
+        rc = kind_draw(p, &kinds[k], results, (struct plot_job){ s, kinds[k].all_sets ? c : &plain, &lanes, pareto, 0 },
+                       suffix, notes);
     plot_lanes_close(&lanes);
+    mem_free(plain.sets);
     return rc;
 }
 

@@ -35,12 +35,17 @@ struct plot_job {
 
 /* Each writes data, drawing, title and caption of a part.  1: there was nothing to draw, or there is no such part; -1. */
 int plot_corners(struct figure *f,
-                 const struct plot_job *job); /* selection, cache, both, rectified: means over steps */
+                 const struct plot_job *job);                  /* selection, cache, both, rectified: means over steps */
+int plot_pareto(struct figure *f, const struct plot_job *job); /* cost against error */
+int plot_intervals(struct figure *f, const struct plot_job *job); /* errors and cost against the interval */
+int plot_ablation(struct figure *f, const struct plot_job *job);  /* and against each other setting */
 int plot_accumulation(struct figure *f,
-                      const struct plot_job *job);            /* distance to clean, NLL or KL above clean, over steps */
-int plot_stale(struct figure *f, const struct plot_job *job); /* drift of the stale tokens: the saw-tooth */
-int plot_sawtooth(struct figure *f, const struct plot_job *job); /* the last steps, one by one */
-int plot_pareto(struct figure *f, const struct plot_job *job);   /* cost against error */
-int plot_depth(struct figure *f, const struct plot_job *job);    /* layers against steps */
+                      const struct plot_job *job); /* distance to clean, NLL or KL above clean, over steps */
+int plot_stale_tokens(struct figure *f, const struct plot_job *job); /* distance to clean by stale tokens */
+int plot_sawtooth(struct figure *f, const struct plot_job *job);     /* the last steps, one by one */
+int plot_stale(struct figure *f, const struct plot_job *job);        /* drift of the stale tokens, over steps */
+int plot_depth(struct figure *f, const struct plot_job *job);        /* layers against steps */
+int plot_stale_depth(struct figure *f, const struct plot_job *job);  /* layers against stale tokens */
+int plot_mass(struct figure *f, const struct plot_job *job);         /* attention mass kept, against what is read */
 
 #endif
