@@ -1,5 +1,6 @@
 #include "analysis/report.h"
 
+#include "analysis/ablation.h"
 #include "analysis/compare.h"
 #include "analysis/findings.h"
 #include "analysis/leftovers.h"
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_TABLES = 5 };
+enum { N_TABLES = 5 }; /* of every study */
 
 static const char *const table_names[N_TABLES + 1] = { "corners", "paired", "pareto", "summary", "paired-texts", NULL };
 
@@ -24,7 +25,7 @@ struct chapter {
     struct corners corners;
     struct pareto pareto;
     struct plots plots;
-    struct sheet tables[N_TABLES];
+    struct sheet_list tables;
     struct page_part part;
 };
 
@@ -32,15 +33,19 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
 {
     char file[N_TABLES][96], footer[512];
     for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", table_names[i], suffix);
-    TRY(sheet_of_corners(&c->tables[0], s, &c->corners, file[0]), "%s", folder);
-    TRY(sheet_of_pairs(&c->tables[1], s, &c->corners, file[1]), "%s", folder);
-    TRY(pareto_sheet(&c->tables[2], s, &c->pareto, file[2]), "%s", folder);
-    TRY(sheet_of_lanes(&c->tables[3], s, file[3]), "%s", folder);
-    TRY(sheet_of_texts(&c->tables[4], s, &c->corners, file[4]), "%s", folder);
+    struct sheet *t[N_TABLES];
+    for (int i = 0; i < N_TABLES; i++)
+        if (!(t[i] = sheet_list_next(&c->tables))) return -1;
+    TRY(sheet_of_corners(t[0], s, &c->corners, file[0]), "%s", folder);
+    TRY(sheet_of_pairs(t[1], s, &c->corners, file[1]), "%s", folder);
+    TRY(pareto_sheet(t[2], s, &c->pareto, file[2]), "%s", folder);
+    TRY(sheet_of_lanes(t[3], s, file[3]), "%s", folder);
+    TRY(sheet_of_texts(t[4], s, &c->corners, file[4]), "%s", folder);
+    TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
     snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
              words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
-    for (int i = 0; i < N_TABLES; i++)
-        if (sheet_write(&c->tables[i], folder, footer) != 0) return -1;
+    for (int i = 0; i < c->tables.n; i++)
+        if (sheet_write(&c->tables.sheets[i], folder, footer) != 0) return -1;
     return 0;
 }
 
@@ -57,14 +62,14 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     if (draw) TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, suffix, &c->part.missing), "%s", e->folder);
     c->part.figures = c->plots.figures;
     c->part.n_figures = c->plots.n_figures;
-    c->part.tables = c->tables;
-    c->part.n_tables = N_TABLES;
+    c->part.tables = c->tables.sheets;
+    c->part.n_tables = c->tables.n;
     return 0;
 }
 
 static void chapter_close(struct chapter *c)
 {
-    for (int i = 0; i < N_TABLES; i++) sheet_close(&c->tables[i]);
+    sheet_list_close(&c->tables);
     plots_close(&c->plots);
     pareto_close(&c->pareto);
     corners_close(&c->corners);
@@ -87,11 +92,14 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     static const char *const tables[] = { ".csv", ".md", NULL };
     const char **names = NULL;
     int n_names = 1, n = 0;
-    for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + N_TABLES;
+    static const char *const *const kinds[] = { table_names, ablation_sheet_names };
+    for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + parts[i].n_tables;
     TRY(MEM_NEW(&names, n_names, "names"), "%s", e->folder);
     for (int i = 0; i < e->n_studies; i++)
-        for (int k = 0; k < N_TABLES; k++) names[n++] = parts[i].tables[k].name;
-    int rc = leftovers_remove(&(struct leftovers){ e->folder, "tables", table_names, tables, names, n });
+        for (int k = 0; k < parts[i].n_tables; k++) names[n++] = parts[i].tables[k].name;
+    int rc = 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && rc == 0; i++)
+        rc = leftovers_remove(&(struct leftovers){ e->folder, "tables", kinds[i], tables, names, n });
     n = 0;
     for (int i = 0; i < e->n_studies; i++)
         for (int k = 0; k < parts[i].n_figures; k++) names[n++] = parts[i].figures[k].name;

@@ -24,6 +24,19 @@ void sheet_close(struct sheet *t)
     *t = (struct sheet){ 0 };
 }
 
+struct sheet *sheet_list_next(struct sheet_list *l)
+{
+    if (l->n < MAX_SHEETS) return &l->sheets[l->n++];
+    fail("more than %d tables of one study", MAX_SHEETS);
+    return NULL;
+}
+
+void sheet_list_close(struct sheet_list *l)
+{
+    for (int i = 0; i < l->n; i++) sheet_close(&l->sheets[i]);
+    l->n = 0;
+}
+
 int sheet_column(struct sheet *t, enum sheet_kind kind, const char *key, const char *label, int decimals)
 {
     TRY(mem_grow((void **)&t->columns, (size_t)t->n_columns, (size_t)t->n_columns + 1, sizeof *t->columns, "columns"),

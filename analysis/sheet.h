@@ -38,6 +38,15 @@ struct sheet {
     bool folded; /* shown on demand: for reference, not for reading */
 };
 
+/* The tables of one study, in the order of the page. */
+enum { MAX_SHEETS = 48 };
+struct sheet_list {
+    struct sheet sheets[MAX_SHEETS];
+    int n;
+};
+struct sheet *sheet_list_next(struct sheet_list *l); /* a zeroed one, now the last of the list, to be opened; NULL and a failure: full */
+void sheet_list_close(struct sheet_list *l);
+
 int sheet_open(struct sheet *t, const char *name);
 void sheet_close(struct sheet *t);
 int sheet_column(struct sheet *t, enum sheet_kind kind, const char *key, const char *label, int decimals);
