@@ -41,6 +41,7 @@ int points_make(const struct study *s, struct ablation_point *points)
     for (int lane = 1; lane < s->n_lanes; lane++) {
         const struct lane_spec *l = &s->lanes[lane];
         struct ablation_point *p = &points[n];
+        if (!lane_is_probe(l) && l->active_millionths >= 1000000 && !(l->perturb > 0)) continue;
         *p = (struct ablation_point){ .lane = lane };
         settings_of(l, p->at);
         if (lane_is_probe(l)) {

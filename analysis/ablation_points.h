@@ -13,7 +13,7 @@ struct ablation_point {
     double at[N_AXES]; /* settings; of a stale probe, those of the lane whose cache it reads */
 };
 
-/* points: [s->n_lanes] at least.  Returns how many lanes are points: not the dense one, nor probes of other kinds. */
+/* points: [s->n_lanes] at least.  Returns how many lanes are points: not the dense one, nor the control, nor probes of other kinds. */
 int points_make(const struct study *s, struct ablation_point *points);
 
 /* Alike in everything but the axes a and b (N_AXES: none). */
