@@ -20,7 +20,7 @@ static struct lane_spec lanes[MAX_TEST_LANES];
 static struct study_run runs[N_TEXTS];
 static char texts[N_TEXTS][64];
 static int map[MAX_TEST_LANES];
-static double series[N_TEXTS][MAX_TEST_LANES * N_STEPS];
+static float series[N_TEXTS][MAX_TEST_LANES * N_STEPS];
 static double above[MAX_TEST_LANES]; /* a lane's NLL above dense, mean over texts and steps */
 static struct sheet_list list;
 
@@ -44,7 +44,7 @@ static void study_fill(void)
         runs[r].series[QUANTITY_ABOVE_DENSE] = series[r];
         for (int l = 0; l < study.n_lanes; l++)
             for (int s = 0; s < N_STEPS; s++)
-                series[r][l * N_STEPS + s] = above[l] + (r - 3.5) * l / 64 + (s - 1.5) / 8;
+                series[r][l * N_STEPS + s] = (float)(above[l] + (r - 3.5) * l / 64 + (s - 1.5) / 8); /* exact */
     }
 }
 
