@@ -28,16 +28,6 @@ static int set_tell(const struct growth_set *set, struct notes *missing)
 {
     const struct growth_result *k = &set->results[growth_source_best(set, GROWTH_K)][GROWTH_K];
     if (!growth_is_there(k)) return notes_add(missing, "No growth law of %s: %s.", set->group->title, k->how.why);
-    if (!k->how.matched)
-        return notes_add(missing,
-                         "The growth law of %s is one of stale tokens and of steps alike: no two lanes of different "
-                         "stale tokens were run at the same steps (dense_until, interval).",
-                         set->group->title);
-    if (k->how.slots_tied)
-        return notes_add(missing,
-                         "In the growth law of %s stale tokens and the place in the block go together: no lane's "
-                         "phase, dense_until or interval parts them.",
-                         set->group->title);
     return 0;
 }
 

@@ -129,7 +129,8 @@ static const char *none_words(const struct interval_curve *c, double bound, bool
     const int first = measured ? 0 : c->n_measured, end = measured ? c->n_measured : c->n;
     if (first == end) return measured ? "none was run" : "–";
     if (isnan(c->points[first].error.high)) return "too few texts for a limit";
-    if (c->clean.high > bound) return "none: selection alone is above it";
+    if (c->clean.mean > bound) return "none: selection alone is above it";
+    if (c->clean.high > bound) return "none: selection alone may be above it";
     return measured ? "none that was run" : "none";
 }
 

@@ -3,6 +3,7 @@
 #include "analysis/ablation.h"
 #include "analysis/compare.h"
 #include "analysis/findings.h"
+#include "analysis/growth_report.h"
 #include "analysis/leftovers.h"
 #include "analysis/page.h"
 #include "analysis/plots.h"
@@ -13,6 +14,7 @@
 #include "core/mem.h"
 
 #include <gsl/gsl_errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,12 +26,13 @@ static const char *const table_names[N_TABLES + 1] = { "corners", "paired", "par
 struct chapter {
     struct corners corners;
     struct pareto pareto;
+    struct growth_report growth;
     struct plots plots;
     struct sheet_list tables;
     struct page_part part;
 };
 
-static int tables_write(struct chapter *c, const char *folder, const struct study *s, const char *suffix)
+static int tables_write(struct chapter *c, const char *folder, const struct study *s, const char *suffix, double bound)
 {
     char file[N_TABLES][96], footer[512];
     for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", table_names[i], suffix);
@@ -42,6 +45,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     TRY(sheet_of_lanes(t[3], s, file[3]), "%s", folder);
     TRY(sheet_of_texts(t[4], s, &c->corners, file[4]), "%s", folder);
     TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
+    TRY(growth_report_tables(&c->growth, bound, &c->tables, suffix), "%s", folder);
     snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
              words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
     for (int i = 0; i < c->tables.n; i++)
@@ -50,7 +54,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
 }
 
 /* draw: gnuplot is there. */
-static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, bool draw)
+static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, bool draw, double bound)
 {
     char suffix[72] = "";
     if (e->n_studies > 1) snprintf(suffix, sizeof suffix, "-%s", s->key);
@@ -58,8 +62,11 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     TRY(corners_open(&c->corners, s), "%s", e->folder);
     TRY(pareto_open(&c->pareto, s, &c->corners), "%s", e->folder);
     TRY(findings_write(s, &c->corners, &c->part.findings, &c->part.missing), "%s", e->folder);
-    if (tables_write(c, e->folder, s, suffix) != 0) return -1;
-    if (draw) TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, suffix, &c->part.missing), "%s", e->folder);
+    TRY(growth_report_open(&c->growth, s, &c->corners, &c->part.missing), "%s", e->folder);
+    TRY(growth_report_tell(&c->growth, bound, &c->part.findings), "%s", e->folder);
+    if (tables_write(c, e->folder, s, suffix, bound) != 0) return -1;
+    if (draw)
+        TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, suffix, &c->part.missing), "%s", e->folder);
     c->part.figures = c->plots.figures;
     c->part.n_figures = c->plots.n_figures;
     c->part.tables = c->tables.sheets;
@@ -71,16 +78,18 @@ static void chapter_close(struct chapter *c)
 {
     sheet_list_close(&c->tables);
     plots_close(&c->plots);
+    growth_report_close(&c->growth);
     pareto_close(&c->pareto);
     corners_close(&c->corners);
     notes_close(&c->part.findings);
     notes_close(&c->part.missing);
 }
 
-static int chapters_write(struct evidence *e, struct chapter *chapters, struct page_part *parts, bool draw)
+static int chapters_write(struct evidence *e, struct chapter *chapters, struct page_part *parts, bool draw,
+                          double bound)
 {
     for (int i = 0; i < e->n_studies; i++) {
-        if (chapter_write(&chapters[i], e, &e->studies[i], draw) != 0) return -1;
+        if (chapter_write(&chapters[i], e, &e->studies[i], draw, bound) != 0) return -1;
         parts[i] = chapters[i].part;
     }
     return page_write(e, parts, e->n_studies);
@@ -92,7 +101,7 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     static const char *const tables[] = { ".csv", ".md", NULL };
     const char **names = NULL;
     int n_names = 1, n = 0;
-    static const char *const *const kinds[] = { table_names, ablation_sheet_names };
+    static const char *const *const kinds[] = { table_names, ablation_sheet_names, growth_sheet_names };
     for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + parts[i].n_tables;
     TRY(MEM_NEW(&names, n_names, "names"), "%s", e->folder);
     for (int i = 0; i < e->n_studies; i++)
@@ -109,13 +118,13 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     return rc;
 }
 
-static int folder_write(struct evidence *e, bool draw)
+static int folder_write(struct evidence *e, bool draw, double bound)
 {
     struct chapter *chapters = NULL;
     struct page_part *parts = NULL;
     int rc = MEM_NEW(&chapters, e->n_studies, "studies");
     if (rc == 0) rc = MEM_NEW(&parts, e->n_studies, "studies");
-    if (rc == 0) rc = chapters_write(e, chapters, parts, draw);
+    if (rc == 0) rc = chapters_write(e, chapters, parts, draw, bound);
     if (rc == 0) rc = leftovers_clean(e, parts, draw);
     for (int i = 0; chapters && i < e->n_studies; i++) chapter_close(&chapters[i]);
     mem_free(parts);
@@ -124,6 +133,11 @@ static int folder_write(struct evidence *e, bool draw)
 }
 
 int report_write(int n_folders, char *const *folders)
+{
+    return report_write_bound(n_folders, folders, NAN);
+}
+
+int report_write_bound(int n_folders, char *const *folders, double bound)
 {
     struct evidence *all = NULL;
     char no_plots[512] = "";
@@ -134,7 +148,7 @@ int report_write(int n_folders, char *const *folders)
     for (int i = 0; i < n_folders && rc == 0; i++) {
         rc = evidence_open(&all[i], folders[i]);
         if (rc == 0 && no_plots[0]) rc = notes_add(&all[i].warnings, "no plots: %s", no_plots);
-        if (rc == 0) rc = folder_write(&all[i], !no_plots[0]);
+        if (rc == 0) rc = folder_write(&all[i], !no_plots[0], bound);
     }
     if (rc == 0 && n_folders > 1) rc = compare_write(all, n_folders);
     for (int i = 0; i < n_folders; i++) evidence_close(&all[i]);

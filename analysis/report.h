@@ -9,5 +9,8 @@
  * A broken run is a warning in the report.  -1: a folder has no run that can be read, something cannot be written, or gnuplot
  * cannot be run: then the report is there, without plots.                                                       */
 int report_write(int n_folders, char *const *folders);
+/* The same; bound: an error in nats for which the longest rectification interval that keeps it is told, beside those of a few
+ * bounds in the table; NaN: none. */
+int report_write_bound(int n_folders, char *const *folders, double bound);
 
 #endif

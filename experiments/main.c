@@ -6,8 +6,10 @@
 #include "core/err.h"
 #include "core/version.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct command {
@@ -16,7 +18,7 @@ static const struct command {
 } commands[] = {
     { "plan", "CONFIG [key=value ..]", "what would run: runs, lanes, budgets, memory, time; nothing is run", command_plan },
     { "run", "[--fresh] CONFIG [key=value ..]", "run it; runs that are complete are skipped, --fresh redoes them", command_run },
-    { "report", "RESULTS ..", "analyse: tables, plots, report.html", command_report },
+    { "report", "[--bound NATS] RESULTS ..", "analyse: tables, plots, report.html; the longest interval that keeps a bound", command_report },
     { "info", "FILE ..", "what a model, a trace or a results folder holds", command_info },
     { "fetch", "MODEL | debian:TEXT | CONFIG [key=value ..]", "fetch a known model or text, or those that a config names, into the cache", command_fetch },
     { "help", "[config]", "this page; every key of a config", NULL },
@@ -31,18 +33,34 @@ static void print_usage(FILE *out)
                  "Exit status: 0 all done; 1 something failed; 2 the command line or the config is wrong; 130 interrupted.\n");
 }
 
+/* --bound NATS: a number above 0. */
+static int bound_read(const char *text, double *bound)
+{
+    char *end = NULL;
+    *bound = text ? strtod(text, &end) : 0;
+    if (text && end != text && *end == '\0' && *bound > 0 && *bound < 1e6) return 0;
+    fprintf(stderr, PROGRAM ": --bound %s: a number of nats above 0 is needed\n", text ? text : "");
+    return -1;
+}
+
 int command_report(int argc, char **argv)
 {
-    if (argc < 2 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: " PROGRAM " report RESULTS ..\n");
+    double bound = NAN;
+    int first = 1;
+    if (argc > 1 && strcmp(argv[1], "--bound") == 0) {
+        if (bound_read(argc > 2 ? argv[2] : NULL, &bound) != 0) return EXIT_USAGE;
+        first = 3;
+    }
+    if (first >= argc || argv[first][0] == '-') {
+        fprintf(stderr, "usage: " PROGRAM " report [--bound NATS] RESULTS ..\n");
         return EXIT_USAGE;
     }
-    if (report_write(argc - 1, argv + 1) != 0) {
+    if (report_write_bound(argc - first, argv + first, bound) != 0) {
         fprintf(stderr, PROGRAM ": error: %s\n", fail_text());
         return EXIT_FAILED;
     }
-    for (int i = 1; i < argc; i++) printf("report: %s/report.html\n", argv[i]);
-    if (argc > 2) printf("side by side: %s/compare.html\n", argv[1]);
+    for (int i = first; i < argc; i++) printf("report: %s/report.html\n", argv[i]);
+    if (argc > first + 1) printf("side by side: %s/compare.html\n", argv[first]);
     return EXIT_OK;
 }
 

@@ -74,6 +74,8 @@ static inline double fixture_value(const struct fixture *fix, enum record_var v,
         return layer == 0 ? 64 : step * 0.0625;
     case VAR_K_RECT_DRIFT:
         return lane == F8 && (step + 1) % 8 == 0 ? 0 : (double)NAN;
+    case VAR_STALE_TOKENS:
+        return lane == NEVER || lane == EQUAL || lane == STALE || lane == CONTROL ? step : lane == F8 ? step % 8 : 0;
     case VAR_ATTN_ERR:
         return BASE[lane] * layer; /* mean over all layers: BASE */
     case VAR_KV_READ_BYTES:
