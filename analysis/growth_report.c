@@ -11,6 +11,28 @@
 
 enum { MAX_BOUNDS = 6, MAX_GROUPS_TOLD = 8 };
 
+enum growth_sheet {
+    SHEET_GROWTH,
+    SHEET_SAWTOOTH,
+    SHEET_INTERVAL,
+    SHEET_LAWS,
+    SHEET_CURVES,
+    SHEET_TEXTS,
+    SHEET_SAWTOOTH_CURVES,
+    SHEET_INTERVAL_POINTS,
+    N_GROWTH_SHEETS
+};
+const char *const growth_sheet_names[N_GROWTH_SHEETS + 1] = {
+    [SHEET_GROWTH] = "growth",
+    [SHEET_SAWTOOTH] = "sawtooth",
+    [SHEET_INTERVAL] = "interval",
+    [SHEET_LAWS] = "growth-laws",
+    [SHEET_CURVES] = "growth-curves",
+    [SHEET_TEXTS] = "growth-texts",
+    [SHEET_SAWTOOTH_CURVES] = "sawtooth-curves",
+    [SHEET_INTERVAL_POINTS] = "interval-points",
+};
+
 int growth_report_open(struct growth_report *r, const struct study *s, const struct corners *c, struct notes *missing)
 {
     *r = (struct growth_report){ 0 };
@@ -45,21 +67,40 @@ static int bounds_make(double bound, double *bounds)
     return n;
 }
 
-int growth_report_tables(const struct growth_report *r, double bound, char (*names)[96], struct sheet *tables)
+static int table_make(struct sheet *t, const struct growth_report *r, enum growth_sheet which, double bound,
+                      const char *name)
 {
     const struct growth_study *g = &r->study;
     double bounds[MAX_BOUNDS];
-    const int n = bounds_make(bound, bounds);
-    if (sheet_of_growth(&tables[0], g, names[0]) != 0 ||
-        sheet_of_sawteeth(&tables[1], g, &r->sawteeth, names[1]) != 0 ||
-        sheet_of_intervals(&tables[2], g->study, r->intervals, r->n_intervals, bounds, n, names[2]) != 0 ||
-        sheet_of_growth_laws(&tables[3], g, names[3]) != 0 || sheet_of_growth_curves(&tables[4], g, names[4]) != 0 ||
-        sheet_of_growth_texts(&tables[5], g, names[5]) != 0)
-        return -1;
-    return sheet_of_sawtooth_curves(&tables[6], g, &r->sawteeth, names[6]) != 0 ||
-                   sheet_of_interval_points(&tables[7], g->study, r->intervals, r->n_intervals, names[7]) != 0
-               ? -1
-               : 0;
+    switch (which) {
+    case SHEET_GROWTH:
+        return sheet_of_growth(t, g, name);
+    case SHEET_SAWTOOTH:
+        return sheet_of_sawteeth(t, g, &r->sawteeth, name);
+    case SHEET_INTERVAL:
+        return sheet_of_intervals(t, g->study, r->intervals, r->n_intervals, bounds, bounds_make(bound, bounds), name);
+    case SHEET_LAWS:
+        return sheet_of_growth_laws(t, g, name);
+    case SHEET_CURVES:
+        return sheet_of_growth_curves(t, g, name);
+    case SHEET_TEXTS:
+        return sheet_of_growth_texts(t, g, name);
+    case SHEET_SAWTOOTH_CURVES:
+        return sheet_of_sawtooth_curves(t, g, &r->sawteeth, name);
+    default:
+        return sheet_of_interval_points(t, g->study, r->intervals, r->n_intervals, name);
+    }
+}
+
+int growth_report_tables(const struct growth_report *r, double bound, struct sheet_list *tables, const char *suffix)
+{
+    for (int i = 0; i < N_GROWTH_SHEETS; i++) {
+        char name[96];
+        struct sheet *t = sheet_list_next(tables);
+        snprintf(name, sizeof name, "%s%.60s", growth_sheet_names[i], suffix);
+        if (!t || table_make(t, r, (enum growth_sheet)i, bound, name) != 0) return -1;
+    }
+    return 0;
 }
 
 /* ---- sentences ---- */

@@ -6,11 +6,8 @@
 #include "analysis/sawtooth.h"
 #include "analysis/sheet.h"
 
-/* What the tables are called before their suffix. */
-#define GROWTH_TABLE_NAMES                                                                                             \
-    "growth", "sawtooth", "interval", "growth-laws", "growth-curves", "growth-texts", "sawtooth-curves",               \
-        "interval-points"
-enum { N_GROWTH_TABLES = 8 };
+/* What the tables are called before their suffix; NULL after the last. */
+extern const char *const growth_sheet_names[];
 
 struct growth_report {
     struct growth_study study;
@@ -23,8 +20,8 @@ struct growth_report {
 int growth_report_open(struct growth_report *r, const struct study *s, const struct corners *c, struct notes *missing);
 void growth_report_close(struct growth_report *r);
 
-/* tables: [N_GROWTH_TABLES], the caller's to close; names: theirs.  bound: NaN, or one more than those that are always told. */
-int growth_report_tables(const struct growth_report *r, double bound, char (*names)[96], struct sheet *tables);
+/* Adds the tables.  suffix: of their names; bound: NaN, or one more than those that are always told. */
+int growth_report_tables(const struct growth_report *r, double bound, struct sheet_list *tables, const char *suffix);
 
 /* The sentences. */
 int growth_report_tell(const struct growth_report *r, double bound, struct notes *findings);

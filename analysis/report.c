@@ -18,11 +18,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The report's own tables, then those of growth. */
-enum { N_OWN_TABLES = 5, N_TABLES = N_OWN_TABLES + N_GROWTH_TABLES };
+enum { N_TABLES = 5 }; /* of every study */
 
-static const char *const table_names[N_TABLES + 1] = { "corners",      "paired",           "pareto", "summary",
-                                                       "paired-texts", GROWTH_TABLE_NAMES, NULL };
+static const char *const table_names[N_TABLES + 1] = { "corners", "paired", "pareto", "summary", "paired-texts", NULL };
 
 /* One study on its way into the page. */
 struct chapter {
@@ -38,7 +36,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
 {
     char file[N_TABLES][96], footer[512];
     for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", table_names[i], suffix);
-    struct sheet *t[N_TABLES]; /* one after another */
+    struct sheet *t[N_TABLES];
     for (int i = 0; i < N_TABLES; i++)
         if (!(t[i] = sheet_list_next(&c->tables))) return -1;
     TRY(sheet_of_corners(t[0], s, &c->corners, file[0]), "%s", folder);
@@ -46,8 +44,8 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     TRY(pareto_sheet(t[2], s, &c->pareto, file[2]), "%s", folder);
     TRY(sheet_of_lanes(t[3], s, file[3]), "%s", folder);
     TRY(sheet_of_texts(t[4], s, &c->corners, file[4]), "%s", folder);
-    TRY(growth_report_tables(&c->growth, bound, file + N_OWN_TABLES, t[N_OWN_TABLES]), "%s", folder);
     TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
+    TRY(growth_report_tables(&c->growth, bound, &c->tables, suffix), "%s", folder);
     snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
              words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
     for (int i = 0; i < c->tables.n; i++)
@@ -103,7 +101,7 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     static const char *const tables[] = { ".csv", ".md", NULL };
     const char **names = NULL;
     int n_names = 1, n = 0;
-    static const char *const *const kinds[] = { table_names, ablation_sheet_names };
+    static const char *const *const kinds[] = { table_names, ablation_sheet_names, growth_sheet_names };
     for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + parts[i].n_tables;
     TRY(MEM_NEW(&names, n_names, "names"), "%s", e->folder);
     for (int i = 0; i < e->n_studies; i++)
