@@ -8,20 +8,36 @@ static int take_floats(struct forward *f, float **p, size_t rows, size_t n, cons
     return memory_take(f->mem, MEMORY_BUFFERS, (void **)p, rows * n * sizeof(float), what);
 }
 
+/* Counting alone knows no back end, and counts float32 rows. */
+static bool has_operands(const struct forward *f)
+{
+    return f->mem->be && f->mem->be->operand_bytes;
+}
+
+/* Rows that only a product reads: an operand, or float32 rows where the back end has no operands. */
+static int take_operand(struct forward *f, float **x, void **operand, size_t rows, size_t n, const char *what)
+{
+    if (!has_operands(f)) return take_floats(f, x, rows, n, what);
+    return memory_take(f->mem, MEMORY_BUFFERS, operand, f->mem->be->operand_bytes((int)rows, (int)n), what);
+}
+
 static int open_rows(struct forward *f, const struct model_shape *s, bool k_plain)
 {
     const size_t rows = (size_t)f->max_rows, lanes = (size_t)f->max_lanes;
     const size_t pairs = (size_t)s->head_dim / 2, attn = (size_t)(s->n_heads * s->head_dim);
     TRY(take_floats(f, &f->hidden, rows, (size_t)s->hidden, "hidden"), "buffers");
-    TRY(take_floats(f, &f->normed, rows, (size_t)s->hidden, "normed"), "buffers");
+    TRY(take_operand(f, &f->normed, &f->normed_operand, rows, (size_t)s->hidden, "normed"), "buffers");
     TRY(take_floats(f, &f->qkv, rows, (size_t)shape_qkv(s), "qkv"), "buffers");
     TRY(take_floats(f, &f->attn, rows, attn, "attention output"), "buffers");
-    TRY(take_floats(f, &f->gate_up, rows, 2 * (size_t)s->ffn, "gate, up"), "buffers");
-    TRY(take_floats(f, &f->act, rows, (size_t)s->ffn, "activation"), "buffers");
+    if (!has_operands(f)) TRY(take_floats(f, &f->gate_up, rows, 2 * (size_t)s->ffn, "gate, up"), "buffers");
+    TRY(take_operand(f, &f->act, &f->act_operand, rows, (size_t)s->ffn, "activation"), "buffers");
     TRY(take_floats(f, &f->cosine, rows, pairs, "cosine"), "buffers");
     TRY(take_floats(f, &f->sine, rows, pairs, "sine"), "buffers");
     if (k_plain) TRY(take_floats(f, &f->k_plain, rows, (size_t)(s->n_kv_heads * s->head_dim), "plain k"), "buffers");
     TRY(take_floats(f, &f->final, lanes, (size_t)s->hidden, "final hidden"), "buffers");
+    if (has_operands(f))
+        TRY(memory_take(f->mem, MEMORY_BUFFERS, &f->final_operand, f->mem->be->operand_bytes(f->max_lanes, s->hidden), "final hidden"),
+            "buffers");
     TRY(take_floats(f, &f->logits, lanes, (size_t)s->vocab, "logits"), "buffers");
     TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->tally, lanes * sizeof(int64_t), "tally"), "buffers");
     TRY(table_open(f->mem, MEMORY_BUFFERS, &f->rows, rows * sizeof(struct row), "rows"), "buffers");
@@ -95,7 +111,7 @@ void forward_close(struct forward *f)
         return;
     }
     void *const owned[] = { f->hidden, f->normed, f->qkv, f->attn, f->gate_up, f->act, f->cosine, f->sine, f->k_plain, f->final,
-                            f->logits, f->tally, f->lists.blocks, f->lists.count, f->lists.tokens, f->scores, f->mass, f->stale,
+                            f->normed_operand, f->act_operand, f->final_operand, f->logits, f->tally, f->lists.blocks, f->lists.count, f->lists.tokens, f->scores, f->mass, f->stale,
                             f->mass_dense, f->attn_select, f->attn_cache, f->params };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) f->mem->be->release(f->mem->dev, owned[i]);
     struct table *const tables[] = { &f->rows, &f->attend, &f->mass_rows, &f->select_rows, &f->cache_rows, &f->dense_mass_rows,
@@ -104,17 +120,11 @@ void forward_close(struct forward *f)
     *f = (struct forward){ 0 };
 }
 
-static int product(struct forward *f, int n_rows, const struct matrix *m, const float *x, const float *bias, const float *residual,
-                   float *y)
-{
-    const struct product_args a = { .n_rows = n_rows, .w = m, .x = x, .bias = bias, .residual = residual, .y = y };
-    return f->w->be->product(f->w->dev, &a);
-}
-
-static int norm(struct forward *f, int n_rows, const float *x, const float *weight, float *out)
+static int norm(struct forward *f, int n_rows, const float *x, const float *weight, float *out, void *operand)
 {
     const struct model_shape *s = &f->w->model->shape;
-    const struct norm_args a = { .n_rows = n_rows, .n = s->hidden, .x = x, .weight = weight, .eps = s->rms_eps, .out = out };
+    const struct norm_args a = { .n_rows = n_rows, .n = s->hidden, .x = x, .weight = weight, .eps = s->rms_eps, .out = out,
+                                 .operand = operand };
     return f->w->be->norm(f->w->dev, &a);
 }
 
@@ -123,8 +133,10 @@ static int layer_qkv(struct forward *f, const struct pass *p, int layer)
 {
     const struct model_shape *s = &f->w->model->shape;
     const struct layer_weights *l = &f->w->layers[layer];
-    TRY(norm(f, p->n_rows, f->hidden, l->attn_norm, f->normed), "norm");
-    TRY(product(f, p->n_rows, l->qkv, f->normed, l->qkv_bias, NULL, f->qkv), "qkv");
+    const struct product_args qkv = { .n_rows = p->n_rows, .w = l->qkv, .x = f->normed, .operand = f->normed_operand,
+                                      .bias = l->qkv_bias, .y = f->qkv };
+    TRY(norm(f, p->n_rows, f->hidden, l->attn_norm, f->normed, f->normed_operand), "norm");
+    TRY(f->w->be->product(f->w->dev, &qkv), "qkv");
     const struct rope_append_args a = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev, .lanes = f->params,
                                         .qkv = f->qkv, .q_norm = l->q_norm, .k_norm = l->k_norm, .eps = s->rms_eps,
                                         .cosine = f->cosine, .sine = f->sine, .style = s->rope.style,
@@ -182,16 +194,25 @@ static int layer_parts(struct forward *f, const struct pass *p, int layer)
     return block_mass(f, layer, p->n_parts_rows, &f->dense_mass_rows, f->mass_dense, stale);
 }
 
+static int gate_up(struct forward *f, int n_rows, const struct matrix *w)
+{
+    const struct product_args p = { .n_rows = n_rows, .w = w, .x = f->normed, .operand = f->normed_operand, .y = f->gate_up,
+                                    .act = f->act_operand };
+    const struct swiglu_args a = { .n_rows = n_rows, .n = f->w->model->shape.ffn, .gate_up = f->gate_up, .out = f->act };
+    TRY(f->w->be->product(f->w->dev, &p), "gate, up");
+    return f->act_operand ? 0 : f->w->be->swiglu(f->w->dev, &a);
+}
+
 static int layer_mlp(struct forward *f, const struct pass *p, int layer)
 {
-    const struct model_shape *s = &f->w->model->shape;
     const struct layer_weights *l = &f->w->layers[layer];
-    TRY(product(f, p->n_rows, l->o, f->attn, NULL, f->hidden, f->hidden), "o");
-    TRY(norm(f, p->n_rows, f->hidden, l->ffn_norm, f->normed), "norm");
-    TRY(product(f, p->n_rows, l->gate_up, f->normed, NULL, NULL, f->gate_up), "gate, up");
-    const struct swiglu_args a = { .n_rows = p->n_rows, .n = s->ffn, .gate_up = f->gate_up, .out = f->act };
-    TRY(f->w->be->swiglu(f->w->dev, &a), "swiglu");
-    return product(f, p->n_rows, l->down, f->act, NULL, f->hidden, f->hidden);
+    const struct product_args o = { .n_rows = p->n_rows, .w = l->o, .x = f->attn, .residual = f->hidden, .y = f->hidden };
+    const struct product_args down = { .n_rows = p->n_rows, .w = l->down, .x = f->act, .operand = f->act_operand, .residual = f->hidden,
+                                       .y = f->hidden };
+    TRY(f->w->be->product(f->w->dev, &o), "o");
+    TRY(norm(f, p->n_rows, f->hidden, l->ffn_norm, f->normed, f->normed_operand), "norm");
+    TRY(gate_up(f, p->n_rows, l->gate_up), "feed-forward");
+    return f->w->be->product(f->w->dev, &down);
 }
 
 static int layer_pass(struct forward *f, const struct pass *p, int layer)
@@ -218,6 +239,9 @@ int forward_pass(struct forward *f, const struct pass *p)
     TRY(be->angles(f->w->dev, &angles), "angles");
     for (int layer = 0; layer < s->n_layers; layer++) TRY(layer_pass(f, p, layer), "layer %d", layer);
     if (p->n_logit_rows == 0) return 0;
-    TRY(norm(f, p->n_logit_rows, f->hidden + (size_t)p->logit_row * (size_t)s->hidden, f->w->output_norm, f->final), "final norm");
-    return product(f, p->n_logit_rows, f->w->output, f->final, NULL, NULL, f->logits);
+    TRY(norm(f, p->n_logit_rows, f->hidden + (size_t)p->logit_row * (size_t)s->hidden, f->w->output_norm, f->final, f->final_operand),
+        "final norm");
+    const struct product_args logits = { .n_rows = p->n_logit_rows, .w = f->w->output, .x = f->final, .operand = f->final_operand,
+                                         .y = f->logits };
+    return be->product(f->w->dev, &logits);
 }

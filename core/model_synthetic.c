@@ -1,17 +1,11 @@
 /* A model of any shape from a seed: the same weights, to the last bit, on every machine and back end.
  *
- * Weight i (row-major) of tensor number t:
- *
- *     c = (float)sqrt(3.0 / fan_in)                      fan_in: the inputs of one output; the hidden size for the
- *                                                        embedding and for biases
- *     w = c * philox_signed_f32(word)                    one float32 multiplication of an exact number in [-1, 1)
- *     word = word i % 4 of philox4x32({i / 4 low, i / 4 high, t, PHILOX_WEIGHTS}, key = seed)
- *
- * so that a weight has variance 1 / fan_in.  Norm weights are 1.  Tensor numbers: model_fill() (core/model_read.h). */
+ * Tensors are of type TENSOR_SEED (core/tensor.h): nothing is made before a back end packs it.  Their size is
+ * (float)sqrt(3.0 / fan_in), so that a weight has variance 1 / fan_in; fan_in: the inputs of one output; the hidden size for the
+ * embedding and for biases.  Norm weights are 1.  Tensor numbers: model_fill() (core/model_read.h). */
 #include "core/digest.h"
 #include "core/err.h"
 #include "core/model_read.h"
-#include "core/philox.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -21,37 +15,23 @@ struct making {
     uint64_t seed;
 };
 
-static void make_row(float *row, int n_cols, uint64_t first, float c, uint32_t number, const uint32_t key[2])
-{
-    uint32_t words[4];
-    for (int j = 0; j < n_cols; j++) {
-        const uint64_t i = first + (uint64_t)j, block = i / 4;
-        if (j == 0 || i % 4 == 0)
-            philox4x32((uint32_t[4]){ (uint32_t)block, (uint32_t)(block >> 32), number, PHILOX_WEIGHTS }, key, words);
-        row[j] = c * philox_signed_f32(words[i % 4]);
-    }
-}
-
 static int make_tensor(void *source, const struct model_slot *slot, int layer, uint32_t number, struct tensor *t)
 {
     const struct making *making = source;
-    const size_t n_cols = (size_t)t->n_cols;
-    float *data = NULL;
     (void)layer;
-    if (model_store_block(making->m, (void **)&data, (size_t)t->n_rows * n_cols, sizeof *data, slot->gguf) != 0)
-        return -1;
-    t->type = TENSOR_F32;
-    t->data = (const uint8_t *)data;
     if (slot->fan_in == SIZE_ONE) {
-        for (size_t i = 0; i < n_cols; i++) data[i] = 1;
+        float *ones = NULL;
+        if (model_store_block(making->m, (void **)&ones, (size_t)t->n_cols, sizeof *ones, slot->gguf) != 0) return -1;
+        for (int i = 0; i < t->n_cols; i++) ones[i] = 1;
+        t->type = TENSOR_F32;
+        t->data = (const uint8_t *)ones;
         return 0;
     }
-    const float c = (float)sqrt(3.0 / model_size(&making->m->shape, slot->fan_in));
-    uint32_t key[2];
-    philox_key(making->seed, key);
-#pragma omp parallel for schedule(static)
-    for (int r = 0; r < t->n_rows; r++)
-        make_row(data + (size_t)r * n_cols, t->n_cols, (uint64_t)r * n_cols, c, number, key);
+    struct tensor_seed *seed = NULL;
+    if (model_store_block(making->m, (void **)&seed, 1, sizeof *seed, slot->gguf) != 0) return -1;
+    *seed = (struct tensor_seed){ making->seed, number, (float)sqrt(3.0 / model_size(&making->m->shape, slot->fan_in)) };
+    t->type = TENSOR_SEED;
+    t->data = (const uint8_t *)seed;
     return 0;
 }
 

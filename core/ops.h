@@ -52,20 +52,26 @@ struct embed_args {      /* out[r] = embedding row tokens[rows[r].token_at] */
     float *out;          /* [n_rows][hidden] */
 };
 
+/* An operand: the rows of a product in a form of the back end's own, backend.operand_bytes() of memory, written by norm and product
+ * and read by product.  On a back end without operand_bytes there is none, all of them are NULL: its products read float32 rows. */
+
 struct norm_args {       /* out[r] = x[r] * weight / sqrt(mean(x[r]^2) + eps); the sum of squares in double in index order */
     int n_rows, n;
     const float *x, *weight;
     double eps;
-    float *out;          /* [n_rows][n], may be x */
+    float *out;          /* [n_rows][n], may be x; NULL where there is an operand and no more is wanted */
+    void *operand;       /* the same rows, or NULL */
 };
 
 struct product_args {    /* y[r][o] = chain over k = 0 .. n_in-1 of fma(x[r][k], w[o][k], acc), from bias[o] or 0; then + residual[r][o] */
     int n_rows;
     const struct matrix *w;
     const float *x;      /* [n_rows][n_in] */
+    const void *operand; /* read instead of x where it is not NULL */
     const float *bias;   /* [n_out] or NULL */
     const float *residual; /* [n_rows][n_out] or NULL; may be y */
     float *y;            /* [n_rows][n_out] */
+    void *act;           /* where not NULL, an operand that is written instead of y: swiglu's rows of y as its gate_up, w two parts of n_out / 2 */
 };
 
 struct swiglu_args {     /* out[r][i] = silu(gate_up[r][i]) * gate_up[r][n + i], silu(x) = x / (1 + exp(-x)) */
@@ -307,6 +313,7 @@ struct backend {
     int  (*matrix_pack)(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
     void (*matrix_free)(struct device *d, struct matrix *m);
     size_t (*matrix_bytes)(const struct tensor *const *parts, int n_parts); /* what matrix_pack will hold */
+    size_t (*operand_bytes)(int n_rows, int n);                  /* of an operand; NULL: products read float32 rows */
     int  (*embed)(struct device *d, const struct embed_args *a);
     int  (*norm)(struct device *d, const struct norm_args *a);
     int  (*product)(struct device *d, const struct product_args *a);

@@ -1,6 +1,7 @@
 #include "core/tensor.h"
 
 #include "core/bytes.h"
+#include "core/philox.h"
 
 #include <math.h>
 
@@ -10,7 +11,7 @@ static const struct tensor_format formats[N_TENSOR_TYPES] = {
     [TENSOR_Q4_1] = { "Q4_1", 4, 32, 32, 20 },   [TENSOR_Q5_0] = { "Q5_0", 5, 32, 32, 22 },
     [TENSOR_Q5_1] = { "Q5_1", 5, 32, 32, 24 },   [TENSOR_Q8_0] = { "Q8_0", 8, 32, 32, 34 },
     [TENSOR_Q4_K] = { "Q4_K", 4, 32, 256, 144 }, [TENSOR_Q5_K] = { "Q5_K", 5, 32, 256, 176 },
-    [TENSOR_Q6_K] = { "Q6_K", 6, 16, 256, 210 },
+    [TENSOR_Q6_K] = { "Q6_K", 6, 16, 256, 210 }, [TENSOR_SEED] = { "seeded F32", 32, 0, 1, 4 },
 };
 
 const struct tensor_format *tensor_format(enum tensor_type type)
@@ -200,9 +201,26 @@ static void row_of_floats(const struct tensor *t, const uint8_t *b, float *out)
     }
 }
 
+static void row_of_seed(const struct tensor *t, int row, float *out)
+{
+    const struct tensor_seed *s = (const struct tensor_seed *)(const void *)t->data;
+    const uint64_t first = (uint64_t)row * (uint64_t)t->n_cols;
+    uint32_t key[2], words[4];
+    philox_key(s->seed, key);
+    for (int c = 0; c < t->n_cols; c++) {
+        const uint64_t i = first + (uint64_t)c, block = i / 4;
+        if (c == 0 || i % 4 == 0) philox4x32((uint32_t[4]){ (uint32_t)block, (uint32_t)(block >> 32), s->number, PHILOX_WEIGHTS }, key, words);
+        out[c] = s->size * philox_signed_f32(words[i % 4]);
+    }
+}
+
 void tensor_row(const struct tensor *t, int row, float *out)
 {
     enum { MAX_BLOCK = 256, MAX_GROUPS = 16 };
+    if (t->type == TENSOR_SEED) {
+        row_of_seed(t, row, out);
+        return;
+    }
     const struct tensor_format *f = &formats[t->type];
     const uint8_t *b = t->data + (size_t)row * tensor_row_bytes(t);
     if (f->group == 0) {

@@ -24,6 +24,7 @@ enum tensor_type {
     TENSOR_F32, TENSOR_F16, TENSOR_BF16,
     TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, TENSOR_Q8_0,
     TENSOR_Q4_K, TENSOR_Q5_K, TENSOR_Q6_K,
+    TENSOR_SEED, /* float32 that a seed gives: data is one struct tensor_seed; a row is made when it is asked for */
     N_TENSOR_TYPES
 };
 
@@ -38,6 +39,18 @@ struct tensor {
     enum tensor_type type;
     int n_rows, n_cols;
     const uint8_t *data; /* borrowed, NULL: the model has no such tensor */
+};
+
+/* Value i (row-major) of a tensor of type TENSOR_SEED:
+ *
+ *     size * philox_signed_f32(word)                     one float32 multiplication of an exact number in [-1, 1)
+ *     word = word i % 4 of philox4x32({i / 4 low, i / 4 high, number, PHILOX_WEIGHTS}, key = seed)
+ *
+ * the same on every machine and back end. */
+struct tensor_seed {
+    uint64_t seed;
+    uint32_t number; /* of the tensor in its model */
+    float size;
 };
 
 const struct tensor_format *tensor_format(enum tensor_type type);

@@ -92,6 +92,7 @@ static const struct backend backend_cuda = {
     .matrix_pack = cuda_matrix_pack,
     .matrix_free = cuda_matrix_free,
     .matrix_bytes = cuda_matrix_bytes,
+    .operand_bytes = cuda_operand_bytes,
     .embed = cuda_embed,
     .norm = cuda_norm,
     .product = cuda_product,

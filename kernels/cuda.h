@@ -45,6 +45,7 @@ void cuda_graph_free(struct device *d, struct graph *g);
 int  cuda_matrix_pack(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
 void cuda_matrix_free(struct device *d, struct matrix *m);
 size_t cuda_matrix_bytes(const struct tensor *const *parts, int n_parts);
+size_t cuda_operand_bytes(int n_rows, int n);
 int cuda_embed(struct device *d, const struct embed_args *a);
 int cuda_norm(struct device *d, const struct norm_args *a);
 int cuda_product(struct device *d, const struct product_args *a);

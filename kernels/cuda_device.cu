@@ -1,4 +1,4 @@
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_matrix.cuh"
 
 extern "C" {
 #include "core/provenance.h"
@@ -61,8 +61,7 @@ void cuda_close(struct device *d)
     if (!d) return;
     cuda_clock_close(d);
     if (d->stream) cudaStreamSynchronize(d->stream);
-    cudaFree(d->rows);
-    cudaFree(d->row_scale);
+    cudaFree(d->operand);
     cudaFree(d->work);
     cudaFreeHost(d->upload);
     cudaFreeHost(d->download);
@@ -129,11 +128,10 @@ static size_t largest(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Elements of the widest row that enters a product, padded as a matrix is. */
+/* Elements of the widest row that enters a product. */
 static size_t widest_row(const struct model_shape *s)
 {
-    const size_t heads = (size_t)s->n_heads * (size_t)s->head_dim;
-    return (largest(largest((size_t)s->hidden, (size_t)s->ffn), heads) + 63) / 64 * 64;
+    return largest(largest((size_t)s->hidden, (size_t)s->ffn), (size_t)s->n_heads * (size_t)s->head_dim);
 }
 
 static int grow(struct device *d, void **p, size_t n_bytes, const char *what)
@@ -155,7 +153,7 @@ static size_t partial_bytes(const struct model_shape *s, int max_rows, int max_c
 
 uint64_t cuda_workspace_bytes(const struct model_shape *s, int max_rows, int max_context)
 {
-    return (uint64_t)max_rows * (widest_row(s) * sizeof(__half) + sizeof(float)) + partial_bytes(s, max_rows, max_context);
+    return cuda_operand_bytes(max_rows, (int)widest_row(s)) + partial_bytes(s, max_rows, max_context);
 }
 
 int cuda_reserve(struct device *d, const struct model_shape *s, int max_rows, int max_context)
@@ -163,14 +161,12 @@ int cuda_reserve(struct device *d, const struct model_shape *s, int max_rows, in
     if (s->head_dim % 16 != 0 || s->head_dim > 256 || s->n_heads > 16 * s->n_kv_heads)
         return fail("cuda: %d query heads on %d KV heads of %d: head_dim must be a multiple of 16 up to 256, and at most 16 query heads share a KV head",
                     s->n_heads, s->n_kv_heads, s->head_dim);
-    const size_t elems = widest_row(s), rows = (size_t)max_rows, bytes = partial_bytes(s, max_rows, max_context);
-    if (rows > (size_t)d->max_rows || elems > d->row_elems) {
-        const size_t n_rows = largest(rows, (size_t)d->max_rows), n = largest(elems, d->row_elems);
-        d->max_rows = 0;
-        TRY(grow(d, (void **)&d->rows, n_rows * n * sizeof(__half), "rows"), "workspace");
-        TRY(grow(d, (void **)&d->row_scale, n_rows * sizeof(float), "row scales"), "workspace");
-        d->max_rows = (int)n_rows;
-        d->row_elems = n;
+    if (s->hidden > MAX_NORM) return fail("cuda: hidden size %d, allowed are 1 to %d", s->hidden, MAX_NORM);
+    const size_t operand_bytes = cuda_operand_bytes(max_rows, (int)widest_row(s)), bytes = partial_bytes(s, max_rows, max_context);
+    if (operand_bytes > d->operand_bytes) {
+        d->operand_bytes = 0;
+        TRY(grow(d, &d->operand, operand_bytes, "rows"), "workspace");
+        d->operand_bytes = operand_bytes;
     }
     if (bytes <= d->work_bytes) return 0;
     d->work_bytes = 0;

@@ -40,17 +40,17 @@ struct device {
     size_t download_at;
     struct download downloads[MAX_DOWNLOADS];
     long n_begun, n_landed;              /* downloads; landed: in the host's memory */
-    int max_rows, max_context;
-    __half *rows;                        /* [max_rows][row_elems]: the rows of a product in fp16 */
-    float *row_scale;                    /* [max_rows] */
-    size_t row_elems;
+    void *operand;                       /* of a product whose rows are float32 */
+    size_t operand_bytes;
     float *work;                         /* attention's partial results, and what other operations need for themselves */
     size_t work_bytes;
 };
 
 struct matrix {
-    __half *w;                           /* [n_out][k_pad], zeros past n_in; whole tiles of 16 rows, zeros past n_out */
-    int n_out, n_in, k_pad;
+    __half *w;                           /* tiles (kernels/cuda_matrix.cuh), zeros past n_in and n_out */
+    int n_out, n_in, n_chunks, n_tiles;
+    int half;                            /* outputs of each of two parts of equal size, whose rows are interleaved; 0: they are not */
+    float most;                          /* of two such parts: the greatest norm of a row of the one times that of the other */
 };
 
 void cuda_clock_close(struct device *d);
@@ -63,6 +63,43 @@ int cuda_work_holds(const struct device *d, size_t n_bytes, const char *operatio
         if (cuda_error != cudaSuccess) return cuda_failed(cuda_error, what);                                                   \
     } while (0)
 #define LAUNCHED(what) CUDA_TRY(cudaGetLastError(), what)
+
+/* A kernel that cuda_launch() launched may begin while the one before it still runs: it calls dependency_wait() before it touches
+ * memory that an earlier kernel writes or reads, and each of its threads does so in the end.  dependents_launch(): from here on the next
+ * one may begin, as soon as every block of threads has come to it. */
+__device__ static inline void dependency_wait()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+__device__ static inline void dependents_launch()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+/* cluster: blocks of threads of a cluster, 1: none. */
+template <class... P, class... A>
+static inline int cuda_launch(struct device *d, const char *what, void (*kernel)(P...), dim3 grid, int n_threads, size_t shared_bytes, int cluster,
+                              const A &...args)
+{
+    if (shared_bytes > 48 * 1024)
+        CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes), what);
+    cudaLaunchAttribute attributes[2] = {};
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim.x = (unsigned)cluster;
+    attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
+    cudaLaunchConfig_t c = {};
+    c.gridDim = grid;
+    c.blockDim = dim3((unsigned)n_threads);
+    c.dynamicSmemBytes = shared_bytes;
+    c.stream = d->stream;
+    c.attrs = attributes;
+    c.numAttrs = cluster > 1 ? 2 : 1;
+    CUDA_TRY(cudaLaunchKernelEx(&c, kernel, P(args)...), what);
+    return 0;
+}
 
 static inline int ceil_div(int a, int b)
 {

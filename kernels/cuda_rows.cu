@@ -1,22 +1,155 @@
 /* kernels/cuda_rows.cu: operations on rows alone. */
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_matrix.cuh"
 
-__global__ static void norm_kernel(struct norm_args a)
+static constexpr int ROW_THREADS = 512;
+
+/* The greatest of |x| and the sum of x^2 over the block's threads.  shared: 64 floats. */
+__device__ static float2 block_extent(float most, float squares, float *shared)
+{
+    const int warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
+    for (int o = 16; o > 0; o /= 2) {
+        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, o));
+        squares += __shfl_xor_sync(0xffffffffu, squares, o);
+    }
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) {
+        shared[warp] = most;
+        shared[32 + warp] = squares;
+    }
+    __syncthreads();
+    for (int w = 0; w < n_warps; w++) {
+        most = fmaxf(most, shared[w]);
+        squares = w == 0 ? shared[32] : squares + shared[32 + w];
+    }
+    return make_float2(most, squares);
+}
+
+/* 8 values of a row of n, zeros past its end. */
+__device__ static void row_load(const float *row, int n, int core, float x[8])
+{
+    if (n % 8 == 0) {
+        *(float4 *)x = ((const float4 *)row)[2 * core];
+        *(float4 *)(x + 4) = ((const float4 *)row)[2 * core + 1];
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++) x[i] = core * 8 + i < n ? row[core * 8 + i] : 0;
+}
+
+__device__ static void row_store(float *row, int n, int core, const float x[8])
+{
+    if (n % 8 == 0) {
+        ((float4 *)row)[2 * core] = *(const float4 *)x;
+        ((float4 *)row)[2 * core + 1] = *(const float4 *)(x + 4);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        if (core * 8 + i < n) row[core * 8 + i] = x[i];
+}
+
+/* A row in registers, PER cores to a thread, becomes row r of an operand. */
+template <int PER> __device__ static void operand_write(void *operand, int r, int n, float (&x)[PER][8], float *shared)
+{
+    const int n_chunks = (n + CHUNK - 1) / CHUNK;
+    float most = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < PER * 8; i++) {
+        most = fmaxf(most, fabsf(x[i / 8][i % 8]));
+        squares += x[i / 8][i % 8] * x[i / 8][i % 8];
+    }
+    const float2 all = block_extent(most, squares, shared);
+    const int e = scale_exponent(all.x);
+    const float inverse = ldexpf(1.0f, -e);
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        const int core = i * ROW_THREADS + threadIdx.x;
+        if (core >= n_chunks * 8) break;
+#pragma unroll
+        for (int k = 0; k < 8; k++) x[i][k] *= inverse;
+        *operand_core(operand, n_chunks, r, core) = halves_of(x[i]);
+    }
+    if (threadIdx.x != 0) return;
+    *operand_scale(operand, n_chunks, r) = ldexpf(1.0f, e);
+    *operand_size(operand, n_chunks, r) = sqrtf(all.y) * 1.01f;
+}
+
+/* One block of threads for each row. */
+template <int PER> __global__ static void __launch_bounds__(ROW_THREADS) norm_kernel(const struct norm_args a)
 {
     __shared__ double shared[32];
-    const float *x = a.x + (size_t)blockIdx.x * (size_t)a.n;
-    float *out = a.out + (size_t)blockIdx.x * (size_t)a.n;
+    const int r = blockIdx.x, n_cores = (a.n + 7) / 8;
+    float x[PER][8], weight[PER][8];
+    dependents_launch();
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        const int core = i * ROW_THREADS + threadIdx.x;
+        for (int k = 0; k < 8; k++) x[i][k] = weight[i][k] = 0;
+        if (core < n_cores) row_load(a.weight, a.n, core, weight[i]);
+    }
+    dependency_wait();
     double sum = 0;
-    for (int i = threadIdx.x; i < a.n; i += blockDim.x) sum += (double)x[i] * (double)x[i];
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        const int core = i * ROW_THREADS + threadIdx.x;
+        if (core < n_cores) row_load(a.x + (size_t)r * (size_t)a.n, a.n, core, x[i]);
+#pragma unroll
+        for (int k = 0; k < 8; k++) sum += (double)x[i][k] * (double)x[i][k];
+    }
     const float scale = (float)(1 / sqrt(block_sum(sum, shared) / a.n + a.eps));
-    for (int i = threadIdx.x; i < a.n; i += blockDim.x) out[i] = x[i] * scale * a.weight[i];
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        const int core = i * ROW_THREADS + threadIdx.x;
+#pragma unroll
+        for (int k = 0; k < 8; k++) x[i][k] = x[i][k] * scale * weight[i][k];
+        if (a.out && core < n_cores) row_store(a.out + (size_t)r * (size_t)a.n, a.n, core, x[i]);
+    }
+    if (a.operand) operand_write<PER>(a.operand, r, a.n, x, (float *)shared);
 }
 
 extern "C" int cuda_norm(struct device *d, const struct norm_args *a)
 {
-    norm_kernel<<<a->n_rows, 512, 0, d->stream>>>(*a);
-    LAUNCHED("norm");
-    return 0;
+    const int per = ceil_div(ceil_div(a->n, CHUNK) * 8, ROW_THREADS);
+    const dim3 grid((unsigned)a->n_rows);
+    if (a->n > MAX_NORM) return fail("norm: rows of %d, at most %d", a->n, MAX_NORM);
+    if (per <= 1) return cuda_launch(d, "norm", norm_kernel<1>, grid, ROW_THREADS, 0, 1, *a);
+    if (per <= 2) return cuda_launch(d, "norm", norm_kernel<2>, grid, ROW_THREADS, 0, 1, *a);
+    return cuda_launch(d, "norm", norm_kernel<8>, grid, ROW_THREADS, 0, 1, *a);
+}
+
+/* Float32 rows of any width as an operand.  One block of threads for each row. */
+__global__ static void __launch_bounds__(ROW_THREADS) operand_kernel(const float *x, int n, void *operand)
+{
+    __shared__ float shared[64];
+    const int r = blockIdx.x, n_chunks = (n + CHUNK - 1) / CHUNK;
+    const float *row = x + (size_t)r * (size_t)n;
+    float most = 0, squares = 0;
+    dependents_launch();
+    dependency_wait();
+    for (int i = threadIdx.x; i < n; i += ROW_THREADS) {
+        most = fmaxf(most, fabsf(row[i]));
+        squares += row[i] * row[i];
+    }
+    const float2 all = block_extent(most, squares, shared);
+    const int e = scale_exponent(all.x);
+    const float inverse = ldexpf(1.0f, -e);
+    for (int core = threadIdx.x; core < n_chunks * 8; core += ROW_THREADS) {
+        float v[8] = {};
+        if (core * 8 < n) row_load(row, n, core, v);
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] *= inverse;
+        *operand_core(operand, n_chunks, r, core) = halves_of(v);
+    }
+    if (threadIdx.x != 0) return;
+    *operand_scale(operand, n_chunks, r) = ldexpf(1.0f, e);
+    *operand_size(operand, n_chunks, r) = sqrtf(all.y) * 1.01f;
+}
+
+int cuda_operand_of(struct device *d, int n_rows, int n, const float *x)
+{
+    if (cuda_operand_bytes(n_rows, n) > d->operand_bytes)
+        return fail("product: %d rows of %d need %zu bytes, %zu were reserved", n_rows, n, cuda_operand_bytes(n_rows, n), d->operand_bytes);
+    return cuda_launch(d, "rows", operand_kernel, dim3((unsigned)n_rows), ROW_THREADS, 0, 1, x, n, d->operand);
 }
 
 __global__ static void swiglu_kernel(struct swiglu_args a)

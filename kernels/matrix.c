@@ -58,7 +58,7 @@ static void part_lay_out(struct matrix_part *p, const struct tensor *t)
     const struct tensor_format *f = tensor_format(t->type);
     const size_t n_in = (size_t)t->n_cols;
     *p = (struct matrix_part){
-        .type = t->type, .n_in = t->n_cols, .n_out = t->n_rows, .bits = f->bits, .group = f->group
+        .type = t->type == TENSOR_SEED ? TENSOR_F32 : t->type, .n_in = t->n_cols, .n_out = t->n_rows, .bits = f->bits, .group = f->group
     };
     p->scales = scales_of(t->type, &p->offset);
     p->step_bytes = step_bytes(p->scales);
@@ -182,6 +182,14 @@ static void pack_panel(const struct matrix_part *p, const struct tensor *t, int 
 {
     uint8_t *to = p->panels + (size_t)panel * p->panel_bytes;
     const int first = panel * PANEL, n_out = t->n_rows - first < PANEL ? t->n_rows - first : PANEL;
+    if (t->type == TENSOR_SEED) {
+        float *row = (float *)(void *)rows->u; /* PANEL bytes for each k */
+        for (int o = 0; o < n_out; o++) {
+            tensor_row(t, first + o, row);
+            for (int k = 0; k < p->n_in; k++) memcpy(to + ((size_t)k * PANEL + (size_t)o) * sizeof *row, row + k, sizeof *row);
+        }
+        return;
+    }
     if (p->group == 0) {
         const size_t stride = tensor_row_bytes(t);
         pack_elements(t->data + (size_t)first * stride, stride, n_out, p->n_in, (size_t)p->bits / 8, to);

@@ -84,7 +84,8 @@ static void test_bytes(void **state)
     static const double bits[N_TENSOR_TYPES] = {
         [TENSOR_F32] = 32,     [TENSOR_F16] = 16,     [TENSOR_BF16] = 16,    [TENSOR_Q4_0] = 4.5,
         [TENSOR_Q4_1] = 5,     [TENSOR_Q5_0] = 5.5,   [TENSOR_Q5_1] = 6,     [TENSOR_Q8_0] = 8.5,
-        [TENSOR_Q4_K] = 4.625, [TENSOR_Q5_K] = 5.625, [TENSOR_Q6_K] = 6.5625
+        [TENSOR_Q4_K] = 4.625, [TENSOR_Q5_K] = 5.625, [TENSOR_Q6_K] = 6.5625,
+        [TENSOR_SEED] = 32
     };
     for (enum tensor_type type = 0; type < N_TENSOR_TYPES; type++) {
         const struct tensor t = { .type = type, .n_rows = 64, .n_cols = 2048 };

@@ -1,0 +1,77 @@
+/* kernels/cuda_matrix.cuh: where weights, and the rows that they are multiplied with, lie on the device.
+ *
+ * Both are cut into tiles of TILE outputs or rows by CHUNK values of k, as wgmma and ldmatrix want them: cores of 8 outputs (rows) by
+ * 8 k's, 128 bytes; a tile is [16 groups of 8 outputs][8 cores along k].
+ *
+ *   weights   [n_tiles][n_chunks][tile]
+ *   operand   [ceil(n_rows / TILE)]: [n_chunks][tile], then for each of TILE rows its scale and its size, float32
+ *
+ * An operand's rows are x / scale in fp16 (fp16 cannot hold every float32), scale a power of two; zeros past n_in.  size: no less than the
+ * Euclidean norm of the row.  What lies past n_rows is never read into a result.  A matrix of two parts of equal size (gate, up) has
+ * their outputs in turn, 8 by 8, so that output i of both is in the same thread. */
+#ifndef KERNELS_CUDA_MATRIX_CUH
+#define KERNELS_CUDA_MATRIX_CUH
+
+#include "kernels/cuda_device.cuh"
+
+static constexpr int TILE = 128, CHUNK = 64, TILE_BYTES = TILE * CHUNK * 2, GROUP_BYTES = 8 * CHUNK * 2, CORE_BYTES = 128;
+static constexpr int MAX_NORM = 32768; /* values of a row that norm takes */
+
+__host__ __device__ static inline size_t operand_block_bytes(int n_chunks)
+{
+    return (size_t)n_chunks * TILE_BYTES + TILE * 2 * sizeof(float);
+}
+
+/* Byte of the 8 values of k from 8 core on of row (or output) r within its tiles. */
+__host__ __device__ static inline size_t core_at(int r, int core)
+{
+    return (size_t)(core / 8) * TILE_BYTES + (size_t)(r % TILE / 8 * GROUP_BYTES + core % 8 * CORE_BYTES + r % 8 * 16);
+}
+
+__device__ static inline uint4 *operand_core(void *operand, int n_chunks, int row, int core)
+{
+    return (uint4 *)((char *)operand + (size_t)(row / TILE) * operand_block_bytes(n_chunks) + core_at(row, core));
+}
+
+__device__ static inline float *operand_scale(const void *operand, int n_chunks, int row)
+{
+    return (float *)((char *)operand + (size_t)(row / TILE) * operand_block_bytes(n_chunks) + (size_t)n_chunks * TILE_BYTES) + row % TILE;
+}
+
+__device__ static inline float *operand_size(const void *operand, int n_chunks, int row)
+{
+    return operand_scale(operand, n_chunks, row) + TILE;
+}
+
+/* Where row `row` of a part lies among the outputs of the packed matrix. */
+__host__ __device__ static inline int packed_out(int first, int row, int part, bool paired)
+{
+    return paired ? row / 8 * 16 + part * 8 + row % 8 : first + row;
+}
+
+/* 8 values in fp16. */
+__device__ static inline uint4 halves_of(const float x[8])
+{
+    union {
+        __half2 h[4];
+        uint4 u;
+    } v;
+#pragma unroll
+    for (int i = 0; i < 4; i++) v.h[i] = __floats2half2_rn(x[2 * i], x[2 * i + 1]);
+    return v.u;
+}
+
+/* The power of two that takes the greatest, `most`, into 2^13 .. 2^14. */
+__device__ static inline int scale_exponent(float most)
+{
+    int e = 0;
+    if (most > 0 && most < INFINITY) {
+        frexpf(most, &e);
+        e = max(e - 14, -100);
+    }
+    return e;
+}
+
+int cuda_operand_of(struct device *d, int n_rows, int n, const float *x); /* float32 rows as d->operand */
+
+#endif

@@ -1,0 +1,197 @@
+/* kernels/cuda_product.cuh: what both product kernels share: the job, single instructions of Hopper, what becomes of a sum.
+ *
+ * Every output is N_SEGMENTS sums over segments of k, which the matrix alone decides, added in order from 0; a segment's sum is a chain of
+ * steps of 16 k's on the tensor cores, from 0.  So neither the number of rows nor the kernel enters a result. */
+#ifndef KERNELS_CUDA_PRODUCT_CUH
+#define KERNELS_CUDA_PRODUCT_CUH
+
+#include "kernels/cuda_matrix.cuh"
+
+static constexpr int N_SEGMENTS = 4;
+
+struct product_job {
+    const char *w, *x;            /* tiles of the matrix; an operand */
+    const float *bias, *residual;
+    float *y;
+    void *act;                    /* an operand of n_out / 2, or NULL */
+    float most;                   /* struct matrix's */
+    int n_chunks, n_out, half, n_rows;
+};
+
+int cuda_product_split(struct device *d, const struct product_job *j, int n_tiles, int n_columns, int n_split);
+int cuda_product_many(struct device *d, const struct product_job *j, int n_tiles, int n_columns);
+
+/* The first chunk of a segment. */
+__host__ __device__ static inline int segment_at(int segment, int n_chunks)
+{
+    return segment * n_chunks / N_SEGMENTS;
+}
+
+/* ---- what becomes of a sum ---- */
+
+/* Packed output `out` of a row. */
+__device__ static inline void put(const struct product_job &j, int row, int out, float sum)
+{
+    const int o = j.half > 0 ? out / 8 % 2 * j.half + out / 16 * 8 + out % 8 : out;
+    if (row >= j.n_rows || (j.half > 0 ? out / 16 * 8 + out % 8 >= j.half : out >= j.n_out)) return;
+    const size_t at = (size_t)row * (size_t)j.n_out + (size_t)o;
+    float y = sum * *operand_scale(j.x, j.n_chunks, row);
+    if (j.bias) y += j.bias[o];
+    if (j.residual) y += j.residual[at];
+    j.y[at] = y;
+}
+
+/* silu(gate) * up at index i of the row's activation.  |gate| is at most the row's size times the norm of its weights, |up| as well,
+ * and |silu(x)| <= |x|: a scale for which fp16 holds whatever comes, without a look at the other outputs of the row. */
+__device__ static inline void put_act(const struct product_job &j, int row, int i, float gate, float up)
+{
+    if (row >= j.n_rows) return;
+    const int n_chunks = (j.half + CHUNK - 1) / CHUNK;
+    const float scale = *operand_scale(j.x, j.n_chunks, row), size = *operand_size(j.x, j.n_chunks, row);
+    const int e = scale_exponent(size * size * j.most);
+    gate *= scale;
+    up *= scale;
+    const float act = i < j.half ? gate / (1 + expf(-gate)) * up : 0.0f;
+    ((__half *)operand_core(j.act, n_chunks, row, i / 8))[i % 8] = __float2half_rn(act * ldexpf(1.0f, -e));
+    if (i == 0) *operand_scale(j.act, n_chunks, row) = ldexpf(1.0f, e);
+}
+
+/* ---- barriers in shared memory, by their address: a phase is over when `count` threads arrived and the bytes expected came ---- */
+__device__ static inline uint32_t shared_at(const void *p)
+{
+    return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+__device__ static inline void barrier_init(uint32_t b, int count)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(b), "r"(count) : "memory");
+}
+
+__device__ static inline void barriers_ready()
+{
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+__device__ static inline void barrier_expect(uint32_t b, uint32_t n_bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(b), "r"(n_bytes) : "memory");
+}
+
+__device__ static inline void barrier_arrive(uint32_t b)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(b) : "memory");
+}
+
+__device__ static inline void barrier_wait(uint32_t b, uint32_t parity)
+{
+    asm volatile("{\n.reg .pred over;\nagain_%=:\nmbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@!over bra again_%=;\n}" ::"r"(b),
+                 "r"(parity)
+                 : "memory");
+}
+
+__device__ static inline void bulk_copy(uint32_t to, const char *from, uint32_t n_bytes, uint32_t barrier)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "r"(n_bytes),
+                 "r"(barrier)
+                 : "memory");
+}
+
+/* A ring of stages in shared memory that one thread fills and n warps empty. */
+struct ring_place {
+    int stage;
+    uint32_t parity;
+};
+
+template <int STAGES> __device__ static inline void ring_next(struct ring_place &p)
+{
+    if (++p.stage < STAGES) return;
+    p.stage = 0;
+    p.parity ^= 1;
+}
+
+/* ---- wgmma: 64 outputs (four warps; warp w has 16 w ..) x N rows x 16 k's ---- */
+/* Cores of 128 bytes, neighbours along k 128 bytes apart, groups of 8 outputs (rows) GROUP_BYTES apart; a step of 16 k's is 16 on. */
+__device__ static inline uint64_t cores_of(uint32_t at)
+{
+    return (uint64_t)((at & 0x3ffff) >> 4) | (uint64_t)(CORE_BYTES >> 4) << 16 | (uint64_t)(GROUP_BYTES >> 4) << 32;
+}
+
+__device__ static inline void wgmma_begin()
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+__device__ static inline void wgmma_commit()
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+template <int N> __device__ static inline void wgmma_wait()
+{
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+
+/* The compiler must not move uses of registers across a wait. */
+template <int N> __device__ static inline void pin(float (&d)[N])
+{
+#pragma unroll
+    for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+#define S0 "%0, %1, %2, %3"
+#define S1 S0 ", %4, %5, %6, %7"
+#define S2 S1 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define S3 S2 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define S4 S3 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47" \
+              ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define D16(i) D4(i), D4(i + 4), D4(i + 8), D4(i + 12)
+#define WGMMA(n, registers, a_at, b_at, ...)                                                                                   \
+    __device__ static inline void wgmma(float (&d)[n / 2], uint64_t a, uint64_t b)                                             \
+    {                                                                                                                          \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.f16.f16 {" registers "}, %" #a_at ", %" #b_at ", 1, 1, 1, 0, 0;" \
+                     : __VA_ARGS__                                                                                             \
+                     : "l"(a), "l"(b));                                                                                        \
+    }
+WGMMA(8, S0, 4, 5, D4(0))
+WGMMA(16, S1, 8, 9, D4(0), D4(4))
+WGMMA(32, S2, 16, 17, D16(0))
+WGMMA(64, S3, 32, 33, D16(0), D16(16))
+WGMMA(128, S4, 64, 65, D16(0), D16(16), D16(32), D16(48))
+#undef S0
+#undef S1
+#undef S2
+#undef S3
+#undef S4
+#undef D4
+#undef D16
+#undef WGMMA
+
+/* The sum of one segment, chunks k0 .. k1 - 1, by warp group wg (64 of the tile's outputs), as the ring brings them: weights, then rows.
+ * Each of its warps tells `empty` of the stages that it has used up; *used: the last one, of which it has not yet told; -1: none. */
+template <int N, int STAGES>
+__device__ static inline void segment_sum(float (&c)[N / 2], int n_chunks, int wg, uint32_t base, uint32_t full, uint32_t empty, struct ring_place &p, int *used)
+{
+    constexpr uint32_t STAGE_BYTES = TILE_BYTES + N / 8 * GROUP_BYTES;
+#pragma unroll
+    for (int i = 0; i < N / 2; i++) c[i] = 0;
+    pin(c);
+#pragma unroll 1
+    for (int k = 0; k < n_chunks; k++) {
+        barrier_wait(full + p.stage * 8, p.parity);
+        wgmma_begin();
+        const uint32_t at = base + p.stage * STAGE_BYTES;
+        const uint64_t a = cores_of(at + wg * (TILE_BYTES / 2)), b = cores_of(at + TILE_BYTES);
+#pragma unroll
+        for (int i = 0; i < CHUNK / 16; i++) wgmma(c, a + i * 16, b + i * 16);
+        wgmma_commit();
+        wgmma_wait<1>(); /* the stage before has been read */
+        if (*used >= 0 && threadIdx.x % 32 == 0) barrier_arrive(empty + *used * 8);
+        *used = p.stage;
+        ring_next<STAGES>(p);
+    }
+    wgmma_wait<0>();
+    pin(c);
+}
+
+#endif

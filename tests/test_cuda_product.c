@@ -1,0 +1,351 @@
+/* tests/test_cuda_product.c: products, and operations on rows, of the CUDA back end: against the double-precision reference and the CPU;
+ * whichever kernel computes it and whatever the batch, a row has the same bits. */
+#include "kernels/reference.h"
+#include "tests/cuda_pair.h"
+
+#define WITH_PAIR(p)                                                                                                           \
+    struct pair p;                                                                                                             \
+    (void)state;                                                                                                               \
+    if (!pair_open(&p)) skip()
+
+/* ---- products ---- */
+
+/* An mma adds 16 exact products and the sum so far: aligned to the largest and cut off rather than rounded (Fasi, Higham, Mikaitis and
+ * Pranesh 2021, "Numerical behavior of NVIDIA tensor cores"), so 17 errors of 2^-24 at most of the sum of absolute values.  A segment has
+ * n_in / 4 / 16 of them and two more for rounding up; then 4 additions of segments, bias, residual and the scale.  x and w are numbers
+ * of fp16, and the power of two that scales a row rounds nothing away but what lies 2^-24 below the row's greatest. */
+static double product_tolerance(int n_in, double absolute, double most_x, double sum_w)
+{
+    return reference_gamma(17 * (n_in / 64 + 2) + 8) * absolute + 0x1p-37 * most_x * sum_w;
+}
+
+static void check_product(struct pair *p, int n_in, int n_a, int n_b)
+{
+    enum { MOST = 1000 };
+    static const int rows[] = { 1, 3, 8, 13, 17, 32, 33, 64, 65, 100, 129, 257, 600, MOST };
+    const int n_out = n_a + n_b;
+    float *wa = random_floats(p, (size_t)n_a * (size_t)n_in, 0.5f), *wb = random_floats(p, (size_t)n_b * (size_t)n_in, 0.5f);
+    float *x = random_floats(p, (size_t)MOST * (size_t)n_in, 2), *bias = random_floats(p, (size_t)n_out, 1);
+    float *residual = random_floats(p, (size_t)MOST * (size_t)n_out, 1);
+    const struct tensor a = { TENSOR_F32, n_a, n_in, (const uint8_t *)wa }, b = { TENSOR_F32, n_b, n_in, (const uint8_t *)wb };
+    const struct tensor *const parts[] = { &a, &b };
+    struct matrix *m = NULL;
+    p->shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = n_in, .ffn = n_in };
+    must(p->cuda->reserve(p->gpu, &p->shape, MOST, 64));
+    must(p->cuda->matrix_pack(p->gpu, &m, parts, 2));
+    float *dx = on_gpu(p, x, (size_t)MOST * (size_t)n_in * 4), *db = on_gpu(p, bias, (size_t)n_out * 4);
+    float *dr = on_gpu(p, residual, (size_t)MOST * (size_t)n_out * 4), *first = NULL;
+    double worst = 0;
+    for (size_t i = sizeof rows / sizeof *rows; i-- > 0;) {
+        float *dy = on_gpu(p, NULL, (size_t)MOST * (size_t)n_out * 4);
+        const struct product_args args = { .n_rows = rows[i], .w = m, .x = dx, .bias = db, .residual = dr, .y = dy };
+        must(p->cuda->product(p->gpu, &args));
+        float *y = from_gpu(p, dy, (size_t)MOST * (size_t)n_out * 4);
+        if (!first) first = y;
+        assert_memory_equal(y, first, (size_t)rows[i] * (size_t)n_out * 4); /* whichever kernel, whatever the batch */
+        for (int r = rows[i]; r < MOST; r++) assert_true(isnan(y[(size_t)r * (size_t)n_out])); /* no row too many */
+    }
+    for (int r = 0; r < MOST; r += 37)
+        for (int o = 0; o < n_out; o++) {
+            const float *w = o < n_a ? wa + (size_t)o * (size_t)n_in : wb + (size_t)(o - n_a) * (size_t)n_in;
+            double want = (double)bias[o] + (double)residual[(size_t)r * (size_t)n_out + (size_t)o], most = 0, sum_w = 0;
+            double absolute = fabs((double)bias[o]) + fabs((double)residual[(size_t)r * (size_t)n_out + (size_t)o]);
+            for (int k = 0; k < n_in; k++) {
+                const double xk = (double)x[(size_t)r * (size_t)n_in + (size_t)k], term = xk * (double)w[k];
+                want += term;
+                absolute += fabs(term);
+                most = fmax(most, fabs(xk));
+                sum_w += fabs((double)w[k]);
+            }
+            const double err = fabs((double)first[(size_t)r * (size_t)n_out + (size_t)o] - want);
+            const double tolerance = product_tolerance(n_in, absolute, most, sum_w);
+            worst = fmax(worst, err / tolerance);
+            if (!(err <= tolerance)) fail_msg("product %d x %d, row %d, output %d: off by %g, %g allowed", n_out, n_in, r, o, err, tolerance);
+        }
+    print_message("product %5d x %5d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n", n_out, n_in, worst, MOST);
+    p->cuda->matrix_free(p->gpu, m);
+}
+
+static void products_are_right_and_know_no_batch(void **state)
+{
+    WITH_PAIR(p);
+    static const int shapes[][3] = { { 64, 80, 48 }, { 96, 5, 2 }, { 1000, 130, 126 }, { 576, 1000, 1 }, { 192, 100, 100 }, { 3584, 512, 7 }, { 64, 20000, 20000 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        check_product(&p, shapes[i][0], shapes[i][1], shapes[i][2]);
+        pair_clear(&p);
+    }
+    pair_close(&p);
+}
+
+/* Rows of any size: a power of two takes them into fp16's range. */
+static void products_take_huge_and_tiny_rows(void **state)
+{
+    WITH_PAIR(p);
+    enum { N_IN = 256, N_OUT = 32 };
+    static const float sizes[] = { 1e30f, 1e7f, 1, 1e-7f, 1e-20f };
+    float *w = random_floats(&p, N_IN * N_OUT, 1), *x = hold(&p, 5 * N_IN * 4);
+    for (int i = 0; i < 5 * N_IN; i++) x[i] = draw(&p) * sizes[i / N_IN];
+    const struct tensor t = { TENSOR_F32, N_OUT, N_IN, (const uint8_t *)w };
+    const struct tensor *const parts[] = { &t };
+    struct matrix *m = NULL;
+    p.shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = N_IN, .ffn = N_IN };
+    must(p.cuda->reserve(p.gpu, &p.shape, 8, 64));
+    must(p.cuda->matrix_pack(p.gpu, &m, parts, 1));
+    float *dy = on_gpu(&p, NULL, 5 * N_OUT * 4);
+    const struct product_args args = { .n_rows = 5, .w = m, .x = on_gpu(&p, x, 5 * N_IN * 4), .y = dy };
+    must(p.cuda->product(p.gpu, &args));
+    const float *y = from_gpu(&p, dy, 5 * N_OUT * 4);
+    for (int r = 0; r < 5; r++)
+        for (int o = 0; o < N_OUT; o++) {
+            double want = 0, absolute = 0;
+            for (int k = 0; k < N_IN; k++) {
+                want += (double)x[r * N_IN + k] * (double)w[o * N_IN + k];
+                absolute += fabs((double)x[r * N_IN + k] * (double)w[o * N_IN + k]);
+            }
+            assert_true(fabs((double)y[r * N_OUT + o] - want) <= 0x1p-10 * absolute); /* x is rounded to fp16: 2^-11 of each term */
+        }
+    w[5] = 1e6f;
+    struct matrix *bad = NULL;
+    assert_int_equal(p.cuda->matrix_pack(p.gpu, &bad, parts, 1), -1);
+    assert_non_null(strstr(fail_text(), "too large for fp16"));
+    p.cuda->matrix_free(p.gpu, m);
+    pair_close(&p);
+}
+
+/* ---- operands ---- */
+
+/* A row's rounding to fp16: half an ulp of each value, or of the smallest normal number of a row whose greatest is above 2^13. */
+static double operand_error(double x, double most)
+{
+    return 0x1p-11 * fabs(x) + 0x1p-38 * most;
+}
+
+/* y of a square identity matrix: the rows of an operand themselves. */
+static const float *operand_rows(struct pair *p, const void *operand, int n_rows, int n)
+{
+    float *w = hold(p, (size_t)n * (size_t)n * 4), *y = on_gpu(p, NULL, (size_t)n_rows * (size_t)n * 4);
+    for (int i = 0; i < n * n; i++) w[i] = i % n == i / n;
+    const struct tensor t = { TENSOR_F32, n, n, (const uint8_t *)w };
+    struct matrix *m = NULL;
+    must(p->cuda->matrix_pack(p->gpu, &m, (const struct tensor *[]){ &t }, 1));
+    const struct product_args a = { .n_rows = n_rows, .w = m, .operand = operand, .y = y };
+    must(p->cuda->product(p->gpu, &a));
+    const float *rows = from_gpu(p, y, (size_t)n_rows * (size_t)n * 4);
+    p->cuda->matrix_free(p->gpu, m);
+    return rows;
+}
+
+/* Norm, gate and up, SwiGLU as the engine has them: rows of any size, operands from end to end. */
+static void check_feed_forward(struct pair *p, int n_in, int n, float size)
+{
+    enum { MOST = 300 };
+    static const int counts[] = { 1, 5, 8, 16, 31, 64, 128, 200, MOST };
+    const size_t in = (size_t)n_in, rows_n = MOST * in;
+    float *x = random_floats(p, rows_n, 2), *weight = random_floats(p, in, 1), *w = random_floats(p, 2 * (size_t)n * in, size), *normed = hold(p, rows_n * 4);
+    for (size_t i = 0; i < rows_n; i++) x[i] *= i / in % 3 == 0 ? 1e-6f : i / in % 3 == 1 ? 1 : 1e6f;
+    const struct tensor gate = { TENSOR_F32, n, n_in, (const uint8_t *)w }, up = { TENSOR_F32, n, n_in, (const uint8_t *)(w + (size_t)n * in) };
+    struct matrix *m = NULL;
+    must(p->cuda->matrix_pack(p->gpu, &m, (const struct tensor *[]){ &gate, &up }, 2));
+    struct norm_args norm = { .n_rows = MOST, .n = n_in, .x = x, .weight = weight, .eps = 1e-20, .out = normed };
+    must(p->cpu->norm(p->host, &norm));
+    norm.x = on_gpu(p, x, rows_n * 4), norm.weight = on_gpu(p, weight, in * 4), norm.out = NULL;
+    const float *first_x = NULL, *first = NULL;
+    for (size_t i = sizeof counts / sizeof *counts; i-- > 0;) {
+        void *operand = on_gpu(p, NULL, p->cuda->operand_bytes(counts[i], n_in)), *act = on_gpu(p, NULL, p->cuda->operand_bytes(counts[i], n));
+        norm.n_rows = counts[i], norm.operand = operand;
+        must(p->cuda->norm(p->gpu, &norm));
+        const struct product_args a = { .n_rows = counts[i], .w = m, .operand = operand, .act = act };
+        must(p->cuda->product(p->gpu, &a));
+        const float *got_x = operand_rows(p, operand, counts[i], n_in), *got = operand_rows(p, act, counts[i], n);
+        if (!first) first_x = got_x, first = got;
+        assert_memory_equal(got_x, first_x, (size_t)counts[i] * in * 4);
+        assert_memory_equal(got, first, (size_t)counts[i] * (size_t)n * 4);
+    }
+    double greatest[2] = { 0, 0 };
+    for (int o = 0; o < 2 * n; o++) {
+        double sum = 0;
+        for (size_t k = 0; k < in; k++) sum += (double)w[(size_t)o * in + k] * (double)w[(size_t)o * in + k];
+        greatest[o / n] = fmax(greatest[o / n], sqrt(sum));
+    }
+    double worst = 0;
+    for (int r = 0; r < MOST; r += 11) {
+        const float *row = first_x + (size_t)r * in;
+        double most = 0, squares = 0;
+        for (size_t k = 0; k < in; k++) most = fmax(most, fabs((double)normed[(size_t)r * in + k]));
+        for (size_t k = 0; k < in; k++) { /* three ulps of the norm itself, as below */
+            const double want = (double)normed[(size_t)r * in + k];
+            assert_true(fabs((double)row[k] - want) <= operand_error(want, most) + 3 * 0x1p-23 * fabs(want));
+            squares += (double)row[k] * (double)row[k];
+        }
+        for (int i = 0; i < n; i++) {
+            double sum[2] = { 0, 0 }, error[2] = { 0, 0 };
+            for (size_t k = 0; k < in; k++)
+                for (int u = 0; u < 2; u++) {
+                    const double term = (double)row[k] * (double)w[(size_t)(i + u * n) * in + k];
+                    sum[u] += term;
+                    error[u] += fabs(term);
+                }
+            for (int u = 0; u < 2; u++) error[u] = product_tolerance(n_in, error[u], 0, 0);
+            const double silu = sum[0] / (1 + exp(-sum[0])), want = silu * sum[1];
+            /* the slope of silu is below 1.1; ten roundings of float32; fp16 below the bound's scale */
+            const double bound = squares * 1.05 * greatest[0] * greatest[1] * 1.05;
+            const double tolerance = 1.1 * error[0] * (fabs(sum[1]) + error[1]) + error[1] * fabs(silu) + 0x1p-20 * fabs(want) + 0x1p-11 * fabs(want) + 0x1p-38 * bound;
+            const double err = fabs((double)first[(size_t)r * (size_t)n + (size_t)i] - want);
+            worst = fmax(worst, err / tolerance);
+            if (!(err <= tolerance)) fail_msg("swiglu, row %d, output %d: off by %g, %g allowed", r, i, err, tolerance);
+        }
+    }
+    print_message("feed-forward %d -> %d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n", n_in, n, worst, MOST);
+    p->cuda->matrix_free(p->gpu, m);
+}
+
+static void operands_are_right_and_know_no_batch(void **state)
+{
+    WITH_PAIR(p);
+    static const struct {
+        int n_in, n;
+        float size;
+    } cases[] = { { 64, 128, 0.5f }, { 200, 130, 0.1f }, { 1000, 333, 1 }, { 72, 96, 30 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_feed_forward(&p, cases[i].n_in, cases[i].n, cases[i].size);
+        pair_clear(&p);
+    }
+    float *w = random_floats(&p, 32 * 64, 1);
+    const struct tensor t = { TENSOR_F32, 32, 64, (const uint8_t *)w };
+    struct matrix *m = NULL;
+    must(p.cuda->matrix_pack(p.gpu, &m, (const struct tensor *[]){ &t }, 1));
+    void *operand = on_gpu(&p, NULL, p.cuda->operand_bytes(1, 64));
+    const struct product_args one_part = { .n_rows = 1, .w = m, .operand = operand, .act = operand };
+    assert_int_equal(p.cuda->product(p.gpu, &one_part), -1);
+    assert_non_null(strstr(fail_text(), "two parts"));
+    p.cuda->matrix_free(p.gpu, m);
+    pair_close(&p);
+}
+
+/* Weights that the device makes from a seed are the host's. */
+static void seeded_weights_are_the_hosts(void **state)
+{
+    WITH_PAIR(p);
+    static const int shapes[][2] = { { 40, 64 }, { 7, 99 }, { 300, 130 }, { 5, 4099 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int n_out = shapes[i][0], n_in = shapes[i][1];
+        const size_t n = (size_t)n_out * (size_t)n_in;
+        const struct tensor_seed seed = { 0x123456789abcdefull, 77, 0.03f };
+        const struct tensor seeded = { TENSOR_SEED, n_out, n_in, (const uint8_t *)&seed };
+        float *w = hold(&p, n * 4), *out[2];
+        struct row *rows = hold(&p, (size_t)n_out * sizeof *rows);
+        int32_t *tokens = hold(&p, (size_t)n_out * 4);
+        for (int r = 0; r < n_out; r++) tensor_row(&seeded, r, w + (size_t)r * (size_t)n_in), rows[r] = (struct row){ .token_at = r }, tokens[r] = r;
+        const struct tensor plain = { TENSOR_F32, n_out, n_in, (const uint8_t *)w };
+        const struct tensor *const both[] = { &seeded, &plain };
+        const struct row *d_rows = on_gpu(&p, rows, (size_t)n_out * sizeof *rows);
+        const int32_t *d_tokens = on_gpu(&p, tokens, (size_t)n_out * 4);
+        for (int k = 0; k < 2; k++) {
+            struct matrix *m = NULL;
+            must(p.cuda->matrix_pack(p.gpu, &m, &both[k], 1));
+            out[k] = on_gpu(&p, NULL, n * 4);
+            const struct embed_args a = { n_out, n_in, d_rows, d_tokens, m, out[k] };
+            must(p.cuda->embed(p.gpu, &a));
+            out[k] = from_gpu(&p, out[k], n * 4);
+            p.cuda->matrix_free(p.gpu, m);
+        }
+        assert_memory_equal(out[0], out[1], n * 4);
+        for (size_t e = 0; e < n; e++) assert_true(out[0][e] == f16_to_f32(f32_to_f16(w[e])));
+        pair_clear(&p);
+    }
+    pair_close(&p);
+}
+
+/* ---- rows ---- */
+
+static void assert_close(const float *got, const float *want, size_t n, double ulps, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs((double)got[i] - (double)want[i]) <= ulps * 0x1p-23 * fabs((double)want[i]) + 1e-37))
+            fail_msg("%s: element %zu is %.9g, not %.9g", what, i, (double)got[i], (double)want[i]);
+}
+
+static void row_operations_match(void **state)
+{
+    WITH_PAIR(p);
+    enum { ROWS = 5, N = 1000, PAIRS = 64 };
+    float *x = random_floats(&p, ROWS * 2 * N, 3), *w = random_floats(&p, N, 1), *want = hold(&p, ROWS * N * 4);
+    float *dx = on_gpu(&p, x, ROWS * 2 * N * 4), *out = on_gpu(&p, NULL, ROWS * N * 4);
+    struct norm_args norm = { .n_rows = ROWS, .n = N, .x = x, .weight = w, .eps = 1e-6, .out = want };
+    must(p.cpu->norm(p.host, &norm));
+    norm.x = dx, norm.weight = on_gpu(&p, w, N * 4), norm.out = out;
+    must(p.cuda->norm(p.gpu, &norm));
+    assert_close(from_gpu(&p, out, ROWS * N * 4), want, ROWS * N, 3, "norm"); /* the scale may round the other way, two products */
+    struct swiglu_args swiglu = { .n_rows = ROWS, .n = N, .gate_up = x, .out = want };
+    must(p.cpu->swiglu(p.host, &swiglu));
+    swiglu.gate_up = dx, swiglu.out = out;
+    must(p.cuda->swiglu(p.gpu, &swiglu));
+    assert_close(from_gpu(&p, out, ROWS * N * 4), want, ROWS * N, 6, "swiglu"); /* two exponentials of 2 ulp, three roundings each */
+    static const struct row rows[ROWS] = { { .position = 0 }, { .position = 7 }, { .position = 4095 }, { .position = 131071 }, { .position = 1000003 } };
+    double frequency[PAIRS];
+    for (int i = 0; i < PAIRS; i++) frequency[i] = pow(10000, -i / (double)PAIRS);
+    struct angles_args angles = { .n_rows = ROWS, .n_pairs = PAIRS, .rows = rows, .frequency = frequency, .attention_factor = 1.25,
+                                  .cosine = want, .sine = want + ROWS * PAIRS };
+    must(p.cpu->angles(p.host, &angles));
+    angles.rows = on_gpu(&p, rows, sizeof rows), angles.frequency = on_gpu(&p, frequency, sizeof frequency);
+    angles.cosine = out, angles.sine = out + ROWS * PAIRS;
+    must(p.cuda->angles(p.gpu, &angles));
+    assert_close(from_gpu(&p, out, 2 * ROWS * PAIRS * 4), want, 2 * ROWS * PAIRS, 1, "angles"); /* double, rounded once */
+    pair_close(&p);
+}
+
+static void embedding_spread_and_tally_match(void **state)
+{
+    WITH_PAIR(p);
+    enum { HIDDEN = 72, VOCAB = 30, ROWS = 6, HEADS = 3, KV = 2, DIM = 16, N = KV * DIM, STRIDE = (HEADS + 2 * KV) * DIM };
+    float *w = random_floats(&p, VOCAB * HIDDEN, 1);
+    const struct tensor t = { TENSOR_F32, VOCAB, HIDDEN, (const uint8_t *)w };
+    const struct tensor *const parts[] = { &t };
+    struct matrix *m = NULL;
+    must(p.cuda->matrix_pack(p.gpu, &m, parts, 1));
+    struct row rows[ROWS];
+    int32_t tokens[2 * ROWS];
+    for (int i = 0; i < ROWS; i++) rows[i] = (struct row){ .position = i, .token_at = 2 * ROWS - 1 - i };
+    for (int i = 0; i < 2 * ROWS; i++) tokens[i] = (i * 11 + 3) % VOCAB;
+    struct row *d_rows = on_gpu(&p, rows, sizeof rows);
+    float *out = on_gpu(&p, NULL, ROWS * HIDDEN * 4);
+    const struct embed_args embed = { ROWS, HIDDEN, d_rows, on_gpu(&p, tokens, sizeof tokens), m, out };
+    must(p.cuda->embed(p.gpu, &embed));
+    const float *rows_out = from_gpu(&p, out, ROWS * HIDDEN * 4);
+    for (int i = 0; i < ROWS; i++) assert_memory_equal(rows_out + i * HIDDEN, w + tokens[rows[i].token_at] * HIDDEN, HIDDEN * 4);
+    p.cuda->matrix_free(p.gpu, m);
+    float *k = random_floats(&p, ROWS * N, 1), *qkv = random_floats(&p, ROWS * STRIDE, 1);
+    double *want = hold(&p, 4 * N * sizeof(double)), *state_gpu = on_gpu(&p, NULL, 4 * N * sizeof(double));
+    struct spread_args spread = { ROWS, HEADS, KV, DIM, rows, k, qkv, want };
+    must(p.cpu->spread(p.host, &spread));
+    spread.rows = d_rows, spread.k_plain = on_gpu(&p, k, ROWS * N * 4), spread.qkv = on_gpu(&p, qkv, ROWS * STRIDE * 4), spread.state = state_gpu;
+    must(p.cuda->spread(p.gpu, &spread));
+    const double *got = from_gpu(&p, state_gpu, 4 * N * sizeof(double));
+    for (int i = 0; i < 4 * N; i++) assert_true(fabs(got[i] - want[i]) <= 64 * 0x1p-53 * (1 + fabs(want[i]))); /* six updates in double */
+    int32_t counts[ROWS * KV];
+    int64_t total[ROWS], *d_total = on_gpu(&p, NULL, sizeof total);
+    for (int i = 0; i < ROWS * KV; i++) counts[i] = 100 * i + 1;
+    struct block_lists lists = { .tokens = on_gpu(&p, counts, sizeof counts) };
+    for (int layer = 0; layer < 3; layer++) {
+        const struct tally_args tally = { ROWS, KV, layer, &lists, d_total };
+        must(p.cuda->tally(p.gpu, &tally));
+    }
+    const int64_t *totals = from_gpu(&p, d_total, sizeof total);
+    for (int i = 0; i < ROWS; i++) assert_int_equal(totals[i], 3 * (counts[2 * i] + counts[2 * i + 1]));
+    pair_close(&p);
+}
+
+/* test_cuda_product [PATTERN]: only the tests whose names match, for tools that take their time. */
+int main(int argc, char **argv)
+{
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_are_right_and_know_no_batch),
+        cmocka_unit_test(products_take_huge_and_tiny_rows),
+        cmocka_unit_test(operands_are_right_and_know_no_batch),
+        cmocka_unit_test(seeded_weights_are_the_hosts),
+        cmocka_unit_test(row_operations_match),
+        cmocka_unit_test(embedding_spread_and_tally_match),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
