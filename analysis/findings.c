@@ -1,5 +1,7 @@
 #include "analysis/findings.h"
 
+#include "analysis/effects.h"
+#include "analysis/findings_equal.h"
 #include "analysis/findings_near.h"
 #include "analysis/words.h"
 
@@ -67,35 +69,21 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
 }
 
 /* The share of what the disturbed cache costs that a lane takes back: a ratio of means, where both are clear. */
-static int share_tell(const struct study *s, struct notes *findings, const char *where, int lane, const char *label,
-                      int never, int clean)
+static int share_tell(const struct study *s, const struct corner_set *set, struct notes *findings, const char *where,
+                      int lane, const char *label)
 {
     struct estimate back, cost;
-    if (lane == STUDY_ABSENT || never == STUDY_ABSENT || clean == STUDY_ABSENT) return 0;
-    if (study_estimate_difference(s, never, lane, MEASURE_ABOVE_DENSE, &back) != 0 ||
-        study_estimate_difference(s, never, clean, MEASURE_ABOVE_DENSE, &cost) != 0)
+    struct ratio share;
+    char words[96];
+    if (effect_share(s, set, lane, MEASURE_ABOVE_DENSE, &share) != 0 ||
+        effect_estimate(s, set, EFFECT_BACK, lane, MEASURE_ABOVE_DENSE, &back) != 0 ||
+        effect_estimate(s, set, EFFECT_ACCUMULATED, STUDY_ABSENT, MEASURE_ABOVE_DENSE, &cost) != 0)
         return -1;
-    if (!estimate_is_clear(back) || !estimate_is_clear(cost) || cost.mean < 0 || back.mean < 0) return 0;
+    if (share.n < ESTIMATE_MIN_TEXTS || (share.defined && (cost.mean < 0 || back.mean < 0))) return 0;
     return notes_add(findings,
-                     "%s: %s takes back %.0f %% of what the disturbed cache adds to selection (%.3f of %.3f nat, a "
+                     "%s: %s takes back %s of what the disturbed cache adds to selection (%.3f of %.3f nat, a "
                      "ratio of the means).",
-                     where, label, 100 * back.mean / cost.mean, back.mean, cost.mean);
-}
-
-static int equal_tell(const struct study *s, const struct corner_set *set, struct notes *findings, const char *where)
-{
-    char words[112], than[96];
-    for (int i = 0; i < set->n_corners; i++) {
-        const struct corner *c = &set->corners[i];
-        if (c->role != CORNER_EQUAL) continue;
-        const int f = s->lanes[c->lane].equal_bytes, rectified = corner_lane(set, CORNER_RECTIFIED, f, s);
-        snprintf(words, sizeof words, "the equal-bytes lane (never rectified, reading 1/%d of the blocks more)", f);
-        snprintf(than, sizeof than, "than interval %d", f);
-        if (pair_tell(s, findings, where, words, c->lane, than, than + 5, rectified, "is better by", "is worse by") !=
-            0)
-            return -1;
-    }
-    return 0;
+                     where, label, words_share(words, sizeof words, share), back.mean, cost.mean);
 }
 
 /* NLL against the dense lane's and between lanes: a language-modelling figure, where the tokens are a text's. */
@@ -117,9 +105,9 @@ static int nll_tell(const struct study *s, const struct corner_set *set, const c
                                   : pair_tell(s, findings, where, words, c->lane, "against never rectifying",
                                               "never rectifying", never, "takes back", "adds") != 0)
             return -1;
-        if (share_tell(s, findings, where, c->lane, words, never, clean) != 0) return -1;
+        if (share_tell(s, set, findings, where, c->lane, words) != 0) return -1;
     }
-    return equal_tell(s, set, findings, where);
+    return 0;
 }
 
 static int set_tell(const struct study *s, const struct corner_set *set, struct notes *findings)
@@ -129,7 +117,8 @@ static int set_tell(const struct study *s, const struct corner_set *set, struct 
     where[0] = (char)(where[0] == 's' ? 'S' : where[0]);
     const int rc =
         study_is_of_text(s) ? nll_tell(s, set, where, findings) : findings_near_dense(s, set, where, findings);
-    return rc == 0 ? findings_near_clean(s, set, where, findings) : rc;
+    if (rc != 0 || findings_near_clean(s, set, where, findings) != 0) return -1;
+    return findings_share(s, set, where, findings);
 }
 
 /* What the sets lack for their four corners and for the reader's first question, and which lack it. */
@@ -189,8 +178,10 @@ static int groups_lack(const struct study *s, struct notes *missing)
     return 0;
 }
 
-int findings_write(const struct study *s, const struct corners *c, struct notes *findings, struct notes *missing)
+int findings_write(const struct study *s, const struct corners *c, const struct contests *contests,
+                   struct notes *findings, struct notes *missing)
 {
+    char reach[400];
     if (groups_lack(s, missing) != 0) return -1;
     if (s->target_of[0] && !study_is_of_text(s) &&
         notes_add(missing, "NLL is that of the token chosen by %s and no language-modelling figure.",
@@ -199,6 +190,9 @@ int findings_write(const struct study *s, const struct corners *c, struct notes 
     if (c->n_sets == 0)
         return notes_add(missing, "No lane is sparse with a cache of its own: there are no four corners.");
     if (corners_lack(s, c, missing) != 0) return -1;
+    contests_reach(contests, reach, sizeof reach);
+    if (reach[0] && notes_add(missing, "%s.", reach) != 0) return -1;
+    if (findings_equal(s, contests, findings) != 0) return -1;
     for (int i = 0; i < c->n_sets && i < MAX_SETS_TOLD; i++)
         if (set_tell(s, &c->sets[i], findings) != 0) return -1;
     if (c->n_sets > MAX_SETS_TOLD)

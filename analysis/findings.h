@@ -5,9 +5,11 @@
 #ifndef ANALYSIS_FINDINGS_H
 #define ANALYSIS_FINDINGS_H
 
-#include "analysis/corners.h"
+#include "analysis/contest.h"
 
-/* Adds the sentences of a study to findings, and to missing what was not run and so cannot be said. */
-int findings_write(const struct study *s, const struct corners *c, struct notes *findings, struct notes *missing);
+/* Adds the sentences of a study to findings, rectified against equal bytes first, and to missing what was not run and so
+ * cannot be said. */
+int findings_write(const struct study *s, const struct corners *c, const struct contests *contests,
+                   struct notes *findings, struct notes *missing);
 
 #endif

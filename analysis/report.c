@@ -2,6 +2,7 @@
 
 #include "analysis/ablation.h"
 #include "analysis/compare.h"
+#include "analysis/effects.h"
 #include "analysis/findings.h"
 #include "analysis/growth_report.h"
 #include "analysis/leftovers.h"
@@ -18,13 +19,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_TABLES = 5 }; /* of every study */
+enum { N_TABLES = 7 }; /* of every study */
 
-static const char *const table_names[N_TABLES + 1] = { "corners", "paired", "pareto", "summary", "paired-texts", NULL };
+static const char *const table_names[N_TABLES + 1] = { "effects", "tests", "corners", "paired", "pareto", "summary", "paired-texts", NULL };
 
 /* One study on its way into the page. */
 struct chapter {
     struct corners corners;
+    struct contests contests;
     struct pareto pareto;
     struct growth_report growth;
     struct plots plots;
@@ -39,17 +41,21 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     struct sheet *t[N_TABLES];
     for (int i = 0; i < N_TABLES; i++)
         if (!(t[i] = sheet_list_next(&c->tables))) return -1;
-    TRY(sheet_of_corners(t[0], s, &c->corners, file[0]), "%s", folder);
-    TRY(sheet_of_pairs(t[1], s, &c->corners, file[1]), "%s", folder);
-    TRY(pareto_sheet(t[2], s, &c->pareto, file[2]), "%s", folder);
-    TRY(sheet_of_lanes(t[3], s, file[3]), "%s", folder);
-    TRY(sheet_of_texts(t[4], s, &c->corners, file[4]), "%s", folder);
+    TRY(effects_sheet(t[0], s, &c->corners, file[0]), "%s", folder);
+    TRY(contests_sheet(t[1], s, &c->contests, file[1]), "%s", folder);
+    TRY(sheet_of_corners(t[2], s, &c->corners, file[2]), "%s", folder);
+    TRY(sheet_of_pairs(t[3], s, &c->corners, file[3]), "%s", folder);
+    TRY(pareto_sheet(t[4], s, &c->pareto, file[4]), "%s", folder);
+    TRY(sheet_of_lanes(t[5], s, file[5]), "%s", folder);
+    TRY(sheet_of_texts(t[6], s, &c->corners, file[6]), "%s", folder);
     TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
     TRY(growth_report_tables(&c->growth, bound, &c->tables, suffix), "%s", folder);
     snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
              words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
-    for (int i = 0; i < c->tables.n; i++)
+    for (int i = 0; i < c->tables.n; i++) {
+        sheet_made_by(&c->tables.sheets[i], s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
         if (sheet_write(&c->tables.sheets[i], folder, footer) != 0) return -1;
+    }
     return 0;
 }
 
@@ -61,7 +67,8 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     c->part.study = s;
     TRY(corners_open(&c->corners, s), "%s", e->folder);
     TRY(pareto_open(&c->pareto, s, &c->corners), "%s", e->folder);
-    TRY(findings_write(s, &c->corners, &c->part.findings, &c->part.missing), "%s", e->folder);
+    TRY(contests_open(&c->contests, s, &c->corners), "%s", e->folder);
+    TRY(findings_write(s, &c->corners, &c->contests, &c->part.findings, &c->part.missing), "%s", e->folder);
     TRY(growth_report_open(&c->growth, s, &c->corners, &c->part.missing), "%s", e->folder);
     TRY(growth_report_tell(&c->growth, bound, &c->part.findings), "%s", e->folder);
     if (tables_write(c, e->folder, s, suffix, bound) != 0) return -1;
@@ -80,6 +87,7 @@ static void chapter_close(struct chapter *c)
     plots_close(&c->plots);
     growth_report_close(&c->growth);
     pareto_close(&c->pareto);
+    contests_close(&c->contests);
     corners_close(&c->corners);
     notes_close(&c->part.findings);
     notes_close(&c->part.missing);
@@ -98,7 +106,7 @@ static int chapters_write(struct evidence *e, struct chapter *chapters, struct p
 /* What an earlier report of the folder has left; without gnuplot its figures stay. */
 static int leftovers_clean(const struct evidence *e, const struct page_part *parts, bool drawn)
 {
-    static const char *const tables[] = { ".csv", ".md", NULL };
+    static const char *const tables[] = { ".csv", ".md", ".tex", NULL };
     const char **names = NULL;
     int n_names = 1, n = 0;
     static const char *const *const kinds[] = { table_names, ablation_sheet_names, growth_sheet_names };

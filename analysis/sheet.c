@@ -10,7 +10,7 @@
 
 int sheet_open(struct sheet *t, const char *name)
 {
-    *t = (struct sheet){ 0 };
+    *t = (struct sheet){ .group = -1 };
     return snprintf(t->name, sizeof t->name, "%s", name) < (int)sizeof t->name
                ? 0
                : fail("sheet %s: the name is too long", name);
@@ -53,7 +53,24 @@ int sheet_column_measure(struct sheet *t, enum sheet_kind kind, enum measure m)
     const struct measure_def *def = &measure_defs[m];
     if (sheet_column(t, kind, def->key, def->label, def->decimals) != 0) return -1;
     t->columns[t->n_columns - 1].scale = def->scale;
+    t->columns[t->n_columns - 1].better = kind == COLUMN_SIGNED ? 0 : def->better; /* a difference has none */
     return 0;
+}
+
+void sheet_column_csv_only(struct sheet *t)
+{
+    t->columns[t->n_columns - 1].csv_only = true;
+}
+
+void sheet_made_by(struct sheet *t, const char *commit, const char *command)
+{
+    snprintf(t->commit, sizeof t->commit, "%.95s", commit);
+    snprintf(t->command, sizeof t->command, "%.255s", command);
+}
+
+void sheet_reference(struct sheet *t)
+{
+    t->next_is_reference = true;
 }
 
 static struct sheet_cell *cell_add(struct sheet *t)
@@ -61,7 +78,10 @@ static struct sheet_cell *cell_add(struct sheet *t)
     if (t->n_cells % 256 == 0 &&
         mem_grow((void **)&t->cells, (size_t)t->n_cells, (size_t)t->n_cells + 256, sizeof *t->cells, "cells") != 0)
         return NULL;
-    return &t->cells[t->n_cells++];
+    struct sheet_cell *c = &t->cells[t->n_cells++];
+    c->reference = t->next_is_reference;
+    t->next_is_reference = false;
+    return c;
 }
 
 int sheet_text(struct sheet *t, const char *text)
@@ -72,8 +92,12 @@ int sheet_text(struct sheet *t, const char *text)
 
 int sheet_number(struct sheet *t, double x)
 {
-    return sheet_estimate(
-        t, (struct estimate){ .n = !isnan(x), .n_above = x > 0, .n_below = x < 0, .mean = x, .low = NAN, .high = NAN });
+    struct estimate e = estimate_none();
+    e.n = !isnan(x);
+    e.n_above = x > 0;
+    e.n_below = x < 0;
+    e.mean = e.median = x;
+    return sheet_estimate(t, e);
 }
 
 int sheet_estimate(struct sheet *t, struct estimate e)
@@ -82,6 +106,19 @@ int sheet_estimate(struct sheet *t, struct estimate e)
     if (!c) return -1;
     c->e = e;
     return 0;
+}
+
+int sheet_ratio(struct sheet *t, struct estimate e)
+{
+    if (sheet_estimate(t, e) != 0) return -1;
+    t->cells[t->n_cells - 1].ratio = true;
+    return 0;
+}
+
+int sheet_undefined(struct sheet *t)
+{
+    if (sheet_estimate(t, estimate_none()) != 0) return -1;
+    return mem_strdup(&t->cells[t->n_cells - 1].text, "undefined");
 }
 
 int sheet_n_rows(const struct sheet *t)
@@ -96,25 +133,38 @@ static void csv_number(FILE *out, double x)
     if (!isnan(x)) fprintf(out, "%.17g", x);
 }
 
+/* After the column's key. */
+static const char *const csv_parts[] = { "", "_low", "_high", "_error", "_median", "_texts", "_above" };
+enum { N_CSV_PARTS = sizeof csv_parts / sizeof csv_parts[0] };
+
 static void csv_head(const struct sheet_column *c, FILE *out)
 {
-    output_csv(out, c->key);
-    if (c->kind >= COLUMN_ESTIMATE) fprintf(out, ",%s_low,%s_high,%s_texts,%s_above", c->key, c->key, c->key, c->key);
+    char key[96];
+    for (int i = 0; i < (c->kind >= COLUMN_MEAN ? N_CSV_PARTS : 1); i++) {
+        snprintf(key, sizeof key, "%s%s", c->key, csv_parts[i]);
+        if (i) fputc(',', out);
+        output_csv(out, key);
+    }
 }
 
 static void csv_cell(const struct sheet_column *c, const struct sheet_cell *cell, FILE *out)
 {
-    if (c->kind == COLUMN_TEXT) {
-        output_csv(out, cell->text);
-        return;
+    const struct estimate *e = &cell->e;
+    const double parts[N_CSV_PARTS] = { e->mean, e->low, e->high, e->error, e->median, e->n, e->n_above };
+    if (c->kind == COLUMN_TEXT) output_csv(out, cell->text);
+    for (int i = 0; i < (c->kind == COLUMN_TEXT ? 0 : c->kind >= COLUMN_MEAN ? N_CSV_PARTS : 1); i++) {
+        if (i) fputc(',', out);
+        csv_number(out, parts[i]);
     }
-    csv_number(out, cell->e.mean);
-    if (c->kind == COLUMN_NUMBER) return;
+}
+
+static void csv_made_by(const struct sheet *t, FILE *out)
+{
+    if (!t->commit[0]) return;
     fputc(',', out);
-    csv_number(out, cell->e.low);
+    output_csv(out, t->commit);
     fputc(',', out);
-    csv_number(out, cell->e.high);
-    fprintf(out, ",%d,%d", cell->e.n, cell->e.n_above);
+    output_csv(out, t->command);
 }
 
 int sheet_write_csv(const struct sheet *t, FILE *out)
@@ -123,124 +173,15 @@ int sheet_write_csv(const struct sheet *t, FILE *out)
         if (i) fputc(',', out);
         csv_head(&t->columns[i], out);
     }
-    fputc('\n', out);
+    fputs(t->commit[0] ? ",commit,command\n" : "\n", out);
     for (int i = 0; i < t->n_cells; i++) {
         csv_cell(&t->columns[i % t->n_columns], &t->cells[i], out);
-        fputc((i + 1) % t->n_columns ? ',' : '\n', out);
-    }
-    return ferror(out) ? fail("sheet %s: cannot be written", t->name) : 0;
-}
-
-/* ---- for people ---- */
-
-/* A minus that is one, and no "-0.000". */
-static void number_print(char *text, size_t n_bytes, double x, int decimals, bool is_signed)
-{
-    char digits[64];
-    if (isnan(x)) {
-        snprintf(text, n_bytes, "–");
-        return;
-    }
-    if (isinf(x) || fabs(x) > 1e12) {
-        snprintf(text, n_bytes, "%.3g", x);
-        return;
-    }
-    snprintf(digits, sizeof digits, "%.*f", decimals, fabs(x));
-    const bool zero = digits[strspn(digits, "0.")] == '\0';
-    snprintf(text, n_bytes, "%s%s", zero ? "" : x < 0 ? "−" : is_signed ? "+" : "", digits);
-}
-
-static void cell_print(char *text, size_t n_bytes, const struct sheet_column *c, const struct sheet_cell *cell)
-{
-    char mean[72], low[72], high[72];
-    const bool is_signed = c->kind == COLUMN_SIGNED;
-    number_print(mean, sizeof mean, cell->e.mean * c->scale, c->decimals, is_signed);
-    number_print(low, sizeof low, cell->e.low * c->scale, c->decimals, is_signed);
-    number_print(high, sizeof high, cell->e.high * c->scale, c->decimals, is_signed);
-    int n = snprintf(text, n_bytes, "%s", mean);
-    if (isnan(cell->e.mean) || c->kind < COLUMN_ESTIMATE) return;
-    if (!isnan(cell->e.low)) n += snprintf(text + n, n_bytes - (size_t)n, " [%s, %s]", low, high);
-    if (is_signed) snprintf(text + n, n_bytes - (size_t)n, " (%d/%d)", cell->e.n_above, cell->e.n);
-}
-
-int sheet_write_md(const struct sheet *t, FILE *out)
-{
-    char text[256];
-    for (int i = 0; i < t->n_columns; i++) {
-        if (t->columns[i].csv_only) continue;
-        fputs("| ", out);
-        output_md(out, t->columns[i].label);
-        fputc(' ', out);
-    }
-    fputs("|\n", out);
-    for (int i = 0; i < t->n_columns; i++)
-        if (!t->columns[i].csv_only) fputs(t->columns[i].kind == COLUMN_TEXT ? "|---" : "|--:", out);
-    fputs("|\n", out);
-    for (int i = 0; i < t->n_cells; i++) {
-        const struct sheet_column *c = &t->columns[i % t->n_columns];
-        if (!c->csv_only) {
-            fputs("| ", out);
-            if (c->kind == COLUMN_TEXT)
-                output_md(out, t->cells[i].text);
-            else {
-                cell_print(text, sizeof text, c, &t->cells[i]);
-                fputs(text, out);
-            }
-            fputc(' ', out);
+        if ((i + 1) % t->n_columns) {
+            fputc(',', out);
+            continue;
         }
-        if ((i + 1) % t->n_columns == 0) fputs("|\n", out);
+        csv_made_by(t, out);
+        fputc('\n', out);
     }
     return ferror(out) ? fail("sheet %s: cannot be written", t->name) : 0;
-}
-
-int sheet_write_html(const struct sheet *t, FILE *out)
-{
-    char text[256];
-    fputs("<div class=\"wide\"><table>\n<thead><tr>", out);
-    for (int i = 0; i < t->n_columns; i++) {
-        if (t->columns[i].csv_only) continue;
-        fputs(t->columns[i].kind == COLUMN_TEXT ? "<th class=\"text\">" : "<th>", out);
-        output_html(out, t->columns[i].label);
-        fputs("</th>", out);
-    }
-    fputs("</tr></thead>\n<tbody>\n", out);
-    for (int i = 0; i < t->n_cells; i++) {
-        const struct sheet_column *c = &t->columns[i % t->n_columns];
-        if (i % t->n_columns == 0) fputs("<tr>", out);
-        if (!c->csv_only) {
-            if (c->kind != COLUMN_TEXT) cell_print(text, sizeof text, c, &t->cells[i]);
-            fputs(c->kind == COLUMN_TEXT ? "<td class=\"text\">" : "<td>", out);
-            output_html(out, c->kind == COLUMN_TEXT ? t->cells[i].text : text);
-            fputs("</td>", out);
-        }
-        if ((i + 1) % t->n_columns == 0) fputs("</tr>\n", out);
-    }
-    fputs("</tbody></table></div>\n", out);
-    return ferror(out) ? fail("sheet %s: cannot be written", t->name) : 0;
-}
-
-int sheet_write(const struct sheet *t, const char *folder, const char *footer)
-{
-    char tables[4096], name[80];
-    struct output o = { 0 };
-    if (snprintf(tables, sizeof tables, "%s/tables", folder) >= (int)sizeof tables)
-        return fail("%s/tables: the path is too long", folder);
-    snprintf(name, sizeof name, "%s.csv", t->name);
-    int rc = output_open(&o, tables, name);
-    if (rc == 0) rc = sheet_write_csv(t, o.file);
-    if (rc == 0) rc = output_done(&o);
-    output_close(&o);
-    if (rc != 0) return rc;
-    snprintf(name, sizeof name, "%s.md", t->name);
-    rc = output_open(&o, tables, name);
-    if (rc == 0) fprintf(o.file, "%s\n\n", t->caption);
-    if (rc == 0) rc = sheet_write_md(t, o.file);
-    if (rc == 0) {
-        fputc('\n', o.file);
-        output_md(o.file, footer);
-        fputc('\n', o.file);
-    }
-    if (rc == 0) rc = output_done(&o);
-    output_close(&o);
-    return rc;
 }

@@ -31,25 +31,41 @@ static int lane_columns(struct sheet *t)
     if (sheet_column(t, COLUMN_TEXT, "lane", "lane", 0) != 0) return -1;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (sheet_column(t, i < 2 ? COLUMN_TEXT : COLUMN_NUMBER, settings[i], NULL, 0) != 0) return -1;
-    for (int m = 0; m < N_MEASURES; m++)
-        if (sheet_column_measure(t, m == MEASURE_ABOVE_DENSE ? COLUMN_ESTIMATE : COLUMN_NUMBER, (enum measure)m) != 0)
+    for (int m = 0; m < N_MEASURES; m++) {
+        if (sheet_column_measure(t, m == MEASURE_ABOVE_DENSE ? COLUMN_ESTIMATE : COLUMN_MEAN, (enum measure)m) != 0)
             return -1;
+        if (m == MEASURE_V_ACCUM || m == MEASURE_ATTN_ACCUM || m == MEASURE_HIDDEN_ACCUM || m == MEASURE_KL_CLEAN ||
+            m == MEASURE_BEST_MASS || m == MEASURE_STALE_MASS)
+            sheet_column_csv_only(t); /* people find them among the corners and the figures */
+    }
     return 0;
 }
 
-static int lane_row(struct sheet *t, const struct study *s, int lane)
+/* e: [N_MEASURES] */
+static int lane_row(struct sheet *t, const struct study *s, int lane, const struct estimate *e)
 {
     const struct lane_spec *l = &s->lanes[lane];
     const double settings[] = { l->sparsity,     l->block_size, l->interval,    l->local_blocks, l->min_blocks,
                                 l->dense_layers, l->phase,      l->dense_until, l->equal_bytes,  l->perturb };
-    struct estimate e;
+    if (lane == 0 || lane_is_probe(l)) sheet_reference(t);
     if (sheet_text(t, l->name) != 0 || sheet_text(t, l->family) != 0 || sheet_text(t, selector_names[l->selector]) != 0)
         return -1;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (sheet_number(t, settings[i]) != 0) return -1;
     for (int m = 0; m < N_MEASURES; m++)
-        if (study_estimate(s, lane, (enum measure)m, 0, &e) != 0 || sheet_estimate(t, e) != 0) return -1;
+        if (sheet_estimate(t, e[m]) != 0) return -1;
     return 0;
+}
+
+/* e: [n_lanes][N_MEASURES].  Each is worked out alone: the threads share nothing but the study. */
+static int lanes_estimate(const struct study *s, struct estimate *e)
+{
+    int n_failed = 0;
+#pragma omp parallel for schedule(dynamic) reduction(+ : n_failed)
+    for (int lane = 0; lane < s->n_lanes; lane++)
+        for (int m = 0; m < N_MEASURES; m++)
+            n_failed += study_estimate(s, lane, (enum measure)m, 0, &e[(size_t)lane * N_MEASURES + (size_t)m]) != 0;
+    return n_failed ? fail("%s: out of memory", s->key) : 0; /* nothing else can fail there, and on another thread */
 }
 
 int sheet_of_lanes(struct sheet *t, const struct study *s, const char *name)
@@ -60,18 +76,24 @@ int sheet_of_lanes(struct sheet *t, const struct study *s, const char *name)
     snprintf(t->caption, sizeof t->caption,
              "Every lane. %s. A figure is a mean over the steps of a run (KL also as their median) and, where it has "
              "layers, over layers: "
-             "1 and up for K, all for the rest. KV bytes: keys, values and block keys read and written, rectification "
+             "1 and up for K, V and the distances to clean, all for the rest. KV bytes: keys, values and block keys read and written, rectification "
              "included.",
              over);
-    int rc = lane_columns(t);
-    for (int lane = 0; lane < s->n_lanes && rc == 0; lane++) rc = lane_row(t, s, lane);
+    struct estimate *e = NULL;
+    TRY(MEM_NEW(&e, (size_t)s->n_lanes * N_MEASURES, "estimates"), "tables");
+    int rc = lanes_estimate(s, e);
+    if (rc == 0) rc = lane_columns(t);
+    for (int lane = 0; lane < s->n_lanes && rc == 0; lane++)
+        rc = lane_row(t, s, lane, e + (size_t)lane * N_MEASURES);
+    mem_free(e);
     return rc;
 }
 
 /* ---- corners ---- */
 
-static const enum measure corner_measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,      MEASURE_KL_MEDIAN, MEASURE_TOP1,
-                                                MEASURE_K_SHIFT,     MEASURE_K_ACCUM, MEASURE_BYTES };
+static const enum measure corner_measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,      MEASURE_KL_MEDIAN,  MEASURE_TOP1,
+                                                MEASURE_K_SHIFT,     MEASURE_K_ACCUM, MEASURE_V_ACCUM,    MEASURE_ATTN_ACCUM,
+                                                MEASURE_HIDDEN_ACCUM, MEASURE_BYTES };
 enum { N_CORNER_MEASURES = sizeof corner_measures / sizeof corner_measures[0] };
 
 static const char *corner_meaning(enum corner_role role)
@@ -88,6 +110,7 @@ static const char *corner_meaning(enum corner_role role)
 static int corner_row(struct sheet *t, const struct study *s, const struct corner_set *set, const struct corner *c)
 {
     struct estimate e;
+    if (c->role != CORNER_RECTIFIED && c->role != CORNER_NEVER && c->role != CORNER_EQUAL) sheet_reference(t);
     if (sheet_text(t, set->title) != 0 || sheet_text(t, c->label) != 0 || sheet_text(t, corner_meaning(c->role)) != 0 ||
         sheet_text(t, s->lanes[c->lane].name) != 0)
         return -1;
@@ -131,7 +154,8 @@ int sheet_of_corners(struct sheet *t, const struct study *s, const struct corner
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "meaning", "what disturbs", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, "lane", NULL, 0);
     for (int i = 0; i < N_CORNER_MEASURES && rc == 0; i++)
-        rc = sheet_column_measure(t, i < 2 ? COLUMN_ESTIMATE : COLUMN_NUMBER, corner_measures[i]);
+        rc = sheet_column_measure(t, i < 2 ? COLUMN_ESTIMATE : COLUMN_MEAN, corner_measures[i]);
+    t->group = 0;
     for (int i = 0; i < c->n_sets && rc == 0; i++)
         for (int k = 0; k < c->sets[i].n_corners && rc == 0; k++)
             rc = corner_row(t, s, &c->sets[i], &c->sets[i].corners[k]);
@@ -141,15 +165,17 @@ int sheet_of_corners(struct sheet *t, const struct study *s, const struct corner
 /* ---- pairs ---- */
 
 /* NLL above dense and not NLL: with follow: self it is there for as long as the lane's stream is the dense lane's. */
-static const enum measure pair_measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL, MEASURE_ATTN_ERR, MEASURE_K_ACCUM };
-enum { N_PAIR_MEASURES = sizeof pair_measures / sizeof pair_measures[0] };
+static const enum measure pair_measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL, MEASURE_TOP1, MEASURE_ATTN_ERR,
+                                              MEASURE_K_ACCUM };
+enum { N_PAIR_MEASURES = sizeof pair_measures / sizeof pair_measures[0], MAX_ALL_PAIRS = 24 };
 
 struct pair {
     const struct corner_set *set;
     const struct corner *a, *b;
 };
 
-/* Calls each(t, s, pair) for every pair of a set's lanes, the later minus the earlier. */
+/* Calls each(t, s, pair) for every pair of a set's lanes, the later minus the earlier; in a set of more than MAX_ALL_PAIRS
+ * rectified lanes are not paired with one another, whose pairs would grow with their square. */
 static int pairs_each(struct sheet *t, const struct study *s, const struct corners *c,
                       int (*each)(struct sheet *t, const struct study *s, const struct pair *pair))
 {
@@ -158,7 +184,9 @@ static int pairs_each(struct sheet *t, const struct study *s, const struct corne
         for (int b = 0; b < set->n_corners; b++)
             for (int a = b + 1; a < set->n_corners; a++) {
                 const struct pair pair = { set, &set->corners[a], &set->corners[b] };
+                const bool both_rectified = pair.a->role == CORNER_RECTIFIED && pair.b->role == CORNER_RECTIFIED;
                 if (pair.a->role > CORNER_STALE || pair.b->role > CORNER_STALE) continue;
+                if (both_rectified && set->n_corners > MAX_ALL_PAIRS) continue;
                 if (each(t, s, &pair) != 0) return -1;
             }
     }

@@ -107,6 +107,19 @@ bool study_is_of_text(const struct study *s);
 /* A study's lane in a run: [n_steps], or NULL where the run lacks the lane or the quantity. */
 const float *study_series(const struct study *s, int run, int lane, enum quantity q);
 
+/* A weighted sum of lanes; one that is STUDY_ABSENT leaves no value. */
+enum { CONTRAST_MAX = 4 };
+struct contrast {
+    int n, lanes[CONTRAST_MAX];
+    double weights[CONTRAST_MAX];
+};
+
+/* One number for each text, values: [n_texts], NaN where there is none: the mean over the steps from first on of the sum at
+ * each step that all of its lanes have (for a median or the last value: the sum of theirs). */
+int study_contrast(const struct study *s, const struct contrast *c, enum measure m, int first, double *values);
+int study_estimate_contrast(const struct study *s, const struct contrast *c, enum measure m, int first,
+                            struct estimate *e);
+
 /* One number for each text over the steps from first on, values: [n_texts], NaN where there is none. */
 int study_measure(const struct study *s, int lane, enum measure m, int first, double *values);
 /* lane a minus lane b, step by step over the steps that both have (for a median or the last value: their difference). */

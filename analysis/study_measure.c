@@ -23,23 +23,30 @@ static double statistic_of(enum statistic statistic, const float *x, int n, doub
     return median_of(scratch, (size_t)n);
 }
 
-/* b STUDY_ABSENT: lane a itself. */
-static double run_value(const struct study *s, int run, int a, int b, enum measure m, int first, double *scratch)
+/* Sum of weighted lanes, step by step over the steps that all have; of a median or a last value: the sum of the lanes' own.
+ * scratch: [n of the run], overwritten. */
+static double run_value(const struct study *s, int run, const struct contrast *c, enum measure m, int first,
+                        double *scratch)
 {
     const struct measure_def *def = &measure_defs[m];
-    const int n = s->runs[run].n_steps;
-    const float *x = study_series(s, run, a, def->quantity);
-    if (first > n) return NAN;
-    if (b == STUDY_ABSENT) return statistic_of(def->statistic, x ? x + first : NULL, n - first, scratch);
-    const float *y = study_series(s, run, b, def->quantity);
-    if (!x || !y) return NAN;
-    if (def->statistic != STATISTIC_MEAN)
-        return statistic_of(def->statistic, x, n, scratch) - statistic_of(def->statistic, y, n, scratch);
-    for (int i = 0; i < n; i++) scratch[i] = (double)x[i] - (double)y[i];
+    const int n = s->runs[run].n_steps - first;
+    double sum = 0;
+    if (n < 0) return NAN;
+    for (int i = 0; i < c->n; i++) {
+        const float *x = study_series(s, run, c->lanes[i], def->quantity);
+        if (!x) return NAN;
+        if (def->statistic != STATISTIC_MEAN) sum += c->weights[i] * statistic_of(def->statistic, x + first, n, scratch);
+    }
+    if (def->statistic != STATISTIC_MEAN) return sum;
+    for (int step = 0; step < n; step++) scratch[step] = 0;
+    for (int i = 0; i < c->n; i++) {
+        const float *x = study_series(s, run, c->lanes[i], def->quantity) + first;
+        for (int step = 0; step < n; step++) scratch[step] += c->weights[i] * (double)x[step];
+    }
     return mean_of(scratch, (size_t)n);
 }
 
-static int texts_value(const struct study *s, int a, int b, enum measure m, int first, double *values)
+int study_contrast(const struct study *s, const struct contrast *c, enum measure m, int first, double *values)
 {
     double *scratch = NULL;
     int *n_runs = NULL, n_steps = 1;
@@ -49,7 +56,7 @@ static int texts_value(const struct study *s, int a, int b, enum measure m, int 
     for (int i = 0; i < s->n_texts; i++) values[i] = NAN;
     for (int i = 0; i < s->n_runs && rc == 0; i++) {
         const int text = s->runs[i].text;
-        const double x = run_value(s, i, a, b, m, first, scratch);
+        const double x = run_value(s, i, c, m, first, scratch);
         if (isnan(x)) continue;
         values[text] = n_runs[text]++ ? values[text] + x : x;
     }
@@ -61,22 +68,21 @@ static int texts_value(const struct study *s, int a, int b, enum measure m, int 
 
 int study_measure(const struct study *s, int lane, enum measure m, int first, double *values)
 {
-    return texts_value(s, lane, STUDY_ABSENT, m, first, values);
+    return study_contrast(s, &(struct contrast){ .n = 1, .lanes = { lane }, .weights = { 1 } }, m, first, values);
 }
 
 int study_difference(const struct study *s, int a, int b, enum measure m, double *values)
 {
-    if (a != STUDY_ABSENT && b != STUDY_ABSENT) return texts_value(s, a, b, m, 0, values);
-    for (int i = 0; i < s->n_texts; i++) values[i] = NAN;
-    return 0;
+    return study_contrast(s, &(struct contrast){ .n = 2, .lanes = { a, b }, .weights = { 1, -1 } }, m, 0, values);
 }
 
-static int estimate_texts(const struct study *s, int a, int b, enum measure m, int first, struct estimate *e)
+int study_estimate_contrast(const struct study *s, const struct contrast *c, enum measure m, int first,
+                            struct estimate *e)
 {
     double *values = NULL;
     *e = estimate_none();
     TRY(MEM_NEW(&values, s->n_texts, "texts"), "%s", s->key);
-    const int rc = texts_value(s, a, b, m, first, values);
+    const int rc = study_contrast(s, c, m, first, values);
     if (rc == 0) *e = estimate_of(values, s->n_texts);
     mem_free(values);
     return rc;
@@ -84,11 +90,10 @@ static int estimate_texts(const struct study *s, int a, int b, enum measure m, i
 
 int study_estimate(const struct study *s, int lane, enum measure m, int first, struct estimate *e)
 {
-    return estimate_texts(s, lane, STUDY_ABSENT, m, first, e);
+    return study_estimate_contrast(s, &(struct contrast){ .n = 1, .lanes = { lane }, .weights = { 1 } }, m, first, e);
 }
 
 int study_estimate_difference(const struct study *s, int a, int b, enum measure m, struct estimate *e)
 {
-    *e = estimate_none();
-    return a == STUDY_ABSENT || b == STUDY_ABSENT ? 0 : estimate_texts(s, a, b, m, 0, e);
+    return study_estimate_contrast(s, &(struct contrast){ .n = 2, .lanes = { a, b }, .weights = { 1, -1 } }, m, 0, e);
 }
