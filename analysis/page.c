@@ -57,10 +57,10 @@ static int table_write(FILE *out, const struct evidence *e, const struct sheet *
 {
     const bool folded = sheet_n_rows(t) > LONG_TABLE;
     if (sheet_n_rows(t) == 0) return 0;
-    fprintf(out, "<div class=\"table%s\" id=\"table-%s\">%s<b>", t->n_columns > BROAD_TABLE ? " broad" : "", t->name,
+    fprintf(out, "<div class=\"table%s\" id=\"table-%s\">%s<strong>", t->n_columns > BROAD_TABLE ? " broad" : "", t->name,
             folded ? "<details><summary class=\"caption\">" : "<p class=\"caption\">");
     table_title(out, t);
-    fputs(".</b> ", out);
+    fputs(".</strong> ", out);
     output_html(out, t->caption);
     table_files(out, e, t);
     fputs(folded ? "</summary>\n" : "</p>\n", out);
@@ -137,9 +137,9 @@ static void provenance_write(FILE *out, const struct study *s)
 static void part_contents(FILE *out, const struct page_part *part, int number, bool named)
 {
     if (named) {
-        fprintf(out, "<li><a href=\"#part%d\"><b>", number);
+        fprintf(out, "<li><a href=\"#part%d\"><strong>", number);
         output_html(out, part->study->title);
-        fputs("</b></a></li>\n", out);
+        fputs("</strong></a></li>\n", out);
     }
     fprintf(out, "<li><a href=\"#made%d\">Provenance</a></li>\n", number);
     for (int i = 0; i < part->n_figures; i++) {

@@ -81,9 +81,9 @@ int page_figure_write(FILE *out, const struct figure *f, const char *folder, con
     if (rc == 0) {
         fprintf(out, "<figure id=\"%s%s\"><div class=\"wide\" style=\"--pt:%d\">\n", prefix, f->name, f->width);
         svg_write(out, f, prefix, text);
-        fputs("</div><figcaption><b>", out);
+        fputs("</div><figcaption><strong>", out);
         output_html(out, f->title);
-        fputs(".</b> ", out);
+        fputs(".</strong> ", out);
         output_html(out, f->caption);
         files_write(out, f, folder);
         fputs("</figcaption></figure>\n", out);
