@@ -1,7 +1,7 @@
 #include "analysis/compare.h"
 
 #include "analysis/output.h"
-#include "analysis/page.h"
+#include "analysis/page_style.h"
 #include "analysis/sheet.h"
 
 #include "core/err.h"

@@ -1,6 +1,8 @@
 #include "analysis/page.h"
 
 #include "analysis/output.h"
+#include "analysis/page_figure.h"
+#include "analysis/page_style.h"
 #include "analysis/words.h"
 
 #include "core/err.h"
@@ -9,44 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char style[] =
-    "body{font:16px/1.5 system-ui,-apple-system,'Segoe "
-    "UI',sans-serif;color:#1a1a1a;background:#fff;max-width:60rem;margin:0 auto;padding:1rem}\n"
-    "h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid "
-    "#ccc}h3{font-size:1rem}\n"
-    "p,li{overflow-wrap:anywhere}figure{margin:1.5rem 0}figcaption,.caption{font-size:.85rem;color:#444;margin:.4rem "
-    "0}\n"
-    ".wide{overflow-x:auto}figure svg{width:100%;min-width:34rem;height:auto;display:block}figure svg "
-    "image{image-rendering:pixelated}\n"
-    "table{border-collapse:collapse;font-size:.8rem;font-variant-numeric:tabular-nums}\n"
-    "th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}\n"
-    "th{white-space:normal;vertical-align:bottom;border-bottom:1px solid #888}td.text,th.text{text-align:left}\n"
-    ".warnings{border-left:4px solid #b35900;background:#fff6ec;padding:.3rem 1rem;margin:1rem 0}\n"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem "
-    "1rem;font-size:.85rem}dt{color:#555}dd{margin:0;overflow-wrap:anywhere}\n"
-    "@media(max-width:40rem){body{padding:.6rem}dl{grid-template-columns:1fr}dd{margin:0 0 .4rem 0}}\n"
-    "@media print{body{max-width:none;font-size:10pt;padding:0}figure,tr{break-inside:avoid}figure "
-    "svg{min-width:0}.wide{overflow:visible}"
-    "table{font-size:6pt;width:100%}th,td{padding:1pt "
-    "2pt;white-space:normal}td.text{overflow-wrap:anywhere}h2{break-after:avoid}"
-    "@page{margin:12mm}}\n";
-
-void page_begin(FILE *out, const char *title)
-{
-    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
-          out);
-    output_html(out, title);
-    fprintf(out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<h1>", style);
-    output_html(out, title);
-    fputs("</h1>\n", out);
-}
-
-void page_end(FILE *out)
-{
-    fputs("</body>\n</html>\n", out);
-}
+#include <unistd.h>
 
 static void list_write(FILE *out, const struct notes *notes)
 {
@@ -59,71 +24,48 @@ static void list_write(FILE *out, const struct notes *notes)
     fputs("</ul>\n", out);
 }
 
-/* ---- figures ---- */
-
-static int svg_read(const struct figure *f, char **text)
-{
-    char path[4224];
-    size_t n = 0, got;
-    snprintf(path, sizeof path, "%s/%s.svg", f->folder, f->name);
-    FILE *in = fopen(path, "re");
-    if (!in) return fail("%s: cannot open: %s", path, strerror(errno));
-    int rc = 0;
-    do {
-        rc = mem_grow((void **)text, n, n + (1 << 18) + 1, 1, "svg");
-        got = rc == 0 ? fread(*text + n, 1, 1 << 18, in) : 0;
-        n += got;
-    } while (got > 0);
-    if (rc == 0 && ferror(in)) rc = fail("%s: cannot be read: %s", path, strerror(errno));
-    fclose(in);
-    return rc;
-}
-
-/* From the svg element on; gnuplot's marks and its canvas get the figure's name, because ids are one space in a page. */
-static void svg_write(FILE *out, const struct figure *f, const char *text)
-{
-    static const char *const shared[] = { "gpDot", "gpPt", "gnuplot_canvas" };
-    const char *at = strstr(text, "<svg");
-    while (at && *at) {
-        const char *next = NULL;
-        for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
-            const char *found = strstr(at, shared[i]);
-            if (found && (!next || found < next)) next = found;
-        }
-        if (!next) break;
-        fwrite(at, 1, (size_t)(next - at), out);
-        fprintf(out, "%s_", f->name);
-        fputc(*next, out);
-        at = next + 1;
-    }
-    if (at) fputs(at, out);
-}
-
-static int figure_write(FILE *out, const struct figure *f)
-{
-    char *text = NULL;
-    const int rc = svg_read(f, &text);
-    if (rc == 0) {
-        fprintf(out, "<figure><div class=\"wide\" style=\"max-width:%dpx\">\n", f->width * 19 / 10);
-        svg_write(out, f, text);
-        fputs("</div><figcaption>", out);
-        output_html(out, f->caption);
-        fputs("</figcaption></figure>\n", out);
-    }
-    mem_free(text);
-    return rc;
-}
-
 /* ---- tables ---- */
 
-static int part_table(FILE *out, const struct sheet *t, bool folded)
+enum {
+    LONG_TABLE = 30,
+    BROAD_TABLE = 14
+}; /* rows above which a table is folded, columns above which its page is turned */
+
+/* What a table was written as, of these. */
+static void table_files(FILE *out, const struct evidence *e, const struct sheet *t)
 {
+    static const char *const extensions[] = { ".csv", ".md", ".tex" };
+    char path[4352];
+    fputs(" <span class=\"files\">", out);
+    for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++) {
+        snprintf(path, sizeof path, "%s/tables/%s%s", e->folder, t->name, extensions[i]);
+        if (access(path, R_OK) != 0) continue;
+        fprintf(out, "%s<a href=\"tables/", i ? " \xc2\xb7 " : "");
+        output_html(out, t->name);
+        fprintf(out, "%s\">%s</a>", extensions[i], extensions[i] + 1);
+    }
+    fputs("</span>", out);
+}
+
+/* Of a name like "paired-texts" the words. */
+static void table_title(FILE *out, const struct sheet *t)
+{
+    for (const char *c = t->name; *c; c++) fputc(*c == '-' ? ' ' : *c, out);
+}
+
+static int table_write(FILE *out, const struct evidence *e, const struct sheet *t)
+{
+    const bool folded = sheet_n_rows(t) > LONG_TABLE;
     if (sheet_n_rows(t) == 0) return 0;
-    fputs(folded ? "<details><summary class=\"caption\">" : "<p class=\"caption\">", out);
+    fprintf(out, "<div class=\"table%s\" id=\"table-%s\">%s<strong>", t->n_columns > BROAD_TABLE ? " broad" : "", t->name,
+            folded ? "<details><summary class=\"caption\">" : "<p class=\"caption\">");
+    table_title(out, t);
+    fputs(".</strong> ", out);
     output_html(out, t->caption);
-    fprintf(out, folded ? "</summary>\n" : "</p>\n");
+    table_files(out, e, t);
+    fputs(folded ? "</summary>\n" : "</p>\n", out);
     TRY(sheet_write_html(t, out), "report.html");
-    if (folded) fputs("</details>\n", out);
+    fputs(folded ? "</details></div>\n" : "</div>\n", out);
     return 0;
 }
 
@@ -191,14 +133,36 @@ static void provenance_write(FILE *out, const struct study *s)
 
 /* ---- the page ---- */
 
-static int part_write(FILE *out, const struct page_part *part, bool named)
+/* Links to what is in a part. */
+static void part_contents(FILE *out, const struct page_part *part, int number, bool named)
 {
     if (named) {
-        fputs("<h2>", out);
+        fprintf(out, "<li><a href=\"#part%d\"><strong>", number);
         output_html(out, part->study->title);
-        fputs("</h2>\n", out);
+        fputs("</strong></a></li>\n", out);
     }
-    fprintf(out, "<%s>What it shows</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
+    fprintf(out, "<li><a href=\"#made%d\">Provenance</a></li>\n", number);
+    for (int i = 0; i < part->n_figures; i++) {
+        fprintf(out, "<li><a href=\"#%s\">", part->figures[i].name);
+        output_html(out, part->figures[i].title);
+        fputs("</a></li>\n", out);
+    }
+    for (int i = 0; i < part->n_tables; i++) {
+        if (sheet_n_rows(&part->tables[i]) == 0) continue;
+        fprintf(out, "<li><a href=\"#table-%s\">Table: ", part->tables[i].name);
+        table_title(out, &part->tables[i]);
+        fputs("</a></li>\n", out);
+    }
+}
+
+/* What a study says, and what it cannot say. */
+static void part_findings(FILE *out, const struct page_part *part, bool named)
+{
+    if (named) {
+        fputs("<h3>", out);
+        output_html(out, part->study->title);
+        fputs("</h3>\n", out);
+    }
     if (part->findings.n) {
         fprintf(out, "<p class=\"caption\">%s; in brackets 95 %% bootstrap-t intervals over texts.</p>\n",
                 study_is_of_text(part->study) ? "NLL in nats per token against the dense lane or against one another, "
@@ -210,17 +174,52 @@ static int part_write(FILE *out, const struct page_part *part, bool named)
         fputs("<p>Nothing can be said: see what is missing.</p>\n", out);
     }
     if (part->missing.n) {
-        fprintf(out, "<h3>What is missing</h3>\n");
+        fputs("<h3>What is missing</h3>\n", out);
         list_write(out, &part->missing);
     }
-    for (int i = 0; i < part->n_figures; i++)
-        if (figure_write(out, &part->figures[i]) != 0) return -1;
-    fprintf(out, "<%s>Tables</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
-    for (int i = 0; i < part->n_tables; i++)
-        if (part_table(out, &part->tables[i], part->tables[i].folded) != 0) return -1;
-    fprintf(out, "<%s>Provenance</%s>\n", named ? "h3" : "h2", named ? "h3" : "h2");
+}
+
+static int part_write(FILE *out, const struct evidence *e, const struct page_part *part, int number, bool named)
+{
+    const char *level = named ? "h3" : "h2";
+    if (named) {
+        fprintf(out, "<h2 id=\"part%d\">", number);
+        output_html(out, part->study->title);
+        fputs("</h2>\n", out);
+    }
+    fprintf(out, "<%s id=\"made%d\">Provenance</%s>\n", level, number, level);
     provenance_write(out, part->study);
+    if (part->n_figures) fprintf(out, "<%s>Figures</%s>\n", level, level);
+    for (int i = 0; i < part->n_figures; i++)
+        if (page_figure_write(out, &part->figures[i], "plots", "") != 0) return -1;
+    fprintf(out, "<%s>Tables</%s>\n", level, level);
+    for (int i = 0; i < part->n_tables; i++)
+        if (table_write(out, e, &part->tables[i]) != 0) return -1;
     return 0;
+}
+
+/* What is in it and, before all else, what it says and what speaks against it. */
+static void summary_write(FILE *out, const struct evidence *e, const struct page_part *parts, int n_parts)
+{
+    for (int i = 0; i < n_parts; i++) {
+        const struct study *s = parts[i].study;
+        fputs("<p>", out);
+        output_html(out, s->title);
+        fprintf(out, ": %d run%s, %d text%s, %d lane%s.</p>\n", s->n_runs, words_s(s->n_runs), s->n_texts,
+                words_s(s->n_texts), s->n_lanes, words_s(s->n_lanes));
+    }
+    if (e->warnings.n)
+        fprintf(out, "<p><a href=\"#warnings\">%d warning%s.</a></p>\n", e->warnings.n, words_s(e->warnings.n));
+    fputs("<h2>What it shows</h2>\n", out);
+    for (int i = 0; i < n_parts; i++) part_findings(out, &parts[i], n_parts > 1);
+    if (e->warnings.n) {
+        fputs("<div class=\"warnings\" id=\"warnings\"><h2>Warnings</h2>\n", out);
+        list_write(out, &e->warnings);
+        fputs("</div>\n", out);
+    }
+    fputs("<nav aria-label=\"Contents\"><ul>\n", out);
+    for (int i = 0; i < n_parts; i++) part_contents(out, &parts[i], i, n_parts > 1);
+    fputs("<li><a href=\"#floors\">Floors</a></li>\n</ul></nav>\n", out);
 }
 
 static int content_write(FILE *out, const struct evidence *e, const struct page_part *parts, int n_parts)
@@ -228,21 +227,10 @@ static int content_write(FILE *out, const struct evidence *e, const struct page_
     char title[256];
     snprintf(title, sizeof title, "%.200s: sparse decoding and rectification", e->name);
     page_begin(out, title);
-    for (int i = 0; i < n_parts; i++) {
-        fputs("<p>", out);
-        output_html(out, parts[i].study->title);
-        const struct study *s = parts[i].study;
-        fprintf(out, ": %d run%s, %d text%s, %d lane%s.</p>\n", s->n_runs, words_s(s->n_runs), s->n_texts,
-                words_s(s->n_texts), s->n_lanes, words_s(s->n_lanes));
-    }
-    if (e->warnings.n) {
-        fputs("<div class=\"warnings\"><h3>Warnings</h3>\n", out);
-        list_write(out, &e->warnings);
-        fputs("</div>\n", out);
-    }
+    summary_write(out, e, parts, n_parts);
     for (int i = 0; i < n_parts; i++)
-        if (part_write(out, &parts[i], n_parts > 1) != 0) return -1;
-    fputs("<h2>Floors</h2>\n", out);
+        if (part_write(out, e, &parts[i], i, n_parts > 1) != 0) return -1;
+    fputs("<h2 id=\"floors\">Floors</h2>\n", out);
     if (e->floors.n)
         list_write(out, &e->floors);
     else

@@ -19,8 +19,4 @@ struct page_part {
 /* Replaces FOLDER/report.html. */
 int page_write(const struct evidence *e, const struct page_part *parts, int n_parts);
 
-/* For pages of another kind: the head with its style, up to the title; the end. */
-void page_begin(FILE *out, const char *title);
-void page_end(FILE *out);
-
 #endif

@@ -96,7 +96,7 @@ int against_draw(struct figure *f, const struct study *s, const struct against *
     g.panel_height = 100;
     g.gap_y = 10;
     f->width = widths[a->n_columns];
-    for (int i = 0; i < a->n_series; i++) grid_key_add(&g, a->styles[i], a->labels[i]);
+    for (int i = 0; i < a->n_series; i++) grid_key_add(&g, a->styles[i], GRID_BOTH, a->labels[i]);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
         if (panel_write(f, s, a, &g, at, &range[at / g.n_columns], &any) != 0) return -1;

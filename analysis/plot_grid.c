@@ -8,12 +8,13 @@ const struct plot_grid plot_grid_usual = {
     .n_columns = 1, .panel_height = 120, .left = 46, .right = 8, .top = 16, .bottom = 36, .gap_x = 14, .gap_y = 18
 };
 
-void grid_key_add(struct plot_grid *g, int style, const char *text)
+void grid_key_add(struct plot_grid *g, int style, enum grid_look look, const char *text)
 {
     for (int i = 0; i < g->n_keys; i++)
         if (strcmp(g->keys[i].text, text) == 0) return;
     if (g->n_keys == GRID_MAX_KEYS) return;
     g->keys[g->n_keys].style = style;
+    g->keys[g->n_keys].look = look;
     snprintf(g->keys[g->n_keys++].text, sizeof g->keys[0].text, "%s", text);
 }
 
@@ -64,13 +65,14 @@ static void key_draw(const struct plot_grid *g, FILE *out)
     for (int i = 0; i < g->n_keys; i++) {
         int left, row;
         key_place(g, i, &left, &row);
-        const double y = 1 - (row + 0.6) * KEY_HEIGHT / g->height, x = (double)left / g->width,
-                     middle = (left + 12.0) / g->width, style = g->keys[i].style;
-        if (style > 0)
+        const struct grid_key *k = &g->keys[i];
+        const double y = 1 - (row + 0.6) * KEY_HEIGHT / g->height;
+        if (k->look & GRID_LINE)
             fprintf(out, "set arrow %d from screen %.4f, screen %.4f to screen %.4f, screen %.4f nohead ls %d\n",
-                    100 + i, x, y, (left + 24.0) / g->width, y, g->keys[i].style);
-        fprintf(out, "set label %d '' at screen %.4f, screen %.4f point ls %d%s\n", 100 + i, middle, y,
-                style > 0 ? g->keys[i].style : 1, style > 0 ? "" : " pt 6");
+                    100 + i, (double)left / g->width, y, (left + 24.0) / g->width, y, k->style);
+        if (k->look & GRID_POINT)
+            fprintf(out, "set label %d '' at screen %.4f, screen %.4f point ls %d\n", 100 + i, (left + 12.0) / g->width,
+                    y, k->style);
         label_write(out, 200 + i, g->keys[i].text);
         fprintf(out, "at screen %.4f, screen %.4f left noenhanced\n", (left + (double)KEY_SAMPLE) / g->width, y);
     }

@@ -11,8 +11,10 @@
 
 enum { GRID_MAX_KEYS = 24 };
 
+enum grid_look { GRID_LINE = 1, GRID_POINT = 2, GRID_BOTH = 3 };
 struct grid_key {
-    int style; /* of figure.h; 0: an open circle without a line */
+    int style; /* of figure.h */
+    enum grid_look look;
     char text[48];
 };
 
@@ -32,7 +34,7 @@ struct plot_grid {
 extern const struct plot_grid plot_grid_usual;
 
 /* An entry of the key, once for each text. */
-void grid_key_add(struct plot_grid *g, int style, const char *text);
+void grid_key_add(struct plot_grid *g, int style, enum grid_look look, const char *text);
 
 /* The size of everything, and the figure's height. */
 void grid_open(struct plot_grid *g, struct figure *f);

@@ -119,8 +119,9 @@ int plot_mass(struct figure *f, const struct plot_job *job)
     g.n_columns = g.n_panels = 2;
     g.panel_height = 150;
     g.gap_x = 20;
-    for (int i = 0; i < N_SERIES; i++) grid_key_add(&g, series[i].style, series[i].name);
-    for (int k = 0; k < job->corners->n_sets && k < MAX_SETS; k++) grid_key_add(&g, k + 2, job->corners->sets[k].title);
+    for (int i = 0; i < N_SERIES; i++) grid_key_add(&g, series[i].style, GRID_BOTH, series[i].name);
+    for (int k = 0; k < job->corners->n_sets && k < MAX_SETS; k++)
+        grid_key_add(&g, k + 2, GRID_BOTH, job->corners->sets[k].title);
     grid_open(&g, f);
     const int n = left_write(f, job, &g, &range);
     if (n <= 0) return n < 0 ? -1 : 1;

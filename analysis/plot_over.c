@@ -72,7 +72,7 @@ static int over_draw(struct figure *f, const struct plot_job *job, const struct 
     g.n_panels = v->n_sets * over->n_rows;
     g.panel_height = over->n_rows == MAX_ROWS ? 100 : 120;
     g.gap_y = 10;
-    for (int i = 0; i < v->n; i++) grid_key_add(&g, v->styles[i], v->shown[i]->label);
+    for (int i = 0; i < v->n; i++) grid_key_add(&g, v->styles[i], GRID_BOTH, v->shown[i]->label);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
         if (panel_write(f, job, v, over, &g, at, &range[at / g.n_columns], &any) != 0) return -1;

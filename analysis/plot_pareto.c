@@ -180,8 +180,8 @@ int plot_pareto(struct figure *f, const struct plot_job *job)
     g.gap_y = 12;
     g.panel_height = 100;
     for (int i = 0; i < job->lanes->n && !by_role(job); i++)
-        grid_key_add(&g, job->lanes->styles[i], job->lanes->corners[i]->label);
-    for (int i = 0; i < N_ROLES && by_role(job); i++) grid_key_add(&g, role_styles[i], role_names[i]);
+        grid_key_add(&g, job->lanes->styles[i], GRID_BOTH, job->lanes->corners[i]->label);
+    for (int i = 0; i < N_ROLES && by_role(job); i++) grid_key_add(&g, role_styles[i], GRID_BOTH, role_names[i]);
     grid_open(&g, f);
     int rc = MEM_NEW(&list, job->pareto->n, "points");
     if (rc == 0) rc = MEM_NEW(&there, curves_count(job), "curves");

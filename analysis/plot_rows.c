@@ -77,7 +77,7 @@ static int rows_draw(struct figure *f, const struct plot_job *job, const struct 
     g.n_panels = v.n_sets * v.n;
     g.panel_height = 56;
     g.gap_y = 10;
-    for (int i = 0; i < rows->n && rows->names[i]; i++) grid_key_add(&g, FIRST_STYLE + i, rows->names[i]);
+    for (int i = 0; i < rows->n && rows->names[i]; i++) grid_key_add(&g, FIRST_STYLE + i, GRID_LINE, rows->names[i]);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
         if (panel_write(f, job, &v, &g, at, rows, &range, &any) != 0) return -1;

@@ -25,6 +25,9 @@ static const struct plot_kind {
     { "stale-tokens",
       "the distance to clean by stale tokens is not drawn: no lane has a clean twin and the metric group drift",
       plot_stale_tokens, false },
+    { "growth", "growth laws are not drawn: no lane was compared with its clean twin by stale tokens", plot_growth,
+      true },
+    { "prediction", NULL, plot_prediction, true },
     { "sawtooth", NULL, plot_sawtooth, false },
     { "stale-drift", "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale,
       false },
@@ -37,8 +40,8 @@ static const struct plot_kind {
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 const char *const plot_kind_names[] = {
-    "corners", "pareto", "intervals", "ablation", "accumulation", "stale-tokens", "sawtooth", "stale-drift", "depth",
-    "stale-depth", "mass",
+    "corners", "pareto", "intervals", "ablation", "accumulation", "stale-tokens", "growth", "prediction", "sawtooth",
+    "stale-drift", "depth", "stale-depth", "mass",
     /* of reports that were made before: removed from a folder that is reported anew */
     "distance-to-clean", "distance-steps", NULL
 };
@@ -87,7 +90,7 @@ static int plain_open(struct corners *plain, const struct corners *c)
 }
 
 int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c,
-               const struct pareto *pareto, const char *suffix, struct notes *notes)
+               const struct pareto *pareto, const struct growth_report *growth, const char *suffix, struct notes *notes)
 {
     struct plot_lanes lanes = { 0 };
     struct corners plain;
@@ -98,8 +101,9 @@ int plots_draw(struct plots *p, const char *results, const struct study *s, cons
     int rc = plain_open(&plain, c);
     if (rc == 0) rc = plot_lanes_open(&lanes, s, &plain);
     for (int k = 0; k < N_KINDS && rc == 0; k++)
-        rc = kind_draw(p, &kinds[k], results, (struct plot_job){ s, kinds[k].all_sets ? c : &plain, &lanes, pareto, 0 },
-                       suffix, notes);
+        rc =
+            kind_draw(p, &kinds[k], results,
+                      (struct plot_job){ s, kinds[k].all_sets ? c : &plain, &lanes, pareto, growth, 0 }, suffix, notes);
     plot_lanes_close(&lanes);
     mem_free(plain.sets);
     return rc;

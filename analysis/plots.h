@@ -4,6 +4,7 @@
 
 #include "analysis/corners.h"
 #include "analysis/figure.h"
+#include "analysis/growth_report.h"
 #include "analysis/pareto.h"
 #include "analysis/plot_lanes.h"
 
@@ -16,7 +17,8 @@ struct plots {
 
 /* suffix: "" or "-KEY", of the names.  What cannot be drawn for want of data is said in notes; a failure is gnuplot's. */
 int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c,
-               const struct pareto *pareto, const char *suffix, struct notes *notes);
+               const struct pareto *pareto, const struct growth_report *growth, const char *suffix,
+               struct notes *notes);
 void plots_close(struct plots *p);
 
 /* What figures are called before their suffix; NULL after the last. */
@@ -30,6 +32,7 @@ struct plot_job {
     const struct corners *corners;
     const struct plot_lanes *lanes;
     const struct pareto *pareto;
+    const struct growth_report *growth;
     int part;
 };
 
@@ -44,6 +47,8 @@ int plot_accumulation(struct figure *f,
 int plot_stale_tokens(struct figure *f, const struct plot_job *job); /* distance to clean by stale tokens */
 int plot_sawtooth(struct figure *f, const struct plot_job *job);     /* the last steps, one by one */
 int plot_stale(struct figure *f, const struct plot_job *job);        /* drift of the stale tokens, over steps */
+int plot_growth(struct figure *f, const struct plot_job *job);       /* growth laws with residuals */
+int plot_prediction(struct figure *f, const struct plot_job *job);   /* rectified lanes, predicted from them */
 int plot_depth(struct figure *f, const struct plot_job *job);        /* layers against steps */
 int plot_stale_depth(struct figure *f, const struct plot_job *job);  /* layers against stale tokens */
 int plot_mass(struct figure *f, const struct plot_job *job);         /* attention mass kept, against what is read */

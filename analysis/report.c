@@ -75,7 +75,8 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     TRY(growth_report_tell(&c->growth, bound, &c->part.findings), "%s", e->folder);
     if (tables_write(c, e->folder, s, suffix, bound) != 0) return -1;
     if (draw)
-        TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, suffix, &c->part.missing), "%s", e->folder);
+        TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, &c->growth, suffix, &c->part.missing), "%s",
+            e->folder);
     c->part.figures = c->plots.figures;
     c->part.n_figures = c->plots.n_figures;
     c->part.tables = c->tables.sheets;

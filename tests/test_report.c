@@ -283,7 +283,10 @@ static const char *const made[] = { "report.html",           "tables/summary.csv
                                     "tables/paired.md",      "tables/paired-texts.csv", "tables/paired-texts.md",
                                     "plots/stale-drift.svg", "plots/stale-drift.gp",    "plots/stale-drift.pdf",
                                     "plots/stale-drift.png", "plots/accumulation.svg",  "plots/accumulation.pdf",
-                                    "plots/sawtooth.svg",    "plots/depth.svg",         "plots/depth.pdf" };
+                                    "plots/sawtooth.svg",    "plots/depth.svg",         "plots/depth.pdf",
+                                    "plots/corners.svg",     "plots/corners.pdf",       "plots/pareto.svg",
+                                    "plots/pareto.png",      "plots/stale-tokens.svg",  "plots/stale-depth.svg",
+                                    "plots/mass.svg",        "tables/pareto.csv",       "tables/pareto.md" };
 enum { N_MADE = sizeof made / sizeof made[0] };
 
 static void same_bytes_twice(void **state)
@@ -354,7 +357,7 @@ static void leftovers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        
+
         REPORT_TEST(lanes_table),
         REPORT_TEST(corners_table),
         REPORT_TEST(paired_table),
