@@ -8,6 +8,7 @@
 #include "analysis/growth_report.h"
 #include "analysis/leftovers.h"
 #include "analysis/page.h"
+#include "analysis/paper_sheets.h"
 #include "analysis/plots.h"
 #include "analysis/sheets.h"
 #include "analysis/words.h"
@@ -52,6 +53,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
     TRY(growth_report_tables(&c->growth, bound, &c->tables, suffix), "%s", folder);
     TRY(drift_where_tables(&c->growth.study, &c->tables, suffix, &c->part.missing), "%s", folder);
+    TRY(paper_sheets(&c->tables, s, suffix), "%s", folder);
     snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
              words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
     for (int i = 0; i < c->tables.n; i++) {
@@ -112,8 +114,8 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     static const char *const tables[] = { ".csv", ".md", ".tex", NULL };
     const char **names = NULL;
     int n_names = 1, n = 0;
-    static const char *const *const kinds[] = { table_names, ablation_sheet_names, growth_sheet_names,
-                                                drift_where_sheet_names };
+    static const char *const *const kinds[] = { table_names, ablation_sheet_names, growth_sheet_names, drift_where_sheet_names,
+                                                paper_sheet_names };
     for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + parts[i].n_tables;
     TRY(MEM_NEW(&names, n_names, "names"), "%s", e->folder);
     for (int i = 0; i < e->n_studies; i++)

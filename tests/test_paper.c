@@ -1,0 +1,188 @@
+/* The published numbers, whose sums and means must agree with one another; and what a study is said to show beside them. */
+#include "analysis/paper.h"
+#include "analysis/paper_sheets.h"
+#include "core/err.h"
+#include "core/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/lane_study.h"
+
+static const struct paper_table *source(const char *name)
+{
+    for (const struct paper_table *t = paper_tables; t->source; t++)
+        if (strcmp(t->source, name) == 0) return t;
+    fail_msg("no %s", name);
+    return NULL;
+}
+
+static int n_columns(const struct paper_table *t)
+{
+    int n = 0;
+    while (n < PAPER_MAX_COLUMNS && t->columns[n]) n++;
+    return n;
+}
+
+/* The last column is the mean of the others, but for rounding: half a unit of each of the printed digits. */
+static void check_means(const char *name, double half_unit)
+{
+    const struct paper_table *t = source(name);
+    const int n = n_columns(t) - 1;
+    for (const struct paper_numbers *r = t->rows; r->setting; r++) {
+        double sum = 0;
+        for (int i = 0; i < n; i++) sum += r->values[i];
+        if (!(fabs(sum / n - r->values[n]) <= half_unit)) fail_msg("%s: %s: mean %g, printed %g", name, r->setting, sum / n, r->values[n]);
+    }
+}
+
+static void test_numbers(void **unused)
+{
+    (void)unused;
+    check_means("v2 Table 1", 0.05 + 0.05); /* the scores and the lengths to 0.1 */
+    check_means("v2 Table 2", 0.0005 + 0.0005);
+    check_means("v2 Table 3", 0.005 + 0.005);
+    const struct paper_table *t = source("v2 Figure 6");
+    for (const struct paper_numbers *r = t->rows; r->setting; r++) { /* read off to 1 % */
+        const double *v = r->values;
+        assert_true(fabs(v[0] + v[1] + v[2] - v[3]) <= 0.01 * v[3]);
+        assert_true(fabs(v[4] / v[3] - v[5]) <= 0.01 * v[5]);
+    }
+    for (t = paper_tables; t->source; t++) /* no column without a number */
+        for (const struct paper_numbers *r = t->rows; r->setting; r++)
+            for (int i = 0; i < n_columns(t); i++) assert_true(r->values[i] > 0);
+}
+
+static void sheets_make(void)
+{
+    study_fill();
+    if (paper_sheets(&list, &study, "") != 0) fail_msg("%s", fail_text());
+}
+
+static const char *seen(const char *measure)
+{
+    const struct sheet *t = table("paper");
+    assert_non_null(t);
+    for (int row = 0; row < sheet_n_rows(t); row++) {
+        const struct sheet_cell *cells = &t->cells[row * t->n_columns];
+        if (strstr(cells[column(t, "measure")].text, measure)) return cells[column(t, "seen")].text;
+    }
+    fail_msg("no row measures %s", measure);
+    return NULL;
+}
+
+static double value(const char *measure)
+{
+    const struct sheet *t = table("paper");
+    for (int row = 0; row < sheet_n_rows(t); row++) {
+        const struct sheet_cell *cells = &t->cells[row * t->n_columns];
+        if (strstr(cells[column(t, "measure")].text, measure)) return cells[column(t, "value")].e.mean;
+    }
+    return NAN;
+}
+
+/* Rectification helps by far, 16 beside 32 not at all, two dense layers do harm. */
+static void test_findings(void **unused)
+{
+    (void)unused;
+    study_make();
+    lane_add(0.9, 0, 0, LANE_OWN, 2);  /* 1 */
+    lane_add(0.9, 32, 0, LANE_OWN, 1); /* 2 */
+    lane_add(0.9, 16, 0, LANE_OWN, 1); /* 3: texts vary against lane 2, its mean does not */
+    lanes[lane_add(0.9, 0, 0, LANE_OWN, 8)].dense_layers = 2;
+    lanes[lane_add(0.9, 32, 0, LANE_OWN, 64)].phase = 4; /* not what the paper means */
+    lane_add(0.95, 0, 0, LANE_OWN, 1);
+    lane_add(0.95, 32, 0, LANE_OWN, 3);
+    sheets_make();
+    assert_true(fabs(value("NLL of never rectified minus interval 32") - 1) < 1e-6);
+    assert_string_equal(seen("NLL of never rectified minus interval 32"), "yes");
+    assert_true(fabs(value("share of the NLL above dense") - 0.5) < 1e-6); /* (2 - 1) / 2 */
+    assert_string_equal(seen("share of the NLL above dense"), "not shown"); /* more than half, or less */
+    assert_string_equal(seen("NLL of interval 32 minus 16"), "no difference is shown");
+    assert_string_equal(seen("NLL of none minus 2 dense layers"), "a difference is shown, the other way");
+    assert_string_equal(seen("NLL of never minus interval 32, sparsity 0.95"), "no: the other way");
+    assert_string_equal(seen("NLL of never minus interval 32, sparsity 0.98"), "not run");
+    assert_true(isnan(value("NLL of interval 128 minus 64")));
+    assert_null(table("paper-lengths"));
+    assert_non_null(table("paper-numbers"));
+    int n = 0;
+    for (const struct paper_table *t = paper_tables; t->source; t++)
+        for (const struct paper_numbers *r = t->rows; r->setting; r++) n += n_columns(t);
+    assert_int_equal(sheet_n_rows(table("paper-numbers")), n);
+}
+
+static void test_share(void **unused)
+{
+    (void)unused;
+    study_make();
+    lane_add(0.9, 0, 0, LANE_OWN, 8);
+    lane_add(0.9, 32, 0, LANE_OWN, 2);
+    sheets_make();
+    assert_true(fabs(value("share of the NLL above dense") - 0.75) < 1e-6);
+    assert_string_equal(seen("share of the NLL above dense"), "yes");
+    above[2] = 6;
+    sheet_list_close(&list);
+    sheets_make();
+    assert_string_equal(seen("share of the NLL above dense"), "no: less than half");
+}
+
+static void test_lengths(void **unused)
+{
+    (void)unused;
+    study_make();
+    lanes[lane_add(0.9, 0, 0, 0, 1)].clean = 1;
+    static const int untils[] = { 0, 32, 48 };
+    for (int i = 0; i < 3; i++) {
+        const int lane = lane_add(0.9, 0, 0, LANE_OWN, 3 - i);
+        lanes[lane].dense_until = untils[i];
+        lanes[lane].clean = 1;
+    }
+    sheets_make();
+    const struct sheet *t = table("paper-lengths");
+    assert_int_equal(sheet_n_rows(t), 4); /* dense, clean, 32, 64; 16 steps are too few to count on 32 */
+    assert_mean("paper-lengths", "", "dense", "top3_accuracy", 16.0 / 512); /* the last 32 steps' own course */
+    assert_mean("paper-lengths", "0.9", "32", "against_dense", 2);
+    assert_mean("paper-lengths", "0.9", "64", "against_clean", 2);
+    assert_mean("paper-lengths", "0.9", "clean", "against_clean", NAN);
+    assert_string_equal(seen("top-3 accuracy of clean minus after 32"), "a difference is shown, the other way");
+    assert_true(fabs(value("top-3 accuracy after 32 sparse steps minus after all") + 1) < 1e-6);
+}
+
+static void test_nothing(void **unused)
+{
+    (void)unused;
+    study_make();
+    lane_add(0.5, 7, 0, LANE_OWN, 1); /* a setting that the paper has not */
+    sheets_make();
+    assert_int_equal(list.n, 0);
+    study_make();
+    lane_add(0.9, 0, 0, LANE_OWN, 1);
+    lane_add(0.9, 32, 0, LANE_OWN, 1);
+    snprintf(study.target_of, sizeof study.target_of, "self");
+    sheets_make();
+    assert_int_equal(list.n, 0);
+    snprintf(study.target_of, sizeof study.target_of, "text");
+    int n = 0;
+    for (;; n++) {
+        mem_fail_after(n);
+        const int rc = paper_sheets(&list, &study, "");
+        mem_fail_after(-1);
+        sheet_list_close(&list);
+        if (rc == 0) break;
+        assert_non_null(strstr(fail_text(), "out of memory"));
+    }
+    assert_true(n > 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers), cmocka_unit_test(test_findings), cmocka_unit_test(test_share),
+        cmocka_unit_test(test_lengths), cmocka_unit_test(test_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
