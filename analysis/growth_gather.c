@@ -110,20 +110,20 @@ static void complete_find(const struct growth_match *curves, int n_texts, bool *
 static int axis_make(struct growth_gathered *g, const struct growth_match *texts, const bool *text_in, int n_texts,
                      const bool *bin_in)
 {
-    double at[STUDY_STALE_BINS], weight[STUDY_STALE_BINS], s_max = 0;
+    double at[STUDY_STALE_BINS], weight[STUDY_STALE_BINS], s_max = 0, longest = 0;
     int n = 0;
+    for (int text = 0; text < n_texts; text++) longest = text_in[text] ? fmax(longest, texts[text].longest) : longest;
     for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         double steps = 0, stale = 0;
         for (int text = 0; text < n_texts && bin_in[bin]; text++) {
             if (!text_in[text]) continue;
             steps += texts[text].n[bin];
             stale += texts[text].n[bin] * texts[text].stale[bin];
-            if (study_stale_bin(texts[text].longest) == bin) s_max = fmax(s_max, texts[text].longest);
         }
         if (!bin_in[bin]) continue;
         at[n] = stale / steps;
         weight[n++] = growth_weight(steps / g->n_texts);
-        s_max = fmax(s_max, at[n - 1]);
+        s_max = fmin(bin + 1 < STUDY_STALE_BINS ? study_stale_bin_first(bin + 1) - 1 : longest, longest);
     }
     if (n >= GROWTH_MIN_BINS) return growth_axis_open(&g->curves.axis, at, weight, n, s_max);
     if (n == 0)

@@ -15,11 +15,13 @@ void growth_observations_close(struct growth_observations *o)
 
 struct matching {
     const struct growth_observations *o;
-    double *h;                   /* owned [n_rows]; NaN: a step that tells nothing of f */
-    int *slots;                  /* owned [n_rows]: of a step */
-    bool *links;                 /* owned [n_rows]: lanes of different bins are there */
-    int *bins;                   /* owned [n]: of an observation */
-    bool kept[STUDY_STALE_BINS]; /* bins that are compared with one another */
+    double *h;                      /* owned [n_rows]; NaN: a step that tells nothing of f */
+    int *slots;                     /* owned [n_rows]: of a step */
+    bool *links;                    /* owned [n_rows]: lanes of different bins are there */
+    int *bins;                      /* owned [n]: of an observation */
+    double *shapes;                 /* owned [n]: f at its stale tokens over f at its bin's */
+    double stale[STUDY_STALE_BINS]; /* of a bin: mean weighted by h */
+    bool kept[STUDY_STALE_BINS];    /* bins that are compared with one another */
 };
 
 static int matching_open(struct matching *g, const struct growth_observations *o)
@@ -29,7 +31,9 @@ static int matching_open(struct matching *g, const struct growth_observations *o
     TRY(MEM_NEW(&g->slots, o->n_rows, "steps"), "growth law");
     TRY(MEM_NEW(&g->links, o->n_rows, "steps"), "growth law");
     TRY(MEM_NEW(&g->bins, o->n, "observations"), "growth law");
+    TRY(MEM_NEW(&g->shapes, o->n, "observations"), "growth law");
     for (int i = 0; i < o->n; i++) {
+        g->shapes[i] = 1;
         g->bins[i] = study_stale_bin(o->all[i].stale);
         g->slots[o->all[i].row] = o->all[i].slot;
     }
@@ -42,6 +46,7 @@ static void matching_close(struct matching *g)
     mem_free(g->slots);
     mem_free(g->links);
     mem_free(g->bins);
+    mem_free(g->shapes);
 }
 
 static int root_of(const int *parent, int bin)
@@ -78,7 +83,7 @@ static void steps_scale(struct matching *g, const double *f, bool linking)
         for (; i < g->o->n && all[i].row == row; i++) {
             if (!g->kept[g->bins[i]]) continue;
             weight += all[i].weight;
-            expected += f[g->bins[i]];
+            expected += f[g->bins[i]] * g->shapes[i];
         }
         if (expected > 0 && (g->links[row] || !linking)) g->h[row] = weight / expected;
     }
@@ -92,7 +97,7 @@ static double bins_scale(const struct matching *g, double *f, bool of_weights)
         const struct growth_observation *x = &g->o->all[i];
         if (!g->kept[g->bins[i]] || isnan(g->h[x->row])) continue;
         sum[g->bins[i]] += of_weights ? x->weight : x->y;
-        expected[g->bins[i]] += g->h[x->row];
+        expected[g->bins[i]] += g->h[x->row] * g->shapes[i];
     }
     for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         const double was = f[bin];
@@ -113,16 +118,51 @@ static double steps_mean(const struct matching *g)
     return sum / n;
 }
 
+static void stale_average(struct matching *g)
+{
+    double weights[STUDY_STALE_BINS] = { 0 };
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) g->stale[bin] = 0;
+    for (int i = 0; i < g->o->n; i++) {
+        const double h = g->h[g->o->all[i].row];
+        if (isnan(h)) continue;
+        g->stale[g->bins[i]] += h * g->o->all[i].stale;
+        weights[g->bins[i]] += h;
+    }
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++) g->stale[bin] /= weights[bin] > 0 ? weights[bin] : 1;
+}
+
+/* f within the bins: on lines in ln s between the bins' means, and on the same lines beyond the first and the last. */
+static void shapes_make(struct matching *g, const double *f)
+{
+    int bins[STUDY_STALE_BINS], n = 0;
+    stale_average(g);
+    for (int bin = 0; bin < STUDY_STALE_BINS; bin++)
+        if (g->kept[bin] && f[bin] > 0 && g->stale[bin] > 0) bins[n++] = bin;
+    for (int i = 0; i < g->o->n && n > 1; i++) {
+        const double s = g->o->all[i].stale;
+        int k = 1;
+        if (!g->kept[g->bins[i]]) continue;
+        while (k < n - 1 && g->stale[bins[k]] < s) k++;
+        const int a = bins[k - 1], b = bins[k];
+        const double part = log(s / g->stale[a]) / log(g->stale[b] / g->stale[a]);
+        const double shape = (f[a] + part * (f[b] - f[a])) / f[g->bins[i]];
+        g->shapes[i] = shape > 0 ? shape : 1;
+    }
+}
+
 /* false: no steps compare bins enough, and f and h are not set. */
 static bool match_try(struct matching *g, double *f)
 {
-    enum { MAX_ROUNDS = 1000 };
+    enum { MAX_ROUNDS = 1000, PASSES = 3 };
     int n = 0;
     links_find(g);
     for (int bin = 0; bin < STUDY_STALE_BINS; bin++) f[bin] = 1;
-    for (int round = 0; round < MAX_ROUNDS; round++) {
-        steps_scale(g, f, true);
-        if (bins_scale(g, f, true) < 1e-7) break;
+    for (int pass = 0; pass < PASSES; pass++) {
+        for (int round = 0; round < MAX_ROUNDS; round++) {
+            steps_scale(g, f, true);
+            if (bins_scale(g, f, true) < 1e-7) break;
+        }
+        if (pass < PASSES - 1) shapes_make(g, f);
     }
     for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
         g->kept[bin] = g->kept[bin] && f[bin] > 0;
@@ -145,13 +185,13 @@ static void match_plain(struct matching *g, double *f)
     bins_scale(g, f, false);
 }
 
-static void match_describe(struct growth_match *m, const struct matching *g)
+static void match_describe(struct growth_match *m, struct matching *g)
 {
     double n[STUDY_SLOTS] = { 0 };
+    stale_average(g);
     for (int i = 0; i < g->o->n; i++) {
         const struct growth_observation *x = &g->o->all[i];
         m->n[g->bins[i]]++;
-        m->stale[g->bins[i]] += x->stale;
         if (x->stale < STUDY_STALE_BINS) m->seen[x->stale] |= 1U << x->slot;
         if (g->kept[g->bins[i]] && x->stale > m->longest) m->longest = x->stale;
     }
@@ -162,7 +202,7 @@ static void match_describe(struct growth_match *m, const struct matching *g)
     }
     for (int slot = 0; slot < STUDY_SLOTS; slot++) m->slots[slot] = n[slot] > 0 ? m->slots[slot] / n[slot] : NAN;
     for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
-        m->stale[bin] /= m->n[bin] > 0 ? m->n[bin] : 1;
+        m->stale[bin] = g->stale[bin];
         if (!g->kept[bin]) m->f[bin] = NAN;
     }
 }
