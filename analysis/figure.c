@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *const figure_extensions[] = { ".gp", ".svg", ".pdf", ".png", NULL };
+const char *const figure_extensions[] = { ".gp", ".svg", ".pdf", ".png", NULL }; /* the script first */
 
 /* Okabe and Ito's colours, in an order whose greys differ, each with its own dash and point. */
 const char *const figure_colours[FIGURE_STYLES] = { "#000000", "#0072B2", "#D55E00", "#009E73",
@@ -112,6 +112,8 @@ static void said_read(int fd, char *text, size_t n_bytes)
         if ((unsigned char)*c < 0x20) *c = ' ';
 }
 
+/* GNUPLOT_MISSING is a failure too, with its text. */
+enum { GNUPLOT_MISSING = -2 };
 static int gnuplot_run(const char *folder, const char *argument, const char *script)
 {
     int ends[2], status = 0;
@@ -133,13 +135,23 @@ static int gnuplot_run(const char *folder, const char *argument, const char *scr
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        return fail("gnuplot: not found; plots need it (Debian's gnuplot-nox)");
+        return fail("gnuplot: not found; pictures need it (Debian's gnuplot-nox)"), GNUPLOT_MISSING;
     return fail("gnuplot: %s: %s", script ? script : argument, said[0] ? said : "it ended without a word");
 }
 
 int figure_check(void)
 {
     return gnuplot_run("/", "--version", NULL);
+}
+
+/* Pictures that an earlier script made. */
+static void pictures_remove(const struct figure *f)
+{
+    char path[4224];
+    for (int i = 1; figure_extensions[i]; i++) {
+        snprintf(path, sizeof path, "%s/%s%s", f->folder, f->name, figure_extensions[i]);
+        unlink(path);
+    }
 }
 
 /* The day on which a pdf was made is written over: the same data give the same bytes. */
@@ -170,6 +182,8 @@ int figure_draw(struct figure *f)
     fputs("unset multiplot\nset output\n}\n", f->script.file);
     TRY(output_done(&f->script), "plot %s", f->name);
     snprintf(script, sizeof script, "%s.gp", f->name);
-    TRY(gnuplot_run(f->folder, "-d", script), "plot %s", f->name);
-    return pdf_undate(f);
+    const int rc = gnuplot_run(f->folder, "-d", script);
+    f->drawn = rc == 0;
+    if (rc == GNUPLOT_MISSING) return pictures_remove(f), 0;
+    return rc == 0 ? pdf_undate(f) : fail_in("plot %s", f->name);
 }

@@ -9,12 +9,15 @@
 
 #include "analysis/output.h"
 
+#include <stdbool.h>
+
 struct figure {
     char name[96];
     char folder[4096]; /* of the plots */
     char title[128];   /* of a few words, for a list of figures */
     char caption[2048];
     int width, height; /* in points of a page: 8-point text is 8 high */
+    bool drawn;        /* its pictures are there: gnuplot was */
     struct output script;
     FILE *body;      /* owned: memory */
     char *body_text; /* owned by body until it is closed */
@@ -29,7 +32,8 @@ void figure_data(struct figure *f, const char *block); /* $block << EOD */
 void figure_data_end(struct figure *f);
 void figure_begin(struct figure *f); /* the loop over terminals, common settings, multiplot */
 
-/* Ends the script and runs gnuplot; -1 with what it said. */
+/* Ends the script and runs gnuplot; -1 with what it said.  Without gnuplot the script is all there is: pictures of an earlier
+ * one are removed. */
 int figure_draw(struct figure *f);
 
 /* Whether gnuplot can be run here. */

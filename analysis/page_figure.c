@@ -66,7 +66,7 @@ static void svg_write(FILE *out, const struct figure *f, const char *prefix, con
 static void files_write(FILE *out, const struct figure *f, const char *folder)
 {
     fputs(" <span class=\"files\">", out);
-    for (int i = 0; figure_extensions[i]; i++) {
+    for (int i = 0; figure_extensions[i] && (i == 0 || f->drawn); i++) {
         fprintf(out, "%s<a href=\"", i ? " \xc2\xb7 " : "");
         output_html(out, folder);
         fprintf(out, "/%s%s\">%s</a>", f->name, figure_extensions[i], figure_extensions[i] + 1);
@@ -77,10 +77,13 @@ static void files_write(FILE *out, const struct figure *f, const char *folder)
 int page_figure_write(FILE *out, const struct figure *f, const char *folder, const char *prefix)
 {
     char *text = NULL;
-    const int rc = svg_read(f, &text);
+    const int rc = f->drawn ? svg_read(f, &text) : 0;
     if (rc == 0) {
         fprintf(out, "<figure id=\"%s%s\"><div class=\"wide\" style=\"--pt:%d\">\n", prefix, f->name, f->width);
-        svg_write(out, f, prefix, text);
+        if (f->drawn)
+            svg_write(out, f, prefix, text);
+        else
+            fprintf(out, "<p>Not drawn: there was no gnuplot. <code>gnuplot -d %s.gp</code> draws it.</p>\n", f->name);
         fputs("</div><figcaption><strong>", out);
         output_html(out, f->title);
         fputs(".</strong> ", out);

@@ -63,8 +63,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     return 0;
 }
 
-/* draw: gnuplot is there. */
-static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, bool draw, double bound)
+static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, double bound)
 {
     char suffix[72] = "";
     if (e->n_studies > 1) snprintf(suffix, sizeof suffix, "-%s", s->key);
@@ -76,9 +75,7 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     TRY(growth_report_open(&c->growth, s, &c->corners, &c->part.missing), "%s", e->folder);
     TRY(growth_report_tell(&c->growth, bound, &c->part.findings), "%s", e->folder);
     if (tables_write(c, e->folder, s, suffix, bound) != 0) return -1;
-    if (draw)
-        TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, &c->growth, suffix, &c->part.missing), "%s",
-            e->folder);
+    TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, &c->growth, suffix, &c->part.missing), "%s", e->folder);
     c->part.figures = c->plots.figures;
     c->part.n_figures = c->plots.n_figures;
     c->part.tables = c->tables.sheets;
@@ -98,18 +95,17 @@ static void chapter_close(struct chapter *c)
     notes_close(&c->part.missing);
 }
 
-static int chapters_write(struct evidence *e, struct chapter *chapters, struct page_part *parts, bool draw,
-                          double bound)
+static int chapters_write(struct evidence *e, struct chapter *chapters, struct page_part *parts, double bound)
 {
     for (int i = 0; i < e->n_studies; i++) {
-        if (chapter_write(&chapters[i], e, &e->studies[i], draw, bound) != 0) return -1;
+        if (chapter_write(&chapters[i], e, &e->studies[i], bound) != 0) return -1;
         parts[i] = chapters[i].part;
     }
     return page_write(e, parts, e->n_studies);
 }
 
-/* What an earlier report of the folder has left; without gnuplot its figures stay. */
-static int leftovers_clean(const struct evidence *e, const struct page_part *parts, bool drawn)
+/* What an earlier report of the folder has left. */
+static int leftovers_clean(const struct evidence *e, const struct page_part *parts)
 {
     static const char *const tables[] = { ".csv", ".md", ".tex", NULL };
     const char **names = NULL;
@@ -126,20 +122,20 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     n = 0;
     for (int i = 0; i < e->n_studies; i++)
         for (int k = 0; k < parts[i].n_figures; k++) names[n++] = parts[i].figures[k].name;
-    if (rc == 0 && drawn)
+    if (rc == 0)
         rc = leftovers_remove(&(struct leftovers){ e->folder, "plots", plot_kind_names, figure_extensions, names, n });
     mem_free(names);
     return rc;
 }
 
-static int folder_write(struct evidence *e, bool draw, double bound)
+static int folder_write(struct evidence *e, double bound)
 {
     struct chapter *chapters = NULL;
     struct page_part *parts = NULL;
     int rc = MEM_NEW(&chapters, e->n_studies, "studies");
     if (rc == 0) rc = MEM_NEW(&parts, e->n_studies, "studies");
-    if (rc == 0) rc = chapters_write(e, chapters, parts, draw, bound);
-    if (rc == 0) rc = leftovers_clean(e, parts, draw);
+    if (rc == 0) rc = chapters_write(e, chapters, parts, bound);
+    if (rc == 0) rc = leftovers_clean(e, parts);
     for (int i = 0; chapters && i < e->n_studies; i++) chapter_close(&chapters[i]);
     mem_free(parts);
     mem_free(chapters);
@@ -154,18 +150,18 @@ int report_write(int n_folders, char *const *folders)
 int report_write_bound(int n_folders, char *const *folders, double bound)
 {
     struct evidence *all = NULL;
-    char no_plots[512] = "";
+    char no_pictures[512] = "";
     gsl_set_error_handler_off();
     TRY(MEM_NEW(&all, n_folders, "folders"), "report");
-    if (figure_check() != 0) snprintf(no_plots, sizeof no_plots, "%s", fail_text());
+    if (figure_check() != 0) snprintf(no_pictures, sizeof no_pictures, "%s", fail_text());
     int rc = 0;
     for (int i = 0; i < n_folders && rc == 0; i++) {
         rc = evidence_open(&all[i], folders[i]);
-        if (rc == 0 && no_plots[0]) rc = notes_add(&all[i].warnings, "no plots: %s", no_plots);
-        if (rc == 0) rc = folder_write(&all[i], !no_plots[0], bound);
+        if (rc == 0 && no_pictures[0]) rc = notes_add(&all[i].warnings, "no pictures: %s", no_pictures);
+        if (rc == 0) rc = folder_write(&all[i], bound);
     }
     if (rc == 0 && n_folders > 1) rc = compare_write(all, n_folders);
     for (int i = 0; i < n_folders; i++) evidence_close(&all[i]);
     mem_free(all);
-    return rc == 0 && no_plots[0] ? fail("the report has no plots: %s", no_plots) : rc;
+    return rc;
 }

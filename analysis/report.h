@@ -6,8 +6,8 @@
  * folder also compare.csv, compare.md (tables/) and compare.html in the first.  Everything follows from the traces alone: the
  * same traces give the same bytes.  Figures and tables of an earlier report of the folder that this one does not have are
  * removed (analysis/leftovers.h).
- * A broken run is a warning in the report.  -1: a folder has no run that can be read, something cannot be written, or gnuplot
- * cannot be run: then the report is there, without plots.                                                       */
+ * A broken run is a warning in the report, and so is a missing gnuplot: then the figures are scripts alone.  -1: a folder has no
+ * run that can be read, something cannot be written, or gnuplot fails.                                           */
 int report_write(int n_folders, char *const *folders);
 /* The same; bound: an error in nats for which the longest rectification interval that keeps it is told, beside those of a few
  * bounds in the table; NaN: none. */

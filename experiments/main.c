@@ -2,6 +2,7 @@
 #include "experiments/commands.h"
 #include "experiments/waiting.h"
 
+#include "analysis/figure.h"
 #include "analysis/report.h"
 #include "core/err.h"
 #include "core/version.h"
@@ -59,6 +60,7 @@ int command_report(int argc, char **argv)
         fprintf(stderr, PROGRAM ": error: %s\n", fail_text());
         return EXIT_FAILED;
     }
+    if (figure_check() != 0) fprintf(stderr, PROGRAM ": the report has no pictures, only their scripts: %s\n", fail_text());
     for (int i = first; i < argc; i++) printf("report: %s/report.html\n", argv[i]);
     if (argc > first + 1) printf("side by side: %s/compare.html\n", argv[first]);
     return EXIT_OK;

@@ -268,12 +268,33 @@ static void side_by_side(void **state)
     const struct fixture fix = { 0 };
     char *folders[] = { folder, folder };
     write_runs(&fix, 6);
-    assert_int_equal(report_write(2, folders), -1);
-    assert_non_null(strstr(fail_text(), "no plots"));
+    if (report_write(2, folders) != 0) fail_msg("%s", fail_text());
     assert_cell("tables/compare.csv", "lane", "sparse/a", "nll_above_dense", 0.5 + 0.0625 * 2.5);
     char *text = text_of("compare.html", NULL);
     assert_non_null(strstr(text, "resa/a"));
     free(text);
+}
+
+/* All but the pictures; those of an earlier report would show other numbers. */
+static void no_gnuplot(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    write_runs(&fix, 6);
+    mkdir(inside("plots"), 0777);
+    write_text("plots/depth.svg", "old");
+    write_text("plots/depth.png", "old");
+    write_report();
+    assert_page("no pictures: gnuplot: not found", true);
+    assert_page("<code>gnuplot -d depth.gp</code> draws it", true);
+    assert_page("plots/depth.gp", true);
+    assert_page("<svg", false);
+    assert_page("plots/depth.png", false);
+    assert_int_equal(access(inside("plots/depth.svg"), F_OK), -1);
+    assert_int_equal(access(inside("plots/depth.png"), F_OK), -1);
+    char *script = text_of("plots/depth.gp", NULL);
+    assert_non_null(strstr(script, "unset multiplot\nset output\n}\n")); /* whole */
+    free(script);
 }
 
 /* ---- with gnuplot ---- */
@@ -339,7 +360,8 @@ static void leftovers(void **state)
     for (size_t i = 0; i < sizeof stays / sizeof stays[0]; i++) write_text(stays[i], "a reader's");
     write_report();
     assert_int_equal(access(inside("tables/paired-p9-t9.csv"), F_OK), -1);
-    assert_int_equal(access(inside("plots/depth-2.svg"), F_OK), 0); /* nothing was drawn: the old ones stay */
+    assert_int_equal(access(inside("plots/depth-2.svg"), F_OK), -1);
+    for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++) write_text(gone[i], "old");
     setenv("PATH", with_tools, 1);
     if (figure_check() != 0) {
         print_message("# skip: %s\n", fail_text());
@@ -372,6 +394,7 @@ int main(void)
         REPORT_TEST(warnings),
         REPORT_TEST(unusable_folders),
         REPORT_TEST(side_by_side),
+        REPORT_TEST(no_gnuplot),
         REPORT_TEST(same_bytes_twice),
         REPORT_TEST(leftovers),
     };

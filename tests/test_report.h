@@ -79,12 +79,11 @@ static inline void write_text(const char *name, const char *text)
     assert_int_equal(fclose(out), 0);
 }
 
-/* Without gnuplot a report is made all the same, and says so. */
+/* Without gnuplot a report is made all the same. */
 static inline void write_report(void)
 {
     char *folders[] = { folder };
-    assert_int_equal(report_write(1, folders), -1);
-    if (!strstr(fail_text(), "the report has no plots")) fail_msg("%s", fail_text());
+    if (report_write(1, folders) != 0) fail_msg("%s", fail_text());
 }
 
 static inline void assert_page(const char *words, bool there)
