@@ -87,6 +87,37 @@ static int loops_check(struct evidence *e, const struct study *s)
     return 0;
 }
 
+/* ---- lanes without numbers ---- */
+
+static bool all_nan(const float *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!isnan(x[i])) return false;
+    return true;
+}
+
+/* A lane whose logits ran away, and one that has not a single NLL: its means are infinite, or not there. */
+static int numbers_check(struct evidence *e, const struct study *s)
+{
+    for (int i = 0; i < s->n_runs; i++)
+        for (int lane = 0; lane < s->n_lanes; lane++) {
+            const struct study_run *r = &s->runs[i];
+            const float *nll = study_series(s, i, lane, QUANTITY_NLL);
+            if (lane >= r->n_map || r->map[lane] < 0) continue;
+            if (r->infinite[r->map[lane]] &&
+                notes_add(&e->warnings,
+                          "run %s, lane %s: NLL or KL is infinite at some step: its means are infinite, and no interval is "
+                          "given",
+                          r->id, s->lanes[lane].name) != 0)
+                return -1;
+            if (nll && all_nan(nll, r->n_steps) &&
+                notes_add(&e->warnings, "run %s, lane %s: NLL is not a number at any step: its text does not count there",
+                          r->id, s->lanes[lane].name) != 0)
+                return -1;
+        }
+    return 0;
+}
+
 /* ---- lanes that never differ ---- */
 
 struct print {
@@ -183,7 +214,8 @@ int evidence_check(struct evidence *e)
 {
     for (int i = 0; i < e->n_studies; i++) {
         const struct study *s = &e->studies[i];
-        if (texts_check(e, s) != 0 || floors_check(e, s) != 0 || loops_check(e, s) != 0 || twins_check(e, s) != 0 ||
+        if (texts_check(e, s) != 0 || floors_check(e, s) != 0 || numbers_check(e, s) != 0 || loops_check(e, s) != 0 ||
+            twins_check(e, s) != 0 ||
             origin_check(e, s, FACT_COMMIT, "commit") != 0 || origin_check(e, s, FACT_MODEL_DIGEST, "model file") != 0)
             return -1;
     }

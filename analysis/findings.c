@@ -15,7 +15,7 @@ static int corner_tell(const struct study *s, struct notes *findings, const char
                        int first)
 {
     struct estimate e;
-    char text[96], on[48], count[40];
+    char text[96], on[48], count[80];
     if (lane == STUDY_ABSENT) return 0;
     if (study_estimate(s, lane, MEASURE_ABOVE_DENSE, first, &e) != 0) return -1;
     const char *direction = e.mean < 0 ? "below" : "above";
@@ -28,8 +28,8 @@ static int corner_tell(const struct study *s, struct notes *findings, const char
         return notes_add(findings, "%s: %s has the same NLL as dense %s.", where, who,
                          words_all(count, sizeof count, e.n));
     case TOLD_FEW:
-        return notes_add(findings, "%s: %s: %s %s dense %s, too few for a claim.", where, who, text, direction,
-                         words_average(count, sizeof count, e.n));
+        return notes_add(findings, "%s: %s: %s %s dense %s.", where, who, text, direction,
+                         words_average(count, sizeof count, e));
     case TOLD_UNCLEAR:
         return notes_add(findings, "%s: %s cannot be told from dense: %s %s it, an interval that holds 0%s.", where,
                          who, text, direction, on);
@@ -44,7 +44,7 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
                      const char *b_words, const char *b_same, int b, const char *better, const char *worse)
 {
     struct estimate e;
-    char text[96], on[48], count[40];
+    char text[96], on[48], count[80];
     if (a == STUDY_ABSENT || b == STUDY_ABSENT) return 0;
     if (study_estimate_difference(s, a, b, MEASURE_ABOVE_DENSE, &e) != 0) return -1;
     const char *verb = e.mean < 0 ? better : worse;
@@ -57,8 +57,8 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
         return notes_add(findings, "%s: %s has the same NLL as %s %s.", where, a_words, b_same,
                          words_all(count, sizeof count, e.n));
     case TOLD_FEW:
-        return notes_add(findings, "%s: %s %s %s %s %s, too few for a claim.", where, a_words, verb, text, b_words,
-                         words_average(count, sizeof count, e.n));
+        return notes_add(findings, "%s: %s %s %s %s %s.", where, a_words, verb, text, b_words,
+                         words_average(count, sizeof count, e));
     case TOLD_UNCLEAR:
         return notes_add(findings, "%s: %s %s %s %s, but the interval holds 0: no difference is shown%s.", where,
                          a_words, verb, text, b_words, on);

@@ -24,7 +24,9 @@ static const char *verdict(struct estimate e)
     case TOLD_SAME:
         return "the same on every text";
     case TOLD_FEW:
-        return "too few texts for a claim";
+        return isinf(e.mean)                ? "an infinite value: no claim"
+               : e.n < ESTIMATE_MIN_TEXTS ? "too few texts for a claim"
+                                            : "too many equal texts for a claim";
     case TOLD_UNCLEAR:
         return "an interval that holds 0: neither is shown to be better";
     case TOLD_CLEAR:

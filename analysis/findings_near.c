@@ -35,14 +35,14 @@ static int corner_tell(const struct study *s, struct notes *findings, const char
                        int first)
 {
     struct estimate kl, same;
-    char who[64], amount[96], share[96], covered[64], few[64], average[40];
+    char who[64], amount[96], share[96], covered[64], few[96], average[80];
     if (study_estimate(s, c->lane, MEASURE_KL, first, &kl) != 0 ||
         study_estimate(s, c->lane, MEASURE_TOP1, first, &same) != 0)
         return -1;
     if (kl.n == 0 || same.n == 0) return 0;
     few[0] = '\0';
     if (!estimate_has_interval(kl))
-        snprintf(few, sizeof few, ", %s, too few for a claim", words_average(average, sizeof average, kl.n));
+        snprintf(few, sizeof few, ", %s", words_average(average, sizeof average, kl));
     return notes_add(findings, "%s: %s: KL from dense %s, the most probable token is dense's at %s of steps%s%s.",
                      where, corner_words(who, sizeof who, c), words_amount(amount, sizeof amount, kl, 1, 3, " nat"),
                      words_amount(share, sizeof share, same, 100, 1, " %"),
@@ -66,7 +66,7 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
                      const struct corner *b, const struct nearness *near)
 {
     struct estimate e;
-    char who[64], whom[64], amount[96], covered[64], side[48], count[40];
+    char who[64], whom[64], amount[96], covered[64], side[48], count[80];
     if (study_estimate_difference(s, a->lane, b->lane, near->measure, &e) != 0) return -1;
     const enum told told = told_of(e);
     if (told == TOLD_NOTHING) return 0;
@@ -80,8 +80,8 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
     words_side(side, sizeof side, e);
     const char *more = e.mean < 0 ? near->below : near->above;
     if (told == TOLD_FEW)
-        return notes_add(findings, "%s: %s is %s than %s: %s by %s%s, %s, too few for a claim.", where, who, more, whom,
-                         near->what, amount, covered, words_average(count, sizeof count, e.n));
+        return notes_add(findings, "%s: %s is %s than %s: %s by %s%s, %s.", where, who, more, whom,
+                         near->what, amount, covered, words_average(count, sizeof count, e));
     return notes_add(findings, "%s: %s is %s than %s: %s by %s%s%s%s.", where, who, more, whom, near->what, amount,
                      covered, told == TOLD_UNCLEAR ? ", but the interval holds 0: no difference is shown" : "", side);
 }
@@ -116,7 +116,7 @@ int findings_near_dense(const struct study *s, const struct corner_set *set, con
 
 int findings_near_clean(const struct study *s, const struct corner_set *set, const char *where, struct notes *findings)
 {
-    char text[1024] = "", who[64], amount[96], covered[64], few[64] = "", average[40];
+    char text[1024] = "", who[64], amount[96], covered[64], few[96] = "", average[80];
     size_t n = 0;
     for (int i = 0; i < set->n_corners && n < sizeof text; i++) {
         const struct corner *c = &set->corners[i];
@@ -128,7 +128,7 @@ int findings_near_clean(const struct study *s, const struct corner_set *set, con
                               words_amount(amount, sizeof amount, e, 1, 3, ""),
                               words_covered(covered, sizeof covered, s, c->lane, STUDY_ABSENT, QUANTITY_K_ACCUM));
         if (!estimate_has_interval(e))
-            snprintf(few, sizeof few, " (%s, too few for a claim)", words_average(average, sizeof average, e.n));
+            snprintf(few, sizeof few, " (%s)", words_average(average, sizeof average, e));
     }
     if (n == 0) return 0;
     return notes_add(findings,

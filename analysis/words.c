@@ -43,12 +43,15 @@ const char *words_all(char *text, size_t n_bytes, int n)
     return text;
 }
 
-const char *words_average(char *text, size_t n_bytes, int n)
+const char *words_average(char *text, size_t n_bytes, struct estimate e)
 {
-    if (n == 1)
-        snprintf(text, n_bytes, "on one text");
+    const char *why = isinf(e.mean)                ? "an infinite value: no claim"
+                      : e.n < ESTIMATE_MIN_TEXTS ? "too few for a claim"
+                                                   : "too many of them equal for a claim";
+    if (e.n == 1)
+        snprintf(text, n_bytes, "on one text, %s", why);
     else
-        snprintf(text, n_bytes, "on average of %d texts", n);
+        snprintf(text, n_bytes, "on average of %d texts, %s", e.n, why);
     return text;
 }
 

@@ -20,8 +20,8 @@ const char *words_amount(char *text, size_t n_bytes, struct estimate e, double s
 const char *words_side(char *text, size_t n_bytes, struct estimate e);
 /* "on all 8 texts", "on the one text" */
 const char *words_all(char *text, size_t n_bytes, int n);
-/* "on average of 3 texts", "on one text" */
-const char *words_average(char *text, size_t n_bytes, int n);
+/* "on average of 3 texts, too few for a claim", and the other reasons for which there is no interval. */
+const char *words_average(char *text, size_t n_bytes, struct estimate e);
 
 /* Where lanes choose their own tokens a comparison ends as soon as the streams part.  ", over 37.2 of 512 steps": those at
  * which lane a, and b unless it is STUDY_ABSENT, has a value, on average over runs; "" where every step has one or lanes

@@ -22,6 +22,7 @@ struct fixture {
     bool noisy;        /* the control lane drifts */
     bool same;         /* f8 is what never is */
     int missing_steps; /* f8 has no values in so many first steps */
+    bool infinite;     /* f8's NLL is infinite at step 3 of text 0 */
     int ends;          /* f8 has no row from this step on; 0: it does not end */
     enum follow follow;
     int parts;          /* with FOLLOW_SELF: the step at which never's and f8's streams leave the dense lane's */
@@ -55,6 +56,7 @@ static inline double fixture_value(const struct fixture *fix, enum record_var v,
     case VAR_TARGET:
         return fix->loops ? 10 + (step + 1) % 4 : 11 + step;
     case VAR_NLL:
+        if (fix->infinite && lane == F8 && text == 0 && step == 3) return (double)INFINITY;
         return fixture_nll(text, step, lane);
     case VAR_LOGIT_KL:
         return lane == DENSE || lane == CONTROL ? 0

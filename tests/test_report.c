@@ -4,6 +4,8 @@
 #include "analysis/estimate.h"
 #include "analysis/figure.h"
 
+#include <omp.h>
+
 /* How far from the mean of 0 .. 7 its interval reaches, either way; of values a + b k it is b times as far. */
 static double reach_of_eight(void)
 {
@@ -165,6 +167,87 @@ static void few_texts(void **state)
     assert_page("takes back 35 %", false);
 }
 
+/* What is not finite, or not there, is said and is no figure. */
+static void lanes_without_numbers(void **state)
+{
+    (void)state;
+    const struct fixture infinite = { .infinite = true }, empty = { .missing_steps = N_FIXTURE_STEPS };
+    char text[128];
+    write_runs(&infinite, 8);
+    write_report();
+    assert_page("run run0, lane resa/a: NLL or KL is infinite at some step", true);
+    cell("tables/summary.csv", "lane", "resa/a", "nll_above_dense", text, sizeof text);
+    assert_string_equal(text, "inf");
+    assert_cell("tables/summary.csv", "lane", "resa/a", "nll_above_dense_low", (double)NAN);
+    assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense", 0.71875);
+    assert_page("NLL +inf nat, below 0 on 0 of 8 texts", true);
+    assert_page("an infinite value: no claim", true);
+    write_runs(&empty, 1); /* one text of eight */
+    for (int i = 1; i < 8; i++)
+        if (fixture_run(&(struct fixture){ 0 }, folder, i) != 0) fail_msg("%s", fail_text());
+    write_report();
+    assert_page("run run0, lane resa/a: NLL is not a number at any step", true);
+    assert_cell("tables/summary.csv", "lane", "resa/a", "nll_above_dense_texts", 7);
+    assert_cell("tables/effects.csv", "key", "minus equal bytes", "nll_above_dense", 0.0625 + 0.03125 * 4);
+}
+
+/* By hand from BASE and SLOPE; a distance of K is BASE. */
+static void effects_table(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    const char *file = "tables/effects.csv";
+    write_runs(&fix, 8);
+    write_report();
+    assert_cell(file, "key", "selection", "nll_above_dense", 0.25 + 0.03125 * 3.5);
+    assert_cell(file, "key", "selection", "k_accum", (double)NAN);
+    assert_cell(file, "key", "cache", "nll_above_dense", 0.125 + 0.015625 * 3.5);
+    assert_cell(file, "key", "cache", "k_accum", 0.125);
+    assert_cell(file, "key", "both", "kl_mean", 1);
+    assert_cell(file, "key", "both", "top1_agreement", -0.5);
+    assert_cell(file, "key", "interaction", "nll_above_dense", 0.125 + 0.015625 * 3.5);
+    assert_cell(file, "key", "interaction", "kl_mean", 2 * 0.125);
+    assert_cell(file, "key", "accumulated", "nll_above_dense", 0.25 + 0.03125 * 3.5);
+    assert_cell(file, "key", "accumulated", "k_accum", 0.5);
+    assert_cell(file, "key", "left", "nll_above_dense", 0.125 + 0.03125 * 3.5);
+    assert_cell(file, "key", "taken back", "k_accum", 0.125);
+    assert_cell(file, "key", "minus equal bytes", "k_accum", 0.0625);
+    assert_cell(file, "key", "share taken back", "nll_above_dense", 0.125 / (0.25 + 0.03125 * 3.5));
+    assert_cell(file, "key", "share taken back", "k_accum", 0.25);
+    assert_cell(file, "key", "share taken back", "top1_agreement", 1);
+    assert_cell("tables/tests.csv", "comparison", "f8 − equal 8", "difference", 0.0625 + 0.03125 * 3.5);
+    assert_cell("tables/tests.csv", "comparison", "f8 − equal 8", "shift", 0.0625 + 0.03125 * 3.5);
+    assert_cell("tables/tests.csv", "comparison", "f8 − equal 8", "p", 2.0 / 256);
+    assert_cell("tables/tests.csv", "comparison", "f8 − equal 8", "p_holm", 4.0 / 256); /* two comparisons */
+    assert_cell("tables/tests.csv", "comparison", "f8 − never", "rank_biserial", -1);
+}
+
+/* Escapes, decimals by the standard error, the best in bold among the lanes that are compared, who made it. */
+static void latex(void **state)
+{
+    (void)state;
+    const struct fixture fix = { .source = "a_b&c%" };
+    write_runs(&fix, 8);
+    write_report();
+    char *text = text_of("tables/corners.tex", NULL);
+    assert_non_null(strstr(text, "\\toprule"));
+    assert_non_null(strstr(text, "% ") == text ? text : NULL);
+    assert_non_null(strstr(text, ", made by commit "));
+    /* f8's KL, 0.75 on each text, has no spread: the column's decimals; the least of f8, never, equal is equal's. */
+    assert_non_null(strstr(text, "& 0.750 [0.750, 0.750] &"));
+    assert_non_null(strstr(text, "& \\textbf{0.625 [0.625, 0.625]} &"));
+    /* NLL of never: standard error 0.0625 sqrt(6 / 8) = 0.054, two digits of it. */
+    assert_non_null(strstr(text, "& 0.719 ["));
+    assert_null(strstr(text, "−"));
+    free(text);
+    text = text_of("tables/paired-texts.tex", NULL);
+    assert_non_null(strstr(text, "a\\_b\\&c\\%0"));
+    free(text);
+    text = text_of("tables/tests.csv", NULL);
+    assert_non_null(strstr(text, ",commit,command\n"));
+    free(text);
+}
+
 static void missing_lanes(void **state)
 {
     (void)state;
@@ -299,7 +382,9 @@ static void no_gnuplot(void **state)
 
 /* ---- with gnuplot ---- */
 
-static const char *const made[] = { "report.html",           "tables/summary.csv",      "tables/summary.md",
+static const char *const made[] = { "report.html",           "tables/effects.csv",      "tables/effects.tex",
+                                    "tables/tests.csv",      "tables/tests.tex",        "tables/corners.tex",
+                                              "tables/summary.csv",      "tables/summary.md",
                                     "tables/corners.csv",    "tables/corners.md",       "tables/paired.csv",
                                     "tables/paired.md",      "tables/paired-texts.csv", "tables/paired-texts.md",
                                     "plots/stale-drift.svg", "plots/stale-drift.gp",    "plots/stale-drift.pdf",
@@ -324,7 +409,9 @@ static void same_bytes_twice(void **state)
     write_runs(&fix, 6);
     if (report_write(1, folders) != 0) fail_msg("%s", fail_text());
     for (int i = 0; i < N_MADE; i++) first[i] = text_of(made[i], &n_first[i]);
+    omp_set_num_threads(1); /* the number of threads changes nothing */
     if (report_write(1, folders) != 0) fail_msg("%s", fail_text());
+    omp_set_num_threads(omp_get_num_procs());
     for (int i = 0; i < N_MADE; i++) {
         char *again = text_of(made[i], &n);
         if (n != n_first[i] || memcmp(again, first[i], n) != 0) fail_msg("%s: other bytes the second time", made[i]);
@@ -387,6 +474,9 @@ int main(void)
         REPORT_TEST(steps_that_one_lane_lacks),
         REPORT_TEST(bytes_of_a_lane_that_ends),
         REPORT_TEST(few_texts),
+        REPORT_TEST(lanes_without_numbers),
+        REPORT_TEST(effects_table),
+        REPORT_TEST(latex),
         REPORT_TEST(missing_lanes),
         REPORT_TEST(only_dense),
         REPORT_TEST(metrics_off),
