@@ -7,6 +7,7 @@
 #include "analysis/findings.h"
 #include "analysis/growth_report.h"
 #include "analysis/leftovers.h"
+#include "analysis/origin_sheet.h"
 #include "analysis/page.h"
 #include "analysis/paper_sheets.h"
 #include "analysis/plots.h"
@@ -21,9 +22,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_TABLES = 7 }; /* of every study */
+enum { N_TABLES = 8 }; /* of every study */
 
-static const char *const table_names[N_TABLES + 1] = { "effects", "tests", "corners", "paired", "pareto", "summary", "paired-texts", NULL };
+static const char *const table_names[N_TABLES + 1] = { "effects", "tests", "corners", "paired", "pareto", "summary", "paired-texts", "texts", NULL };
 
 /* One study on its way into the page. */
 struct chapter {
@@ -50,6 +51,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     TRY(pareto_sheet(t[4], s, &c->pareto, file[4]), "%s", folder);
     TRY(sheet_of_lanes(t[5], s, file[5]), "%s", folder);
     TRY(sheet_of_texts(t[6], s, &c->corners, file[6]), "%s", folder);
+    TRY(sheet_of_origins(t[7], s, &c->corners, file[7]), "%s", folder);
     TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
     TRY(growth_report_tables(&c->growth, bound, &c->tables, suffix), "%s", folder);
     TRY(drift_where_tables(&c->growth.study, &c->tables, suffix, &c->part.missing), "%s", folder);

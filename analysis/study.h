@@ -58,6 +58,7 @@ enum run_fact {
     FACT_END,
     FACT_LIBRARIES,
     FACT_PROGRAM,
+    FACT_ORIGIN, /* of the prompt; "unknown": the trace does not say */
     N_RUN_FACTS
 };
 extern const char *const run_fact_attributes[N_RUN_FACTS];

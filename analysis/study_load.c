@@ -1,6 +1,7 @@
 #include "analysis/study_load.h"
 
 #include "core/err.h"
+#include "core/hdf5_file.h"
 #include "core/mem.h"
 
 #include <math.h>
@@ -23,6 +24,7 @@ const char *const run_fact_attributes[N_RUN_FACTS] = {
     [FACT_END] = "end_time",
     [FACT_LIBRARIES] = "libraries",
     [FACT_PROGRAM] = "version",
+    [FACT_ORIGIN] = "prompt_origin",
 };
 
 static size_t lane_steps(const struct trace_file *f)
@@ -134,7 +136,11 @@ static int facts_load(struct study_run *run, const struct trace_file *f)
     char commit[80];
     int64_t dirty = 0, n_threads = 0;
     for (int i = 0; i < N_RUN_FACTS; i++)
-        if (trace_attr_text(f, run_fact_attributes[i], &run->facts[i]) != 0) return -1;
+        if (i == FACT_ORIGIN && !hdf5_attr_exists(f->id, run_fact_attributes[i])) {
+            if (mem_strdup(&run->facts[i], "unknown") != 0) return -1;
+        } else if (trace_attr_text(f, run_fact_attributes[i], &run->facts[i]) != 0) {
+            return -1;
+        }
     if (trace_attr_int(f, "commit_dirty", &dirty) != 0 || trace_attr_int(f, "threads", &n_threads) != 0) return -1;
     run->n_threads = (int)(n_threads > 0 && n_threads < 1 << 20 ? n_threads : 0);
     if (!dirty) return 0;

@@ -162,6 +162,7 @@ static inline int fixture_run(const struct fixture *fix, const char *folder, int
     s.run.lanes = lanes;
     s.run.n_lanes = fix->n_lanes ? fix->n_lanes : N_FIXTURE_LANES;
     snprintf(s.run.source, sizeof s.run.source, "%s", source);
+    snprintf(s.run.origin, sizeof s.run.origin, "%s", text % 2 ? "debian:a-package" : "file");
     if (fix->commit) s.prov.commit = fix->commit;
     record_layout_init(&s.layout, s.run.n_lanes, SAMPLE_LAYERS, SAMPLE_HEADS, 0, metrics);
     mem_free(s.record);

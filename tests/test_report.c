@@ -358,6 +358,29 @@ static void side_by_side(void **state)
     free(text);
 }
 
+/* Texts 0, 2, 4, 6 are files, the others of a package. */
+static void texts_table(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    write_runs(&fix, 8);
+    write_report();
+    const char *file = "tables/texts.csv";
+    assert_cell(file, "text", "text3", "dense_nll", 2.1875);
+    assert_cell(file, "text", "text3", "clean", 0.25 + 3 * 0.03125);
+    assert_cell(file, "text", "text3", "never", 0.5 + 3 * 0.0625);
+    assert_cell(file, "text", "text3", "rectified", 0.375 + 3 * 0.0625); /* f8: there is no f32 */
+    assert_cell(file, "text", "text3", "equal", 0.3125 + 3 * 0.03125);
+    assert_cell(file, "text", "text3", "rectified_less_equal", 0.0625 + 3 * 0.03125);
+    assert_cell(file, "origin", "all others", "never", 0.5 + 3 * 0.0625);
+    assert_cell(file, "origin", "all of debian:", "never", 0.5 + 4 * 0.0625);
+    assert_cell(file, "origin", "all of debian:", "never_low", (double)NAN); /* four texts */
+    char *text = text_of(file, NULL);
+    assert_non_null(strstr(text, ",text2,file,"));
+    assert_non_null(strstr(text, ",text3,debian:a-package,"));
+    free(text);
+}
+
 /* All but the pictures; those of an earlier report would show other numbers. */
 static void no_gnuplot(void **state)
 {
@@ -484,6 +507,7 @@ int main(void)
         REPORT_TEST(warnings),
         REPORT_TEST(unusable_folders),
         REPORT_TEST(side_by_side),
+        REPORT_TEST(texts_table),
         REPORT_TEST(no_gnuplot),
         REPORT_TEST(same_bytes_twice),
         REPORT_TEST(leftovers),
