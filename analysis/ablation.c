@@ -229,6 +229,7 @@ static int axis_sheet(struct table *t, const char *suffix)
     snprintf(name, sizeof name, "ablation-%s%.60s", axis_keys[t->axis], suffix);
     t->sheet = sheet_list_next(t->list);
     if (!t->sheet || sheet_open(t->sheet, name) != 0) return fail_in("tables");
+    t->sheet->folded = true; /* there is a figure of it */
     caption_make(t);
     int rc = columns_make(t->sheet, t->axis);
     if (rc == 0) rc = mean_rows(t);
