@@ -160,7 +160,7 @@ static bool match_try(struct matching *g, double *f)
     for (int pass = 0; pass < PASSES; pass++) {
         for (int round = 0; round < MAX_ROUNDS; round++) {
             steps_scale(g, f, true);
-            if (bins_scale(g, f, true) < 1e-7) break;
+            if (bins_scale(g, f, true) < 1e-6) break;
         }
         if (pass < PASSES - 1) shapes_make(g, f);
     }

@@ -3,6 +3,8 @@
 #include "core/err.h"
 #include "core/mem.h"
 
+#include <stdio.h>
+
 const char *const growth_source_names[N_GROWTH_SOURCES] = { "never rectified", "all lanes" };
 
 /* All lanes where none is rectified are the same as the never rectified ones: computed once. */
@@ -31,22 +33,36 @@ static int set_tell(const struct growth_set *set, struct notes *missing)
     return 0;
 }
 
+/* Every law of every group, on all threads.  What a thread says of its failure is lost with it, so that it is kept here. */
+static int results_make(struct growth_study *g)
+{
+    const int n_each = N_GROWTH_SOURCES * N_GROWTH_QUANTITIES, n = g->groups.n * n_each;
+    char why[512] = "";
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < n; i++) {
+        const struct growth_set *set = &g->sets[i / n_each];
+        const int source = i % n_each / N_GROWTH_QUANTITIES, q = i % N_GROWTH_QUANTITIES;
+        if (result_make(&set->results[source][q], g->study, set->group, (enum growth_source)source,
+                        (enum growth_quantity)q) == 0)
+            continue;
+#pragma omp critical
+        snprintf(why, sizeof why, "%s", fail_text());
+    }
+    return why[0] ? fail("%s", why) : 0;
+}
+
 int growth_study_open(struct growth_study *g, const struct study *s, const struct corners *c, struct notes *missing)
 {
     *g = (struct growth_study){ .study = s };
     TRY(growth_groups_open(&g->groups, s, c, missing), "%s", s->key);
     TRY(MEM_NEW(&g->sets, g->groups.n, "growth laws"), "%s", s->key);
     for (int i = 0; i < g->groups.n; i++) {
-        struct growth_set *set = &g->sets[i];
-        set->group = &g->groups.groups[i];
-        TRY(MEM_NEW(&set->results, N_GROWTH_SOURCES, "growth laws"), "%s", s->key);
-        for (int source = 0; source < N_GROWTH_SOURCES; source++)
-            for (int q = 0; q < N_GROWTH_QUANTITIES; q++)
-                if (result_make(&set->results[source][q], s, set->group, (enum growth_source)source,
-                                (enum growth_quantity)q) != 0)
-                    return -1;
-        if (set_tell(set, missing) != 0) return -1;
+        g->sets[i].group = &g->groups.groups[i];
+        TRY(MEM_NEW(&g->sets[i].results, N_GROWTH_SOURCES, "growth laws"), "%s", s->key);
     }
+    TRY(results_make(g), "%s", s->key);
+    for (int i = 0; i < g->groups.n; i++)
+        if (set_tell(&g->sets[i], missing) != 0) return -1;
     return 0;
 }
 

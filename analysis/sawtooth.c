@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdio.h>
 
+enum { MAX_OTHER_LANES = 32 };
+
 const enum growth_quantity sawtooth_quantities[N_SAWTOOTH_QUANTITIES] = { GROWTH_K, GROWTH_KL_CLEAN, GROWTH_KL,
                                                                           GROWTH_NLL };
 
@@ -207,13 +209,14 @@ static int sawtooth_predict(struct sawtooth *w, const struct study *s, const str
     return rc;
 }
 
-/* The law of the group's lanes but one. */
+/* The law of the group's lanes but one; of very many lanes evenly chosen ones say as much. */
 static int others_open(struct growth_result *r, const struct study *s, const struct growth_group *group, int lane,
                        enum growth_quantity q)
 {
     int *lanes = NULL, n = 0;
     TRY(MEM_NEW(&lanes, group->n_lanes, "lanes"), "%s", group->title);
-    for (int i = 0; i < group->n_lanes; i++)
+    const int stride = (group->n_lanes + MAX_OTHER_LANES - 1) / MAX_OTHER_LANES;
+    for (int i = 0; i < group->n_lanes; i += stride)
         if (group->lanes[i] != lane) lanes[n++] = group->lanes[i];
     int rc = growth_gather(&r->how, s, group, lanes, n, q);
     if (rc == 0 && r->how.curves.n_texts > 0 && r->how.matched) rc = growth_open(&r->growth, &r->how.curves);
@@ -222,7 +225,7 @@ static int others_open(struct growth_result *r, const struct study *s, const str
 }
 
 int sawtooth_open(struct sawtooth *w, const struct study *s, const struct growth_set *set, int lane,
-                  enum growth_quantity q)
+                  enum growth_quantity q, bool others)
 {
     const struct growth_result *pure = &set->results[GROWTH_PURE][q];
     *w = (struct sawtooth){ .lane = lane, .quantity = q, .source = GROWTH_PURE };
@@ -230,14 +233,14 @@ int sawtooth_open(struct sawtooth *w, const struct study *s, const struct growth
         snprintf(w->why, sizeof w->why, "%s", pure->how.why);
         return 0;
     }
-    if (pure->how.matched) return sawtooth_predict(w, s, pure);
-    struct growth_result others = { 0 };
-    int rc = others_open(&others, s, set->group, lane, q);
-    const bool there = growth_is_there(&others);
+    if (pure->how.matched || !others) return sawtooth_predict(w, s, pure);
+    struct growth_result rest = { 0 };
+    int rc = others_open(&rest, s, set->group, lane, q);
+    const bool there = growth_is_there(&rest);
     w->source = there ? GROWTH_ALL : GROWTH_PURE;
-    if (rc == 0) rc = sawtooth_predict(w, s, there ? &others : pure);
-    growth_gathered_close(&others.how);
-    growth_close(&others.growth);
+    if (rc == 0) rc = sawtooth_predict(w, s, there ? &rest : pure);
+    growth_gathered_close(&rest.how);
+    growth_close(&rest.growth);
     return rc;
 }
 
@@ -247,20 +250,42 @@ void sawtooth_close(struct sawtooth *w)
     *w = (struct sawtooth){ 0 };
 }
 
+/* One rectified lane of the study. */
+struct job {
+    const struct growth_set *set;
+    int lane;
+};
+
+static int jobs_open(struct job **jobs, const struct growth_study *g)
+{
+    int n = 0, n_made = 0;
+    for (int i = 0; i < g->groups.n; i++) n += g->groups.groups[i].n_lanes - g->groups.groups[i].n_pure;
+    TRY(MEM_NEW(jobs, n, "predictions"), "%s", g->study->key);
+    for (int i = 0; i < g->groups.n; i++)
+        for (int k = g->groups.groups[i].n_pure; k < g->groups.groups[i].n_lanes; k++)
+            (*jobs)[n_made++] = (struct job){ &g->sets[i], g->groups.groups[i].lanes[k] };
+    return n;
+}
+
 int sawteeth_open(struct sawteeth *w, const struct growth_study *g)
 {
-    int n = 0;
+    struct job *jobs = NULL;
+    char why[512] = "";
     *w = (struct sawteeth){ 0 };
-    for (int i = 0; i < g->groups.n; i++) n += g->groups.groups[i].n_lanes - g->groups.groups[i].n_pure;
-    TRY(MEM_NEW(&w->all, n * N_SAWTOOTH_QUANTITIES, "predictions"), "%s", g->study->key);
-    for (int i = 0; i < g->groups.n; i++) {
-        const struct growth_group *group = &g->groups.groups[i];
-        for (int k = group->n_pure; k < group->n_lanes; k++)
-            for (int q = 0; q < N_SAWTOOTH_QUANTITIES; q++)
-                if (sawtooth_open(&w->all[w->n++], g->study, &g->sets[i], group->lanes[k], sawtooth_quantities[q]) != 0)
-                    return -1;
+    const int n = jobs_open(&jobs, g);
+    if (n >= 0 && MEM_NEW(&w->all, n * N_SAWTOOTH_QUANTITIES, "predictions") == 0) w->n = n * N_SAWTOOTH_QUANTITIES;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < w->n; i++) {
+        const struct job *job = &jobs[i / N_SAWTOOTH_QUANTITIES];
+        if (sawtooth_open(&w->all[i], g->study, job->set, job->lane, sawtooth_quantities[i % N_SAWTOOTH_QUANTITIES],
+                          i / N_SAWTOOTH_QUANTITIES < SAWTOOTH_MAX_OTHERS) == 0)
+            continue;
+#pragma omp critical
+        snprintf(why, sizeof why, "%s", fail_text());
     }
-    return 0;
+    mem_free(jobs);
+    if (n < 0 || !w->all) return -1;
+    return why[0] ? fail("%s", why) : 0;
 }
 
 void sawteeth_close(struct sawteeth *w)

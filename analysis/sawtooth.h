@@ -37,13 +37,16 @@ struct sawtooth {
     char why[160];                 /* n_texts 0: why there is none */
 };
 
-/* lane: of the set's group, with an interval. */
+/* lane: of the set's group, with an interval.  others: whether a law of all lanes but this one may be made where it is needed. */
 int sawtooth_open(struct sawtooth *w, const struct study *s, const struct growth_set *set, int lane,
-                  enum growth_quantity q);
+                  enum growth_quantity q, bool others);
 void sawtooth_close(struct sawtooth *w);
 
 /* Each rectified lane of each group, of the distance of K, KL from clean, and KL and NLL above clean. */
 enum { N_SAWTOOTH_QUANTITIES = 4 };
+/* A law of the other lanes is a law for each lane: it is made for the first so many; the rest are predicted from the never
+ * rectified lanes' plain means. */
+enum { SAWTOOTH_MAX_OTHERS = 32 };
 extern const enum growth_quantity sawtooth_quantities[N_SAWTOOTH_QUANTITIES];
 struct sawteeth {
     struct sawtooth *all; /* owned [n] */

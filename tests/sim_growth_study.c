@@ -31,7 +31,7 @@ static int tally_add(struct tally *t, const struct study *s, struct growth_set *
 {
     struct growth *g = &set->results[GROWTH_PURE][GROWTH_K].growth;
     struct sawtooth w = { 0 };
-    const int rc = sawtooth_open(&w, s, set, set->group->lanes[set->group->n_lanes - 1], GROWTH_K);
+    const int rc = sawtooth_open(&w, s, set, set->group->lanes[set->group->n_lanes - 1], GROWTH_K, false);
     t->n++;
     t->chosen[g->choice.law]++;
     t->inside += w.mean.low <= w.mean.measured && w.mean.measured <= w.mean.high;

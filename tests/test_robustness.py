@@ -157,6 +157,7 @@ def bad_words():
         ("an unknown device", ["run", SMOKE, "device=tpu"], 2, "tpu"),
         ("info on nothing", ["info", "nowhere.h5"], 1, "nowhere.h5"),
         ("a report on nothing", ["report", "nowhere"], 1, "nowhere"),
+        ("a bound that is no number", ["report", "--bound", "much", "nowhere"], 2, "--bound much"),
     ]:
         r = resa(folder, *args)
         check(f"{name}: status {status}, and what is wrong is named", r.returncode == status and word in r.stderr,
