@@ -18,31 +18,57 @@ enum { QKV, O, GATE_UP, DOWN, HEAD, N_KINDS };
 static const char *const kind_names[N_KINDS] = { "qkv", "o", "gate+up", "down", "head" };
 enum { CHECKED_OUTPUTS = 24, MAX_CUBLAS_BYTES = 1 << 30 };
 
+/* Rows come as an operand, as they do in a step; the same rows in float32 are for the check. */
 struct product_of {
     struct bench_case *c;
     int kind, n_rows, n_in, n_out, n_layers;
-    const float *x;
-    float *y;
+    float *x, *y;          /* owned device memory [n_rows][n_in], [n_rows][n_out] */
+    void *operand, *act;   /* owned device memory; act: gate+up's, as in a step; NULL for the others */
 };
 
-static struct product_of product_of(struct bench_case *c, int kind, int n_rows)
+/* Random rows through the norm, which writes operands. */
+static void fill_rows(struct product_of *p)
+{
+    const struct backend *be = p->c->l.mem.be;
+    const size_t n = (size_t)p->n_rows * (size_t)p->n_in;
+    float *host = NULL, *ones = NULL;
+    uint32_t state = 7;
+    must(MEM_NEW(&host, n, "rows"));
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        host[i] = (float)(int32_t)state * 0x1p-31f;
+    }
+    must(be->upload(p->c->l.mem.dev, p->x, host, n * sizeof *host));
+    for (int i = 0; i < p->n_in; i++) host[i] = 1;
+    must(be->alloc(p->c->l.mem.dev, (void **)&ones, (size_t)p->n_in * sizeof *ones, "ones"));
+    must(be->upload(p->c->l.mem.dev, ones, host, (size_t)p->n_in * sizeof *ones));
+    const struct norm_args a = { .n_rows = p->n_rows, .n = p->n_in, .x = p->x, .weight = ones, .eps = 1e-6, .out = p->x, .operand = p->operand };
+    must(be->norm(p->c->l.mem.dev, &a));
+    must(be->sync(p->c->l.mem.dev));
+    be->release(p->c->l.mem.dev, ones);
+    mem_free(host);
+}
+
+static void product_open(struct product_of *p, struct bench_case *c, int kind, int n_rows)
 {
     const struct model_shape *s = &c->model.shape;
-    const struct forward *f = &c->l.f;
+    const struct backend *be = c->l.mem.be;
     const int heads = s->n_heads * s->head_dim;
-    const struct product_of all[N_KINDS] = {
-        [QKV] = { .n_in = s->hidden, .n_out = shape_qkv(s), .x = f->normed, .y = f->qkv },
-        [O] = { .n_in = heads, .n_out = s->hidden, .x = f->attn, .y = f->hidden },
-        [GATE_UP] = { .n_in = s->hidden, .n_out = 2 * s->ffn, .x = f->normed, .y = f->gate_up },
-        [DOWN] = { .n_in = s->ffn, .n_out = s->hidden, .x = f->act, .y = f->hidden },
-        [HEAD] = { .n_in = s->hidden, .n_out = s->vocab, .x = f->final, .y = f->logits },
-    };
-    struct product_of p = all[kind];
-    p.c = c;
-    p.kind = kind;
-    p.n_rows = n_rows;
-    p.n_layers = kind == HEAD ? 1 : s->n_layers;
-    return p;
+    const int sizes[N_KINDS][2] = { [QKV] = { s->hidden, shape_qkv(s) }, [O] = { heads, s->hidden }, [GATE_UP] = { s->hidden, 2 * s->ffn },
+                                    [DOWN] = { s->ffn, s->hidden }, [HEAD] = { s->hidden, s->vocab } };
+    *p = (struct product_of){ .c = c, .kind = kind, .n_rows = n_rows, .n_in = sizes[kind][0], .n_out = sizes[kind][1],
+                              .n_layers = kind == HEAD ? 1 : s->n_layers };
+    must(be->alloc(c->l.mem.dev, (void **)&p->x, (size_t)n_rows * (size_t)p->n_in * sizeof *p->x, "rows"));
+    must(be->alloc(c->l.mem.dev, (void **)&p->y, (size_t)n_rows * (size_t)p->n_out * sizeof *p->y, "outputs"));
+    must(be->alloc(c->l.mem.dev, &p->operand, be->operand_bytes(n_rows, p->n_in), "operand"));
+    if (kind == GATE_UP) must(be->alloc(c->l.mem.dev, &p->act, be->operand_bytes(n_rows, s->ffn), "activation"));
+    fill_rows(p);
+}
+
+static void product_close(struct product_of *p)
+{
+    void *const owned[] = { p->x, p->y, p->operand, p->act };
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) p->c->l.mem.be->release(p->c->l.mem.dev, owned[i]);
 }
 
 static int enqueue_ours(void *context)
@@ -52,7 +78,7 @@ static int enqueue_ours(void *context)
     for (int layer = 0; layer < p->n_layers; layer++) {
         const struct layer_weights *l = &w->layers[layer];
         const struct matrix *const all[N_KINDS] = { l->qkv, l->o, l->gate_up, l->down, w->output };
-        const struct product_args a = { .n_rows = p->n_rows, .w = all[p->kind], .x = p->x, .y = p->y };
+        const struct product_args a = { .n_rows = p->n_rows, .w = all[p->kind], .operand = p->operand, .y = p->y, .act = p->act };
         TRY(w->be->product(w->dev, &a), "product");
     }
     return 0;
@@ -79,8 +105,12 @@ static double eleven_bits(float x)
     return ldexp(rint(ldexp(m, 11)), e - 11);
 }
 
+/* Gate and up are checked without what is fused behind them. */
 static double check_product(const struct product_of *p)
 {
+    struct product_of plain = *p;
+    plain.act = NULL;
+    must(enqueue_ours(&plain));
     const size_t n_in = (size_t)p->n_in;
     float *x = NULL, *w = NULL, got = 0;
     double worst = 0;
@@ -201,11 +231,12 @@ static void bench_blas(struct bench *b, const struct product_of *p, const char *
 static void bench_rows(struct bench *b, struct bench_case *c, int n_rows)
 {
     for (int kind = 0; kind < N_KINDS; kind++) {
-        struct product_of p = product_of(c, kind, n_rows);
+        struct product_of p;
         float seconds[N_REPLAYS];
         char name[40];
         if (kind == HEAD && n_rows > c->plan.batch) continue; /* a rectification has no logits */
         snprintf(name, sizeof name, "%s, %d row%s", kind_names[kind], n_rows, n_rows == 1 ? "" : "s");
+        product_open(&p, c, kind, n_rows);
         must(latency_time(&c->l, enqueue_ours, &p, seconds));
         struct bench_row *r = bench_add(b, c, name, seconds, p.n_layers);
         r->worst = check_product(&p);
@@ -216,17 +247,13 @@ static void bench_rows(struct bench *b, struct bench_case *c, int n_rows)
             bench_blas(b, &p, name);
             snprintf(r->note, sizeof r->note, "%.2fx of cuBLAS's time", r->us / b->rows[b->n_rows - 1].us);
         }
+        product_close(&p);
     }
 }
 
 void bench_products(struct bench *b, struct bench_case *c)
 {
-    float seconds[N_REPLAYS];
-    latency_start(&c->l, BENCH_RESA);
-    must(latency_time_step(&c->l, seconds, NULL)); /* activations of a step in the buffers */
     bench_rows(b, c, c->plan.batch);
-    if (c->plan.batch == 1) return;
-    must(latency_time_rectify(&c->l, seconds));
-    bench_rows(b, c, c->plan.batch * REPORT_INTERVAL);
+    if (c->plan.batch > 1) bench_rows(b, c, c->plan.batch * REPORT_INTERVAL);
     if (!blas.handle) printf("cuBLAS is not there: its rows are left out\n");
 }
