@@ -1,4 +1,4 @@
-/* tests/bench_gpu.c: bench_gpu FOLDER: kernels and whole steps of the CUDA back end, 7B and 1.5B shapes.
+/* tests/bench_gpu.c: bench_gpu FOLDER [all | kernels | steps | quick]: kernels and whole steps of the CUDA back end, 7B and 1.5B shapes.
  *
  * Writes FOLDER/bench-gpu.csv and .md.  Exit status 1 where an output was not what double precision says. */
 #include "tests/bench_gpu.h"
@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct synthetic_spec shape_7b = { .family = FAMILY_QWEN2, .layers = 28, .hidden = 3584, .heads = 28, .kv_heads = 4, .head_dim = 128,
                                                 .ffn = 18944, .vocab = 152064, .context = 262144 + 4096, .seed = 1 };
@@ -241,10 +242,12 @@ static void bench_model(struct bench *b, const char *name, const struct syntheti
 int main(int argc, char **argv)
 {
     static struct bench b;
-    const bool quick = argc > 2 && strcmp(argv[2], "--quick") == 0;
+    const char *what = argc > 2 ? argv[2] : "all";
+    const bool quick = strcmp(what, "quick") == 0, kernels = strcmp(what, "steps") != 0, steps = strcmp(what, "kernels") != 0;
+    const time_t start = time(NULL);
     char text[256] = "";
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_gpu FOLDER [--quick]\n");
+        fprintf(stderr, "usage: bench_gpu FOLDER [all | kernels | steps | quick]\n");
         return 2;
     }
     for (int i = 0; backends[i]; i++)
@@ -255,14 +258,14 @@ int main(int argc, char **argv)
     }
     must(b.be->describe(b.dev, text, sizeof text));
     printf("%s\n", text);
-    bench_kernels(&b, "7B", &shape_7b, quick);
-    bench_kernels(&b, "1.5B", &shape_1b, quick);
-    bench_model(&b, "7B", &shape_7b, quick);
-    bench_model(&b, "1.5B", &shape_1b, quick);
+    for (int i = 0; i < 2; i++)
+        if (kernels) bench_kernels(&b, i ? "1.5B" : "7B", i ? &shape_1b : &shape_7b, quick);
+    for (int i = 0; i < 2; i++)
+        if (steps) bench_model(&b, i ? "1.5B" : "7B", i ? &shape_1b : &shape_7b, quick);
     for (int i = 0; i < b.n_rows; i++) b.n_failed += b.rows[i].worst > 1;
     write_file(&b, argv[1], "bench-gpu.csv", write_csv);
     write_file(&b, argv[1], "bench-gpu.md", write_md);
-    printf("%d rows, %d wrong\n", b.n_rows, b.n_failed);
+    printf("%d rows, %d wrong, %.0f s\n", b.n_rows, b.n_failed, difftime(time(NULL), start));
     b.be->close(b.dev);
     return b.n_failed ? 1 : 0;
 }

@@ -77,8 +77,8 @@ static void bench_sparse(struct bench *b, struct bench_case *c)
 void bench_attention(struct bench *b, struct bench_case *c)
 {
     bench_dense(b, c);
-    bench_chunk(b, c);
     bench_sparse(b, c);
+    bench_chunk(b, c);
 }
 
 /* ---- steps ---- */
@@ -92,6 +92,7 @@ static void bench_step(struct bench *b, struct bench_case *c, int lane, const ch
     struct bench_row *r = bench_add(b, c, name, seconds, 1);
     r->bytes = (double)(bytes.kv + bytes.keys + bytes.weights);
     must(latency_check(&c->l));
+    snprintf(r->note, sizeof r->note, "every logit is finite");
     must(latency_time_read(&c->l, (uint64_t)r->bytes, read));
     r->read_us = bench_add(b, c, "", read, 1)->us;
     b->n_rows--;
