@@ -38,14 +38,13 @@ static int style_of(int place)
     return place % FIGURE_STYLES + 1;
 }
 
-static int panels_open(struct figure *f, struct plot_grid *g, const struct latency_study *s, int n_batches)
+static int panels_open(struct figure *f, struct plot_grid *g, int n_batches)
 {
     *g = plot_grid_usual;
     g->n_panels = n_batches;
     g->n_columns = n_batches < 3 ? n_batches : 3;
     g->panel_height = PANEL_HEIGHT;
     g->gap_x = 30;
-    (void)s;
     return n_batches > 0 ? 0 : fail("plot %s: no times", f->name);
 }
 
@@ -57,8 +56,7 @@ static void token_block(struct figure *f, const struct latency_study *s, int bat
     snprintf(block, sizeof block, "t%d_%d", batch, place);
     figure_data(f, block);
     for (const struct latency_point *p = point_of(s, batch, place, 0); p; p = point_of(s, batch, place, (int)(p - s->points) + 1))
-        fprintf(f->script.file, "%d %.6g %.6g %.6g\n", p->context, 1e3 * p->token, 1e3 * p->times[TIME_STEP].low,
-                1e3 * p->times[TIME_READ].median);
+        fprintf(f->script.file, "%d %.6g %.6g\n", p->context, 1e3 * p->token, 1e3 * p->times[TIME_READ].median);
     figure_data_end(f);
 }
 
@@ -76,10 +74,32 @@ static void token_panel(struct figure *f, const struct plot_grid *g, const struc
     for (int place = 0, first = 1; place < n; place++) {
         if (!point_of(s, batch, place, 0)) continue;
         fprintf(f->body, "%s$t%d_%d using 1:2 with linespoints ls %d", first ? "" : ", ", batch, place, style_of(place));
-        fprintf(f->body, ", $t%d_%d using 1:4 with lines lc rgb '%s' lw 0.6 dt 3", batch, place, figure_colours[style_of(place) - 1]);
+        fprintf(f->body, ", $t%d_%d using 1:3 with lines lc rgb '%s' lw 0.6 dt 3", batch, place, figure_colours[style_of(place) - 1]);
         first = 0;
     }
     fputs("\n", f->body);
+}
+
+/* A tick at every context; axes around all values. */
+static void token_axes(struct figure *f, const struct latency_study *s)
+{
+    double low = INFINITY, high = 0;
+    int least = s->points[0].context, most = 0;
+    for (int i = 0; i < s->n_points; i++) {
+        const struct latency_point *p = &s->points[i];
+        low = fmin(low, fmin(p->token, p->times[TIME_READ].median));
+        high = fmax(high, p->token);
+        least = p->context < least ? p->context : least;
+        most = p->context > most ? p->context : most;
+    }
+    fprintf(f->script.file, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.4g:%.4g]\nset ylabel 'ms' offset 1.5\nset xtics nomirror out (",
+            least / 1.3, most * 1.3, 1e3 * low / 1.3, 1e3 * high * 1.3);
+    for (int i = 0, n = 0; i < s->n_points; i++) {
+        bool first = true;
+        for (int k = 0; k < i; k++) first = first && s->points[k].context != s->points[i].context;
+        if (first) fprintf(f->script.file, "%s'%gK' %d", n++ ? ", " : "", s->points[i].context / 1024.0, s->points[i].context);
+    }
+    fputs(")\n", f->script.file);
 }
 
 int latency_plot_tokens(struct figure *f, const struct latency_study *s)
@@ -88,7 +108,7 @@ int latency_plot_tokens(struct figure *f, const struct latency_study *s)
     int batches[MAX_BATCHES];
     const int n = batches_of(s, batches);
     TRY(figure_open(f, s->folder, "latency-token"), "latency");
-    TRY(panels_open(f, &g, s, n), "latency");
+    TRY(panels_open(f, &g, n), "latency");
     for (int place = 0; place < lanes_of(s); place++) {
         const struct latency_point *p = NULL;
         for (int i = 0; i < n && !p; i++) p = point_of(s, batches[i], place, 0);
@@ -102,9 +122,7 @@ int latency_plot_tokens(struct figure *f, const struct latency_study *s)
              "plain read of what the step moves, in the same run.",
              s->model, s->machine);
     grid_begin(&g, f);
-    fputs("set logscale xy 2\nset logscale y 10\nset format x '%.0s%c'\nset xtics nomirror out 4096,4\nset ylabel 'ms' offset 1.5\n"
-          "set offsets 0.05, 0.05, 0, 0\n",
-          f->script.file);
+    token_axes(f, s);
     return 0;
 }
 
@@ -163,7 +181,7 @@ static void parts_panel(struct figure *f, const struct plot_grid *g, const struc
         fprintf(f->body, "%s'%gK' %d", group ? ", " : "", context / 1024.0, group);
         group++;
     }
-    fputs(")\nplot ", f->body);
+    fprintf(f->body, ")\nset xrange [-0.6:%.1f]\nplot ", group - 0.4);
     for (int k = 0; k < N_PARTS; k++)
         fprintf(f->body, "$p%d using 1:%d:1:2:%d:%d with boxxyerror fs solid 0.85 noborder lc rgb '%s', ", batch, 3 + k, 3 + k, 4 + k,
                 figure_colours[parts[k].style - 1]);
@@ -177,7 +195,7 @@ int latency_plot_parts(struct figure *f, const struct latency_study *s)
     int batches[MAX_BATCHES];
     const int n = batches_of(s, batches);
     TRY(figure_open(f, s->folder, "latency-parts"), "latency");
-    TRY(panels_open(f, &g, s, n), "latency");
+    TRY(panels_open(f, &g, n), "latency");
     for (int k = 0; k < N_PARTS; k++) grid_key_add(&g, parts[k].style, GRID_LINE, parts[k].name);
     grid_open(&g, f);
     for (int i = 0; i < n; i++) parts_panel(f, &g, s, i, batches[i]);
