@@ -4,6 +4,7 @@
 #   make test        sets up what is missing, builds, runs every test that this machine can run
 #   make test-san    the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make bench       times of the engine and its operations beside the machine's bounds, on SmolLM2
+#   make bench-gpu   kernels and whole steps on the device, checked and timed, into results/reference/bench-gpu (minutes)
 #   make bench-peer  the engine in turn with PyTorch and llama.cpp, which it installs outside the tree (6 GB, once)
 #   make lint        the include rule, clang-tidy on what changed, shellcheck
 #   make layers      the include rule alone
@@ -139,6 +140,8 @@ $(RESA): $(BUILD)/experiments/main.o $(LIB)
 # tests/tiny.c is what tests and benchmarks of the engine share, tests/bench_machine.c what benchmarks do.
 $(BUILD)/tests/test_engine $(BUILD)/tests/test_cuda $(BUILD)/tests/test_logits $(BUILD)/tests/test_latency $(BUILD)/tests/bench_step $(BUILD)/tests/bench_profile: $(BUILD)/tests/tiny.o
 
+$(BUILD)/tests/bench_gpu: $(patsubst %,$(BUILD)/tests/bench_gpu_%.o,check kernels products)
+
 $(BUILD)/tests/bench_%: $(BUILD)/tests/bench_%.o $(BUILD)/tests/bench_machine.o $(LIB)
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
@@ -210,6 +213,12 @@ endif
 	@echo "operations on the cache"
 	@$(BUILD)/tests/bench_attention
 
+BENCH_GPU_RESULTS ?= results/reference/bench-gpu
+bench-gpu: $(BUILD)/tests/bench_gpu
+	@mkdir -p $(BENCH_GPU_RESULTS)
+	@$< $(BENCH_GPU_RESULTS)
+	@python3 -B tests/peer_step.py $(BENCH_GPU_RESULTS)
+
 # llama.cpp is built from its source with what this machine's processor has; the part for images is left out.
 bench-venv:
 	@[ -x $(VENV)/bin/python ] || python3 -m venv $(VENV)
@@ -265,5 +274,5 @@ ifneq ($(filter tidy,$(MAKECMDGOALS)),)
 -include $(TIDIED:.ok=.d)
 endif
 
-.PHONY: all tests where test test-san run-tests bench bench-peer bench-venv layers lint tidy format clean no-libraries no-test-libraries
+.PHONY: all tests where test test-san run-tests bench bench-gpu bench-peer bench-venv layers lint tidy format clean no-libraries no-test-libraries
 .SECONDARY:

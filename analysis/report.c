@@ -6,6 +6,7 @@
 #include "analysis/drift_where_sheets.h"
 #include "analysis/findings.h"
 #include "analysis/growth_report.h"
+#include "analysis/latency.h"
 #include "analysis/leftovers.h"
 #include "analysis/origin_sheet.h"
 #include "analysis/page.h"
@@ -149,21 +150,33 @@ int report_write(int n_folders, char *const *folders)
     return report_write_bound(n_folders, folders, NAN);
 }
 
+/* A folder of drift runs, of which *n are open already; one of experiment latency is reported by itself. */
+static int folder_report(struct evidence *all, int *n, const char *folder, const char *no_pictures, double bound)
+{
+    struct latency_study times;
+    bool timed = false;
+    int rc = latency_study_open(&times, folder, &timed);
+    if (rc == 0 && timed && no_pictures[0]) rc = notes_add(&times.warnings, "no pictures: %s", no_pictures);
+    if (rc == 0 && timed) rc = latency_report(&times);
+    latency_study_close(&times);
+    if (rc != 0 || timed) return rc;
+    struct evidence *e = &all[(*n)++];
+    if (evidence_open(e, folder) != 0) return -1;
+    if (no_pictures[0] && notes_add(&e->warnings, "no pictures: %s", no_pictures) != 0) return -1;
+    return folder_write(e, bound);
+}
+
 int report_write_bound(int n_folders, char *const *folders, double bound)
 {
     struct evidence *all = NULL;
     char no_pictures[512] = "";
+    int n = 0, rc = 0;
     gsl_set_error_handler_off();
     TRY(MEM_NEW(&all, n_folders, "folders"), "report");
     if (figure_check() != 0) snprintf(no_pictures, sizeof no_pictures, "%s", fail_text());
-    int rc = 0;
-    for (int i = 0; i < n_folders && rc == 0; i++) {
-        rc = evidence_open(&all[i], folders[i]);
-        if (rc == 0 && no_pictures[0]) rc = notes_add(&all[i].warnings, "no pictures: %s", no_pictures);
-        if (rc == 0) rc = folder_write(&all[i], bound);
-    }
-    if (rc == 0 && n_folders > 1) rc = compare_write(all, n_folders);
-    for (int i = 0; i < n_folders; i++) evidence_close(&all[i]);
+    for (int i = 0; i < n_folders && rc == 0; i++) rc = folder_report(all, &n, folders[i], no_pictures, bound);
+    if (rc == 0 && n > 1) rc = compare_write(all, n);
+    for (int i = 0; i < n; i++) evidence_close(&all[i]);
     mem_free(all);
     return rc;
 }

@@ -5,7 +5,7 @@
  * of a run are timed one after another over the same stores; every step passes over all weights and all caches, so that what it
  * reads has left the caches of the machine since the step before wherever a step reads several times what they hold.
  *
- *     latency_open; for each lane { latency_start; latency_time_step, _part, _rectify, _read }; latency_close
+ *     latency_open; for each lane { latency_start; latency_time_step, _parts, _rectify, _read }; latency_close
  *
  * A time is that of the device: from a mark before a recorded step's replay to one after it, with the next replays already enqueued.
  * Step s is timed at position P + s of every sequence (P: prompt tokens): the new K and V are written, logits computed, no token
@@ -43,6 +43,7 @@ struct latency {
     struct pass pass;
     int lane;                           /* in work */
     size_t read_bytes;                  /* of the plain read */
+    double clock_hz;                    /* half-way through what was timed last; NaN where it is not known */
 };
 
 int  latency_open(struct latency *l, const struct run_plan *plan, const struct weights *w);
@@ -53,9 +54,14 @@ int  latency_memory(const struct run_plan *plan, const struct model *model, cons
 /* Each: n_steps values, seconds.  clock_hz: of the multiprocessors, read while the steps run; NaN where it is not known. */
 void latency_start(struct latency *l, int lane);
 int  latency_time_step(struct latency *l, float *seconds, float *clock_hz);
-int  latency_time_part(struct latency *l, enum latency_part part, float *seconds);
+int  latency_time_parts(struct latency *l, unsigned parts, float *seconds);   /* bits 1 << enum latency_part */
 int  latency_time_rectify(struct latency *l, float *seconds);                 /* of a lane with an interval */
+int  latency_time_rectify_parts(struct latency *l, unsigned parts, float *seconds);
 int  latency_time_read(struct latency *l, uint64_t n_bytes, float *seconds);  /* a plain read of as many bytes, of the caches */
+/* Whatever enqueue(context) enqueues. */
+int  latency_time(struct latency *l, int (*enqueue)(void *context), void *context, float *seconds);
+/* The last step once, its queries, lists and results left in the buffers. */
+int  latency_step(struct latency *l);
 /* Fails where a logit of the last step is not finite: times of such a step say nothing. */
 int  latency_check(struct latency *l);
 

@@ -58,25 +58,27 @@ static int collect(struct latency *l, int i, float *seconds, float *clock_hz)
     TRY(l->mem.be->wait(l->mem.dev, at + 1), "replay %d", i);
     TRY(l->mem.be->elapsed(l->mem.dev, at, at + 1, &s), "replay %d", i);
     seconds[i] = (float)s;
+    if (i == l->plan->n_steps / 2) l->clock_hz = l->mem.be->clock_hz(l->mem.dev);
     if (clock_hz) clock_hz[i] = (float)l->mem.be->clock_hz(l->mem.dev);
     return 0;
 }
 
 /* n_steps replays of enqueue, each between two marks and a few of them in flight, so that the device never waits for the host.
  * stage, where not NULL, is called before each replay with its number. */
-static int time_replays(struct latency *l, int (*enqueue)(void *), int (*stage)(struct latency *, int), float *seconds, float *clock_hz)
+static int time_replays(struct latency *l, int (*enqueue)(void *), void *context, int (*stage)(struct latency *, int), float *seconds,
+                        float *clock_hz)
 {
     const struct backend *be = l->mem.be;
     const int n = l->plan->n_steps;
     be->graph_free(l->mem.dev, l->graph);
     l->graph = NULL;
-    for (int i = 0; i < WARM_REPLAYS; i++) TRY(be->replay(l->mem.dev, &l->graph, enqueue, l), "warming up");
+    for (int i = 0; i < WARM_REPLAYS; i++) TRY(be->replay(l->mem.dev, &l->graph, enqueue, context), "warming up");
     for (int i = 0; i < n; i++) {
         const int at = 2 * (i % IN_FLIGHT);
         if (i >= IN_FLIGHT && collect(l, i - IN_FLIGHT, seconds, clock_hz) != 0) return -1;
         if (stage) TRY(stage(l, i), "step %d", i);
         TRY(be->mark(l->mem.dev, at), "mark");
-        TRY(be->replay(l->mem.dev, &l->graph, enqueue, l), "replay %d", i);
+        TRY(be->replay(l->mem.dev, &l->graph, enqueue, context), "replay %d", i);
         TRY(be->mark(l->mem.dev, at + 1), "mark");
     }
     for (int i = n > IN_FLIGHT ? n - IN_FLIGHT : 0; i < n; i++)
@@ -93,7 +95,7 @@ static int enqueue_pass(void *latency)
 int latency_time_step(struct latency *l, float *seconds, float *clock_hz)
 {
     TRY(stage_step(l, 0), "step");
-    return time_replays(l, enqueue_pass, stage_step, seconds, clock_hz);
+    return time_replays(l, enqueue_pass, l, stage_step, seconds, clock_hz);
 }
 
 /* ---- parts ---- */
@@ -117,12 +119,12 @@ SKIP(attend)
 SKIP(tally)
 #undef SKIP
 
-static void filter(struct backend *be, enum latency_part part)
+static void filter(struct backend *be, unsigned parts)
 {
-    if (part != LATENCY_PRODUCT) be->product = skip_product;
-    if (part != LATENCY_SELECT) be->select = skip_select;
-    if (part != LATENCY_ATTEND) be->attend = skip_attend;
-    if (part == LATENCY_OTHER) return;
+    if (!(parts & 1u << LATENCY_PRODUCT)) be->product = skip_product;
+    if (!(parts & 1u << LATENCY_SELECT)) be->select = skip_select;
+    if (!(parts & 1u << LATENCY_ATTEND)) be->attend = skip_attend;
+    if (parts & 1u << LATENCY_OTHER) return;
     be->embed = skip_embed;
     be->norm = skip_norm;
     be->swiglu = skip_swiglu;
@@ -132,19 +134,42 @@ static void filter(struct backend *be, enum latency_part part)
     be->tally = skip_tally;
 }
 
-int latency_time_part(struct latency *l, enum latency_part part, float *seconds)
+/* The pass that is staged, without the other operations.  It goes once as a whole before, so that lists, queries and activations are
+ * its own. */
+static int time_parts(struct latency *l, unsigned parts, float *seconds)
 {
     l->part_backend = *l->w->be;
-    filter(&l->part_backend, part);
+    filter(&l->part_backend, parts);
     l->filtered = *l->w;
     l->filtered.be = &l->part_backend;
-    TRY(stage_step(l, l->plan->n_steps - 1), "part");
-    /* Once as a whole: lists, queries and activations are then this lane's own. */
     TRY(enqueue_pass(l), "part");
     l->f.w = &l->filtered;
-    const int rc = time_replays(l, enqueue_pass, NULL, seconds, NULL);
+    const int rc = time_replays(l, enqueue_pass, l, NULL, seconds, NULL);
     l->f.w = l->w;
     return rc;
+}
+
+int latency_time_parts(struct latency *l, unsigned parts, float *seconds)
+{
+    TRY(stage_step(l, l->plan->n_steps - 1), "part");
+    return time_parts(l, parts, seconds);
+}
+
+int latency_time_rectify_parts(struct latency *l, unsigned parts, float *seconds)
+{
+    TRY(stage_window(l), "part");
+    return time_parts(l, parts, seconds);
+}
+
+int latency_time(struct latency *l, int (*enqueue)(void *context), void *context, float *seconds)
+{
+    return time_replays(l, enqueue, context, NULL, seconds, NULL);
+}
+
+int latency_step(struct latency *l)
+{
+    TRY(stage_step(l, l->plan->n_steps - 1), "step");
+    return enqueue_pass(l);
 }
 
 /* ---- rectification ---- */
@@ -169,7 +194,7 @@ static int enqueue_rectify(void *latency)
 int latency_time_rectify(struct latency *l, float *seconds)
 {
     TRY(stage_window(l), "rectification");
-    return time_replays(l, enqueue_rectify, NULL, seconds, NULL);
+    return time_replays(l, enqueue_rectify, l, NULL, seconds, NULL);
 }
 
 /* ---- the machine ---- */
@@ -191,7 +216,7 @@ static int enqueue_read(void *latency)
 int latency_time_read(struct latency *l, uint64_t n_bytes, float *seconds)
 {
     l->read_bytes = n_bytes;
-    return time_replays(l, enqueue_read, NULL, seconds, NULL);
+    return time_replays(l, enqueue_read, l, NULL, seconds, NULL);
 }
 
 int latency_check(struct latency *l)
@@ -199,8 +224,7 @@ int latency_check(struct latency *l)
     const size_t n = (size_t)l->plan->batch * (size_t)l->w->model->shape.vocab;
     float *logits = NULL;
     TRY(MEM_NEW(&logits, n, "logits"), "latency");
-    int rc = stage_step(l, l->plan->n_steps - 1);
-    if (rc == 0) rc = enqueue_pass(l);
+    int rc = latency_step(l);
     if (rc == 0) rc = l->mem.be->download(l->mem.dev, logits, l->f.logits, n * sizeof *logits);
     if (rc == 0) rc = l->mem.be->sync(l->mem.dev);
     for (size_t i = 0; rc == 0 && i < n; i++)

@@ -47,7 +47,7 @@ static int time_lane(struct latency *l, const struct run_plan *plan, int lane, c
     TRY(latency_time_step(l, times_of(t, VAR_STEP_TIME, lane), times_of(t, VAR_CLOCK, lane)), "steps");
     for (int part = 0; part < N_LATENCY_PARTS && !interrupt_asked(); part++) {
         if (part == LATENCY_SELECT && spec->selector == SELECT_DENSE) continue;
-        TRY(latency_time_part(l, (enum latency_part)part, times_of(t, part_vars[part], lane)), "parts");
+        TRY(latency_time_parts(l, 1u << part, times_of(t, part_vars[part], lane)), "parts");
     }
     if (spec->interval > 0 && !interrupt_asked()) TRY(latency_time_rectify(l, times_of(t, VAR_RECTIFY_TIME, lane)), "rectification");
     TRY(latency_time_read(l, (uint64_t)(b.kv + b.keys + b.weights), times_of(t, VAR_READ_TIME, lane)), "plain read");

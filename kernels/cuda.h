@@ -34,6 +34,7 @@ int  cuda_upload(struct device *d, void *to, const void *host, size_t n_bytes);
 int  cuda_download(struct device *d, void *host, const void *from, size_t n_bytes);
 int  cuda_clear(struct device *d, const struct record_layout *l, void *record);
 int  cuda_sync(struct device *d);
+void *cuda_stream(struct device *d);                                    /* cudaStream_t: for a library that is timed beside the kernels */
 int  cuda_mark(struct device *d, int i);
 int  cuda_wait(struct device *d, int i);
 int  cuda_elapsed(struct device *d, int from, int to, double *seconds);

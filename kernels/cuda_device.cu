@@ -241,6 +241,11 @@ int cuda_download(struct device *d, void *host, const void *from, size_t n_bytes
     return 0;
 }
 
+void *cuda_stream(struct device *d)
+{
+    return d->stream;
+}
+
 int cuda_mark(struct device *d, int i)
 {
     CUDA_TRY(cudaEventRecord(d->marks[i], d->stream), "mark");

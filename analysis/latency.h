@@ -1,0 +1,59 @@
+/* analysis/latency.h: what a folder of experiment latency says: times of steps by policy, batch and context.
+ *
+ * A time is the median over the timed steps, with the first and ninth decile: steps of one run on one machine, so no interval of a
+ * mean is given.  A rectified lane's time of a token is its step's and one part in `interval` of a rectification's.   */
+#ifndef ANALYSIS_LATENCY_H
+#define ANALYSIS_LATENCY_H
+
+#include "analysis/figure.h"
+#include "analysis/sheet.h"
+
+#include "core/lane.h"
+#include "core/notes.h"
+
+enum latency_time {
+    TIME_STEP, TIME_PRODUCT, TIME_SELECT, TIME_ATTEND, TIME_OTHER, TIME_RECTIFY, TIME_READ, N_LATENCY_TIMES
+};
+
+/* Seconds; NaN: none. */
+struct latency_spread {
+    double median, low, high;
+};
+
+/* One lane of one run. */
+struct latency_point {
+    char lane[LANE_NAME_MAX];
+    int place;                /* of the lane in its run; 0: dense */
+    int interval, batch, context;
+    struct latency_spread times[N_LATENCY_TIMES];
+    double bytes;             /* that a step must move */
+    double clock_hz;          /* median; NaN: not known */
+    double token;             /* seconds of a token of every sequence */
+    double gain;              /* the dense lane's over it; NaN where that is missing */
+};
+
+struct latency_study {
+    char folder[4096];
+    char model[64], device[32], machine[160], commit[96]; /* of the first run */
+    struct latency_point *points; /* owned [n_points], by batch, then context, then place */
+    int n_points, n_runs;
+    struct notes warnings;
+};
+
+/* *is: whether the folder's runs are of that experiment; only then is s filled.  latency_study_close() is due either way. */
+int  latency_study_open(struct latency_study *s, const char *folder, bool *is);
+void latency_study_close(struct latency_study *s);
+
+/* The first context of a batch from which on this lane's tokens take less time than the dense lane's at every context that was
+ * timed; 0: none.  *below: the context before it, 0: none. */
+int  latency_crossover(const struct latency_study *s, int batch, int place, int *below);
+
+int  latency_sheet(struct sheet *t, const struct latency_study *s);
+/* Time of a token by context; what a step consists of. */
+int  latency_plot_tokens(struct figure *f, const struct latency_study *s);
+int  latency_plot_parts(struct figure *f, const struct latency_study *s);
+
+/* The folder's tables, plots and report.html. */
+int  latency_report(const struct latency_study *s);
+
+#endif

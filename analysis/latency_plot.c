@@ -1,0 +1,214 @@
+/* Figures of experiment latency: a panel for each batch. */
+#include "analysis/latency.h"
+#include "analysis/plot_grid.h"
+
+#include "core/err.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_BATCHES = 6, PANEL_HEIGHT = 150 };
+
+/* The batches there are, in order; how many. */
+static int batches_of(const struct latency_study *s, int *batches)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_points; i++)
+        if ((n == 0 || batches[n - 1] != s->points[i].batch) && n < MAX_BATCHES) batches[n++] = s->points[i].batch;
+    return n;
+}
+
+static int lanes_of(const struct latency_study *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_points; i++) n = s->points[i].place >= n ? s->points[i].place + 1 : n;
+    return n;
+}
+
+static const struct latency_point *point_of(const struct latency_study *s, int batch, int place, int from)
+{
+    for (int i = from; i < s->n_points; i++)
+        if (s->points[i].batch == batch && s->points[i].place == place) return &s->points[i];
+    return NULL;
+}
+
+static int style_of(int place)
+{
+    return place % FIGURE_STYLES + 1;
+}
+
+static int panels_open(struct figure *f, struct plot_grid *g, int n_batches)
+{
+    *g = plot_grid_usual;
+    g->n_panels = n_batches;
+    g->n_columns = n_batches < 3 ? n_batches : 3;
+    g->panel_height = PANEL_HEIGHT;
+    g->gap_x = 30;
+    return n_batches > 0 ? 0 : fail("plot %s: no times", f->name);
+}
+
+/* ---- a token ---- */
+
+static void token_block(struct figure *f, const struct latency_study *s, int batch, int place)
+{
+    char block[32];
+    snprintf(block, sizeof block, "t%d_%d", batch, place);
+    figure_data(f, block);
+    for (const struct latency_point *p = point_of(s, batch, place, 0); p; p = point_of(s, batch, place, (int)(p - s->points) + 1))
+        fprintf(f->script.file, "%d %.6g %.6g\n", p->context, 1e3 * p->token, 1e3 * p->times[TIME_READ].median);
+    figure_data_end(f);
+}
+
+static void token_panel(struct figure *f, const struct plot_grid *g, const struct latency_study *s, int at, int batch)
+{
+    char title[64];
+    const int n = lanes_of(s);
+    for (int place = 0; place < n; place++)
+        if (point_of(s, batch, place, 0)) token_block(f, s, batch, place);
+    grid_panel(g, f->body, at);
+    snprintf(title, sizeof title, "batch %d", batch);
+    grid_title(f->body, title);
+    grid_x_name(g, f->body, at, "context (tokens)");
+    fputs("plot ", f->body);
+    for (int place = 0, first = 1; place < n; place++) {
+        if (!point_of(s, batch, place, 0)) continue;
+        fprintf(f->body, "%s$t%d_%d using 1:2 with linespoints ls %d", first ? "" : ", ", batch, place, style_of(place));
+        fprintf(f->body, ", $t%d_%d using 1:3 with lines lc rgb '%s' lw 0.6 dt 3", batch, place, figure_colours[style_of(place) - 1]);
+        first = 0;
+    }
+    fputs("\n", f->body);
+}
+
+/* A tick at every context; axes around all values. */
+static void token_axes(struct figure *f, const struct latency_study *s)
+{
+    double low = INFINITY, high = 0;
+    int least = s->points[0].context, most = 0;
+    for (int i = 0; i < s->n_points; i++) {
+        const struct latency_point *p = &s->points[i];
+        low = fmin(low, fmin(p->token, p->times[TIME_READ].median));
+        high = fmax(high, p->token);
+        least = p->context < least ? p->context : least;
+        most = p->context > most ? p->context : most;
+    }
+    fprintf(f->script.file, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.4g:%.4g]\nset ylabel 'ms' offset 1.5\nset xtics nomirror out (",
+            least / 1.3, most * 1.3, 1e3 * low / 1.3, 1e3 * high * 1.3);
+    for (int i = 0, n = 0; i < s->n_points; i++) {
+        bool first = true;
+        for (int k = 0; k < i; k++) first = first && s->points[k].context != s->points[i].context;
+        if (first) fprintf(f->script.file, "%s'%gK' %d", n++ ? ", " : "", s->points[i].context / 1024.0, s->points[i].context);
+    }
+    fputs(")\n", f->script.file);
+}
+
+int latency_plot_tokens(struct figure *f, const struct latency_study *s)
+{
+    struct plot_grid g;
+    int batches[MAX_BATCHES];
+    const int n = batches_of(s, batches);
+    TRY(figure_open(f, s->folder, "latency-token"), "latency");
+    TRY(panels_open(f, &g, n), "latency");
+    for (int place = 0; place < lanes_of(s); place++) {
+        const struct latency_point *p = NULL;
+        for (int i = 0; i < n && !p; i++) p = point_of(s, batches[i], place, 0);
+        if (p) grid_key_add(&g, style_of(place), GRID_BOTH, p->lane);
+    }
+    grid_open(&g, f);
+    for (int i = 0; i < n; i++) token_panel(f, &g, s, i, batches[i]);
+    snprintf(f->title, sizeof f->title, "Time of a token");
+    snprintf(f->caption, sizeof f->caption,
+             "Time of a token of every sequence (a step, and a rectified lane's share of its rectification) of %s on %s, by context. Dotted: a "
+             "plain read of what the step moves, in the same run.",
+             s->model, s->machine);
+    grid_begin(&g, f);
+    token_axes(f, s);
+    return 0;
+}
+
+/* ---- parts ---- */
+
+static const struct {
+    enum latency_time time;
+    int style;
+    const char *name;
+} parts[] = {
+    { TIME_PRODUCT, 2, "products" },   { TIME_SELECT, 6, "score and select" }, { TIME_ATTEND, 3, "attention" },
+    { TIME_OTHER, 8, "the rest" },     { TIME_RECTIFY, 5, "rectification, a token's share" },
+};
+enum { N_PARTS = sizeof parts / sizeof parts[0] };
+
+static double part_of(const struct latency_point *p, int part)
+{
+    const double x = p->times[parts[part].time].median / (parts[part].time == TIME_RECTIFY && p->interval > 0 ? p->interval : 1);
+    return isnan(x) ? 0 : 1e3 * x;
+}
+
+/* Bars side by side for the lanes of a context, each a pile of parts: left, right, and the piles' edges. */
+static void parts_block(struct figure *f, const struct latency_study *s, int batch)
+{
+    char block[32];
+    int group = -1, context = -1;
+    const double width = 0.8 / lanes_of(s);
+    snprintf(block, sizeof block, "p%d", batch);
+    figure_data(f, block);
+    for (int i = 0; i < s->n_points; i++) {
+        const struct latency_point *p = &s->points[i];
+        if (p->batch != batch) continue;
+        if (p->context != context) context = p->context, group++;
+        const double left = group - 0.4 + width * p->place;
+        double sum = 0;
+        fprintf(f->script.file, "%.4f %.4f 0", left, left + 0.9 * width);
+        for (int k = 0; k < N_PARTS; k++) fprintf(f->script.file, " %.6g", sum += part_of(p, k));
+        fprintf(f->script.file, " %.6g\n", 1e3 * p->token);
+    }
+    figure_data_end(f);
+}
+
+static void parts_panel(struct figure *f, const struct plot_grid *g, const struct latency_study *s, int at, int batch)
+{
+    char title[64];
+    int context = -1, group = 0;
+    parts_block(f, s, batch);
+    grid_panel(g, f->body, at);
+    snprintf(title, sizeof title, "batch %d", batch);
+    grid_title(f->body, title);
+    grid_x_name(g, f->body, at, "context (tokens)");
+    fputs("set xtics nomirror out (", f->body);
+    for (int i = 0; i < s->n_points; i++) {
+        if (s->points[i].batch != batch || s->points[i].context == context) continue;
+        context = s->points[i].context;
+        fprintf(f->body, "%s'%gK' %d", group ? ", " : "", context / 1024.0, group);
+        group++;
+    }
+    fprintf(f->body, ")\nset xrange [-0.6:%.1f]\nplot ", group - 0.4);
+    for (int k = 0; k < N_PARTS; k++)
+        fprintf(f->body, "$p%d using 1:%d:1:2:%d:%d with boxxyerror fs solid 0.85 noborder lc rgb '%s', ", batch, 3 + k, 3 + k, 4 + k,
+                figure_colours[parts[k].style - 1]);
+    fprintf(f->body, "$p%d using (($1+$2)/2):%d with points pt 2 ps 0.6 lc rgb '#000000'\n", batch, 4 + N_PARTS);
+}
+
+int latency_plot_parts(struct figure *f, const struct latency_study *s)
+{
+    struct plot_grid g;
+    char lanes[512] = "";
+    int batches[MAX_BATCHES];
+    const int n = batches_of(s, batches);
+    TRY(figure_open(f, s->folder, "latency-parts"), "latency");
+    TRY(panels_open(f, &g, n), "latency");
+    for (int k = 0; k < N_PARTS; k++) grid_key_add(&g, parts[k].style, GRID_LINE, parts[k].name);
+    grid_open(&g, f);
+    for (int i = 0; i < n; i++) parts_panel(f, &g, s, i, batches[i]);
+    for (int place = 0, at = 0; place < lanes_of(s) && n > 0 && at < (int)sizeof lanes; place++) {
+        const struct latency_point *p = point_of(s, batches[0], place, 0);
+        if (p) at += snprintf(lanes + at, sizeof lanes - (size_t)at, "%s%s", at ? ", " : "", p->lane);
+    }
+    snprintf(f->title, sizeof f->title, "What a token's time consists of");
+    snprintf(f->caption, sizeof f->caption,
+             "What a token's time consists of, on %s: the parts timed apart, piled up; a cross: the whole step and a rectified lane's share of "
+             "its rectification, timed as a whole. Bars of a context, from the left: %s.",
+             s->machine, lanes);
+    grid_begin(&g, f);
+    fputs("set ylabel 'ms' offset 1.5\nset yrange [0:*]\n", f->script.file);
+    return 0;
+}

@@ -1,0 +1,107 @@
+/* tables/latency.csv and .md, plots, report.html of a folder of experiment latency. */
+#include "analysis/latency.h"
+#include "analysis/output.h"
+#include "analysis/page_figure.h"
+#include "analysis/page_style.h"
+
+#include "core/err.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { N_FIGURES = 2 };
+
+/* What the numbers say about where a policy pays, a sentence for each batch and lane. */
+static int findings_write(const struct latency_study *s, struct notes *findings)
+{
+    for (int i = 0; i < s->n_points; i++) {
+        const struct latency_point *p = &s->points[i];
+        int below = 0, context = p->context;
+        bool first = p->place > 0;
+        double best = NAN;
+        for (int k = 0; k < i && first; k++) first = s->points[k].batch != p->batch || s->points[k].place != p->place;
+        if (!first) continue;
+        for (int k = i; k < s->n_points; k++) {
+            const struct latency_point *x = &s->points[k];
+            if (x->batch == p->batch && x->place == p->place && !(x->gain <= best)) best = x->gain, context = x->context;
+        }
+        const int cross = latency_crossover(s, p->batch, p->place, &below);
+        if (cross == 0)
+            TRY(notes_add(findings, "Batch %d: %s is never faster than dense up to a context of %d tokens (%.2fx at best, at %d): stay dense.",
+                          p->batch, p->lane, below, best, context), "findings");
+        else if (below == 0)
+            TRY(notes_add(findings, "Batch %d: %s is faster than dense from the smallest context timed on (%d tokens); at best %.2fx, at %d.",
+                          p->batch, p->lane, cross, best, context), "findings");
+        else
+            TRY(notes_add(findings, "Batch %d: %s is faster than dense from a context of %d tokens on, and not at %d: the crossover lies between. "
+                          "At best %.2fx, at %d.", p->batch, p->lane, cross, below, best, context), "findings");
+    }
+    return 0;
+}
+
+static void list_write(FILE *out, const struct notes *notes)
+{
+    fputs("<ul>\n", out);
+    for (int i = 0; i < notes->n; i++) {
+        fputs("<li>", out);
+        output_html(out, notes->text[i]);
+        fputs("</li>\n", out);
+    }
+    fputs("</ul>\n", out);
+}
+
+static int page(const struct latency_study *s, const struct notes *findings, const struct figure *figures, int n_figures, const struct sheet *t)
+{
+    struct output o = { 0 };
+    char title[256];
+    const char *slash = strrchr(s->folder, '/');
+    TRY(output_open(&o, s->folder, "report.html"), "%s", s->folder);
+    snprintf(title, sizeof title, "%.120s: the time of decode steps", slash && slash[1] ? slash + 1 : s->folder);
+    page_begin(o.file, title);
+    fputs("<p>", o.file);
+    output_html(o.file, s->model);
+    fputs(" on ", o.file);
+    output_html(o.file, s->machine);
+    fprintf(o.file, " (device %s), %d runs, made by commit ", s->device, s->n_runs);
+    output_html(o.file, s->commit);
+    fputs(".</p>\n", o.file);
+    if (s->warnings.n) {
+        fputs("<div class=\"warnings\">\n", o.file);
+        list_write(o.file, &s->warnings);
+        fputs("</div>\n", o.file);
+    }
+    list_write(o.file, findings);
+    int rc = 0;
+    for (int i = 0; i < n_figures && rc == 0; i++) rc = page_figure_write(o.file, &figures[i], "plots", "");
+    fputs("<p class=\"caption\">", o.file);
+    output_html(o.file, t->caption);
+    fputs("</p>\n", o.file);
+    if (rc == 0) rc = sheet_write_html(t, o.file);
+    page_end(o.file);
+    if (rc == 0) rc = output_done(&o);
+    output_close(&o);
+    return rc;
+}
+
+int latency_report(const struct latency_study *s)
+{
+    static int (*const plots[N_FIGURES])(struct figure *f, const struct latency_study *s) = { latency_plot_tokens, latency_plot_parts };
+    struct figure figures[N_FIGURES] = { 0 };
+    struct sheet t = { 0 };
+    struct notes findings = { 0 };
+    char footer[400];
+    snprintf(footer, sizeof footer, "%s on %s, made by commit %s", s->model, s->machine, s->commit);
+    int rc = latency_sheet(&t, s);
+    if (rc == 0) rc = sheet_write(&t, s->folder, footer);
+    for (int i = 0; i < N_FIGURES && rc == 0; i++) {
+        rc = plots[i](&figures[i], s);
+        if (rc == 0) rc = figure_draw(&figures[i]);
+    }
+    if (rc == 0) rc = findings_write(s, &findings);
+    if (rc == 0) rc = page(s, &findings, figures, N_FIGURES, &t);
+    for (int i = 0; i < N_FIGURES; i++) figure_close(&figures[i]);
+    notes_close(&findings);
+    sheet_close(&t);
+    return rc;
+}
