@@ -170,7 +170,7 @@ static void caption_make(const struct table *t)
 {
     char reference[40];
     snprintf(t->sheet->caption, sizeof t->sheet->caption,
-             "Ablation of %s: lanes that differ in it alone. Means over %d text%s; the differences are paired by text and step, to %s "
+             "Ablation of %s: lanes that differ in it alone. Means over %d text%s and the steps that a lane has; the differences are paired by text and step, to %s "
              "where it was run, else to the smallest value. Rows called mean: over all groups of lanes with their own cache that have every value.",
              axis_keys[t->axis], t->s->n_texts, t->s->n_texts == 1 ? "" : "s",
              axis_print(reference, sizeof reference, t->axis, axis_default(t->axis)));
