@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# run.sh: from a fresh clone to a report.  Sets up, builds, fetches the model, runs the experiment, writes the report.
+# run.sh: from a fresh clone to a report.  Sets up, builds, fetches model and texts, runs the experiment, writes the report.
 set -euo pipefail
 
 usage() {
     cat <<'END'
-usage: ./run.sh [CONFIG] [key=value ..]    set up, build, fetch the model, run the experiment, write the report
+usage: ./run.sh [CONFIG] [key=value ..]    set up, build, fetch model and texts, run the experiment, write the report
        ./run.sh --setup[=test|=dev]        only install what is missing: to run; also to test; also to lint
        ./run.sh --help
 

@@ -339,6 +339,43 @@ static void test_files(void **unused)
         "nope");
 }
 
+/* Texts that are named: unknown, not fetched, not what they should be; and, where Debian's licence is at hand, as they should. */
+static void test_known_texts(void **unused)
+{
+    (void)unused;
+    char path[1024], config[1400], bytes[1 << 15], kept[PATH_MAX] = "";
+    const struct text_package *t = text_known_next("gpl-3", NULL);
+    if (model_known_path("smollm2-135m", path, sizeof path) != 0 || access(path, R_OK) != 0) {
+        print_message("# skip: the model smollm2-135m is not there\n");
+        skip();
+    }
+    if (getenv("XDG_CACHE_HOME")) strcpy(kept, getenv("XDG_CACHE_HOME"));
+    setenv("XDG_CACHE_HOME", temp_folder, 1);
+    snprintf(config, sizeof config, "name: t\nmodel: '%s'\nprompt: {file: ['debian:gpl-[3]'], tokens: 4}\ndecode: {tokens: 4}\n", path);
+    assert_int_equal(open_plan(config, NULL), -1);
+    assert_int_equal(config_n_errors(&plan.config), 0);
+    assert_non_null(strstr(fail_text(), "text debian:gpl-3 has not been fetched ("));
+    check_refused_with(config, "prompt.file=[debian:gpl]", "'debian:gpl' is no known text (anarchism, ");
+    mkdir(temp_path("resa"), 0700); /* there if the digest of the model was kept */
+    assert_int_equal(mkdir(temp_path("resa/texts"), 0700), 0);
+    memset(bytes, 'x', sizeof bytes);
+    temp_write("resa/texts/gpl-3.txt", bytes, (size_t)t->n_bytes);
+    assert_int_equal(open_plan(config, NULL), -1);
+    assert_non_null(strstr(fail_text(), "resa/texts/gpl-3.txt is not the text debian:gpl-3 (SHA-256 "));
+    FILE *f = fopen(t->path, "rb");
+    if (f) {
+        assert_int_equal(fseek(f, t->offset, SEEK_SET), 0);
+        assert_int_equal(fread(bytes, 1, (size_t)t->n_bytes, f), t->n_bytes);
+        fclose(f);
+        temp_write("resa/texts/gpl-3.txt", bytes, (size_t)t->n_bytes);
+        open_good(config);
+        assert_string_equal(plan.runs[0].source, "gpl-3");
+        assert_string_equal(plan.runs[0].origin, "debian:base-files");
+    }
+    if (kept[0]) setenv("XDG_CACHE_HOME", kept, 1);
+    else unsetenv("XDG_CACHE_HOME");
+}
+
 static void check_written(const char *text, const char *part)
 {
     open_good(text);
@@ -391,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_smoke),
         cmocka_unit_test(test_shipped),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_known_texts),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_stop_without_eos),
     };
