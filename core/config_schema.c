@@ -62,7 +62,7 @@ SECTION(schema_trace, "trace", "trace", trace_rows);
 
 #define RECORD config_point
 static const struct schema_field prompt_rows[] = {
-    [PROMPT_KEY_FILE] = NODE("file", "", "text files: a pattern such as `texts/*.txt`, or a list of them; relative to the config"),
+    [PROMPT_KEY_FILE] = NODE("file", "", "text files: a pattern such as `texts/*.txt` (relative to the config), `debian:NAME` for a known text (`texts/README.md`), or a list of them"),
     [PROMPT_KEY_TEXT] = NODE("text", "", "the text itself, or a list of texts"),
     [PROMPT_KEY_CHAT] = NODE("chat", "", "a conversation, ending with the opening of the reply, see `prompt.chat`"),
     [PROMPT_KEY_IDS] = NODE("ids", "", "a list of token ids, or a file of them (decimal, between blanks)"),

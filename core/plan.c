@@ -120,6 +120,7 @@ static struct run_plan make_run(const struct plan *p, const struct model *m, con
         .n_lanes = p->store->lanes.n,
     };
     memcpy(run.source, source->name, sizeof run.source);
+    memcpy(run.origin, source->origin, sizeof run.origin);
     return run;
 }
 

@@ -24,6 +24,7 @@ enum metric {
 struct run_plan {
     char id[160];                  /* SOURCE-pTOKENS-oSTART[-sSEED]-HASH8 */
     char source[64];               /* the source's short name: its file's base name, "chat", "ids", "random" */
+    char origin[80];               /* where the source comes from, see struct prompt_source */
     const int32_t *stream;         /* borrowed from the plan: the source's tokens [n_stream] */
     int n_stream;
     int start, prefill_tokens;     /* the prefix is stream[start - prefill_tokens .. start - 1]; step s feeds stream[start + s] */

@@ -4,12 +4,15 @@
 #include "core/err.h"
 #include "core/mem.h"
 #include "core/philox.h"
+#include "core/text_known.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct prompt_reader {
     struct prompt_set *set;
@@ -46,11 +49,14 @@ static void name_source(const struct prompt_set *s, struct prompt_source *source
     for (int i = 2; is_taken(s, source->name); i++) snprintf(source->name, sizeof source->name, "%s-%d", base, i);
 }
 
+static const char *const kind_names[] = { "file", "text", "chat", "ids", "random" }; /* by enum prompt_kind */
+
 /* Takes ids over, also where it fails. */
 static int add_source(struct prompt_reader *r, const char *name, const char *path, int32_t *ids, size_t n)
 {
     struct prompt_set *s = r->set;
     struct prompt_source source = { .ids = ids, .n = (int)n };
+    snprintf(source.origin, sizeof source.origin, "%s", kind_names[r->config->prompt.kind]);
     int rc = 0;
     if (n == 0 || n > PROMPT_MAX_TOKENS) {
         char text[300];
@@ -145,16 +151,41 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static int add_file(struct prompt_reader *r, const char *path)
+/* known: the text that the file should hold, or NULL. */
+static int add_file(struct prompt_reader *r, const char *path, const struct text_package *known)
 {
     char *text = NULL;
     size_t n = 0;
     for (int i = 0; i < r->set->n; i++)
         if (strcmp(r->set->sources[i].path, path) == 0) return 0; /* two patterns may match one file */
     int rc = read_file(r, path, &text, &n);
+    if (rc == 0 && known && !text_known_is(known, text, n))
+        rc = fail("%s is not the text %s%s (SHA-256 %s): delete the file to fetch it again", path, TEXT_PREFIX, known->name, known->digest);
     if (rc == 0) rc = add_text(r, base_name(path), path, text, n);
+    if (rc == 0 && known) {
+        struct prompt_source *source = &r->set->sources[r->set->n - 1];
+        snprintf(source->origin, sizeof source->origin, TEXT_PREFIX "%s", known->package);
+    }
     mem_free(text);
     return rc;
+}
+
+static int add_known(struct prompt_reader *r, const char *pattern)
+{
+    char path[PATH_MAX], what[300];
+    const struct text_package *t = text_known_next(pattern, NULL);
+    if (!t) {
+        snprintf(what, sizeof what, "'%s%.60s' is no known text (%s)", TEXT_PREFIX, pattern, text_known_names());
+        return refuse(r, what);
+    }
+    for (; t; t = text_known_next(pattern, t)) {
+        TRY(text_known_path(t, path, sizeof path), "text %s", t->name);
+        if (access(path, F_OK) != 0)
+            return fail("text %s%s has not been fetched (%s: %s); ./run.sh fetches it, and 'resa fetch CONFIG'", TEXT_PREFIX, t->name,
+                        path, strerror(errno));
+        if (add_file(r, path, t) != 0) return -1;
+    }
+    return 0;
 }
 
 /* The pattern relative to the config's folder; what glob() would expand in the folder's own name is escaped. */
@@ -177,6 +208,7 @@ static int add_pattern(struct prompt_reader *r, const char *pattern)
 {
     char *path = NULL;
     glob_t g = { 0 };
+    if (text_known_pattern(pattern)) return add_known(r, text_known_pattern(pattern));
     if (join_pattern(r->config, pattern, true, &path) != 0) return -1;
     const int found = glob(path, 0, NULL, &g);
     int rc = 0;
@@ -188,7 +220,7 @@ static int add_pattern(struct prompt_reader *r, const char *pattern)
         snprintf(what, sizeof what, "%.150s", pattern);
         rc = fail("prompt %s: %s", diag_clean(what), found == GLOB_NOSPACE ? "out of memory" : "cannot be read");
     }
-    for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++) rc = add_file(r, g.gl_pathv[i]);
+    for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++) rc = add_file(r, g.gl_pathv[i], NULL);
     globfree(&g);
     mem_free(path);
     return rc;

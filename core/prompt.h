@@ -1,7 +1,7 @@
 /* core/prompt.h: the token streams that a config's prompt names.
  *
- *   file    one source for each file that a pattern matches, sorted by path; a stream begins with the model's
- *           begin-of-text token where the model wants one
+ *   file    one source for each file that a pattern matches, sorted by path, or for each known text (text_known.h) behind
+ *           "debian:"; a stream begins with the model's begin-of-text token where the model wants one
  *   text    one for each text
  *   chat    the conversation in a named format, ending with the opening of the reply
  *   ids     the ids given, or those of a file
@@ -19,6 +19,7 @@ enum { PROMPT_MAX_TOKENS = 1 << 24, PROMPT_MAX_FILE_BYTES = 1 << 26 };
 
 struct prompt_source {
     char name[64];        /* unique: the file's base name without .txt, "text", "chat", "ids", "random", with -2, -3 .. where it repeats */
+    char origin[80];      /* "debian:PACKAGE" of a known text; else what the prompt is: "file", "text", "chat", "ids", "random" */
     char *path;           /* owned: the file, or NULL */
     int32_t *ids;         /* owned [n] */
     int n;

@@ -117,6 +117,7 @@ static int run_write(hid_t file, const struct run_plan *run)
         { "start", NULL, run->start },
         { "prompt_tokens", NULL, run->prefill_tokens },
         { "prompt_digest", run->prompt_digest, 0 },
+        { "prompt_origin", run->origin, 0 },
         { "steps_planned", NULL, run->n_steps },
         { "follow", follow_names[run->follow], 0 },
         { "stop", run->stop_eos ? "eos" : "never", 0 },
