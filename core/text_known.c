@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Chosen for their difference: a novel, a dictionary, rules, a licence, an essay, a chronicle, code, a course.  Each has more
- * than 3,000 tokens and does not repeat itself: at most 6 % of an excerpt's 4-grams of words stood in it before. */
+ * than 3,000 tokens (long-*: 12,000) and does not repeat itself: at most 6 % of an excerpt's 4-grams of words stood in it before. */
 const struct text_package text_packages[] = {
     { "anarchism", "anarchism", "15.3-3", "/usr/share/doc/anarchism/markdown/secB1.md.gz", 3701, 23956,
       "602d8df85255b4f1c8acb80f2d0e21fad0061bd0dd16cb453043c6df85604638",
@@ -27,6 +27,11 @@ const struct text_package text_packages[] = {
       "public domain" },
     { "jquery", "libjs-jquery", "3.6.1+dfsg+~3.5.14-1", "/usr/share/javascript/jquery/jquery.js", 90100, 23938,
       "cedd960a06715493d03614171a7b1881dabf68c47f433eb2f7c1d8dbf5e02826", "code: JavaScript with its comments", "MIT (Expat)" },
+    { "long-jargon", "jargon-text", "4.4.7-4.1", "/usr/share/doc/jargon-text/jargon.txt.gz", 450070, 63965,
+      "7b478d3b53a525370bbec4adaad6528317d06d53e58aaf5f7a447c0caa21cf43", "a dictionary: a longer part of the Jargon File",
+      "public domain" },
+    { "long-policy", "debian-policy", "4.6.2.0", "/usr/share/doc/debian-policy/policy.txt.gz", 90067, 63957,
+      "baa0f027294937006d2bda9abe8fc381526d049015b80573ecd4c087fea0afd8", "rules: a longer part of the Debian Policy Manual", "GPL-2+" },
     { "policy", "debian-policy", "4.6.2.0", "/usr/share/doc/debian-policy/policy.txt.gz", 60078, 23949,
       "040ea524df8a2ccf6c5f6eac018ecf87b79946352e58f26f7867e8df182f8df4", "rules: the Debian Policy Manual", "GPL-2+" },
     { "sawyer", "golang-github-golang-snappy-dev", "0.0.2-3",
@@ -51,10 +56,16 @@ const char *text_known_names(void)
     return names;
 }
 
+static bool is_long(const char *name)
+{
+    return strncmp(name, "long-", 5) == 0;
+}
+
 const struct text_package *text_known_next(const char *pattern, const struct text_package *after)
 {
+    const bool wants_long = is_long(pattern);
     for (const struct text_package *t = after ? after + 1 : text_packages; t->name; t++)
-        if (fnmatch(pattern, t->name, 0) == 0) return t;
+        if (fnmatch(pattern, t->name, 0) == 0 && is_long(t->name) == wants_long) return t;
     return NULL;
 }
 

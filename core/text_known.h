@@ -27,7 +27,8 @@ extern const struct text_package text_packages[]; /* until one without name */
 /* The name or the pattern (`*`) behind the prefix, or NULL where `given` does not begin with it. */
 const char *text_known_pattern(const char *given);
 const char *text_known_names(void);               /* "a, b, c", for messages */
-/* The next text from `after` on (NULL: the first) whose name matches, or NULL. */
+/* The next text from `after` on (NULL: the first) whose name matches, or NULL.  The long texts (long-*: for long streams, from the
+ * same files as shorter ones) are matched by patterns that begin with long- alone. */
 const struct text_package *text_known_next(const char *pattern, const struct text_package *after);
 int  text_known_path(const struct text_package *t, char *path, size_t n_bytes); /* where the cache keeps it, there or not */
 /* Whether these bytes are the text. */
