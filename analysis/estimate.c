@@ -4,9 +4,9 @@
 
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_statistics_double.h>
-#include <stdlib.h>
 
-enum { SEED = 1, TAIL = (ESTIMATE_REPLICATES + 1) / 40, MAX_TEXTS = 4096 }; /* TAIL: of B + 1 places, 2.5 % */
+/* TAIL: of B + 1 places, 2.5 %.  Picks of up to KEPT_TEXTS texts are kept for the next estimate of as many. */
+enum { SEED = 1, TAIL = (ESTIMATE_REPLICATES + 1) / 40, MAX_TEXTS = 4096, KEPT_TEXTS = 32 };
 
 double mean_of(const double *values, size_t n)
 {
@@ -20,22 +20,17 @@ double mean_of(const double *values, size_t n)
     return n_values ? sum / (double)n_values : NAN;
 }
 
-static int double_compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 double quantile_at(double *values, size_t n, double share)
 {
     size_t n_values = 0;
     for (size_t i = 0; i < n; i++)
         if (!isnan(values[i])) values[n_values++] = values[i];
     if (n_values == 0) return NAN;
-    qsort(values, n_values, sizeof *values, double_compare);
     const double at = share * (double)(n_values - 1);
     const size_t i = (size_t)at;
-    return i + 1 < n_values ? values[i] + (at - (double)i) * (values[i + 1] - values[i]) : values[n_values - 1];
+    const double low = gsl_stats_select(values, 1, n_values, i), part = at - (double)i;
+    if (!(part > 0)) return low;
+    return low + part * (gsl_stats_select(values, 1, n_values, i + 1) - low);
 }
 
 double median_of(double *values, size_t n)
@@ -67,15 +62,27 @@ static double replicate_t(const double *x, int n, double error, const int *pick)
     return fabs(mean) > 1e-9 * error ? copysign(INFINITY, mean) : 0;
 }
 
+/* The picks of a replicate: they are the same for every estimate over n texts, and drawing them is a third of one. */
+static const int *picks_of(int replicate, int n, int *own)
+{
+    static _Thread_local int kept[ESTIMATE_REPLICATES][KEPT_TEXTS], n_kept;
+    if (n > KEPT_TEXTS) {
+        estimate_resample(SEED, replicate, n, own);
+        return own;
+    }
+    for (int b = 0; b < ESTIMATE_REPLICATES && n_kept != n; b++) estimate_resample(SEED, b, n, kept[b]);
+    n_kept = n;
+    return kept[replicate];
+}
+
 /* x: [n] about the mean. */
 static void interval_fill(struct estimate *e, const double *x)
 {
     double t[ESTIMATE_REPLICATES];
-    int pick[MAX_TEXTS];
+    int own[MAX_TEXTS];
     const double student = gsl_cdf_tdist_Pinv(0.975, e->n - 1);
     for (int b = 0; b < ESTIMATE_REPLICATES; b++) {
-        estimate_resample(SEED, b, e->n, pick);
-        t[b] = replicate_t(x, e->n, e->error, pick);
+        t[b] = replicate_t(x, e->n, e->error, picks_of(b, e->n, own));
     }
     const double most = gsl_stats_select(t, 1, ESTIMATE_REPLICATES, ESTIMATE_REPLICATES - TAIL),
                  least = gsl_stats_select(t, 1, ESTIMATE_REPLICATES, TAIL - 1);

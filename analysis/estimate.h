@@ -86,7 +86,7 @@ struct ratio ratio_of(const double *above, const double *below, int n);
 /* The texts of a replicate, 0 ..: pick [n], each 0 .. n - 1.  For other cluster bootstraps too. */
 void estimate_resample(uint64_t seed, int replicate, int n, int *pick);
 
-/* All skip NaN and are NaN where nothing is left.  median_of() and quantile_at() sort their values; a quantile lies on the
+/* All skip NaN and are NaN where nothing is left.  median_of() and quantile_at() reorder their values; a quantile lies on the
  * line between the two nearest of them, value i being the quantile i / (n - 1). */
 double mean_of(const double *values, size_t n);
 double median_of(double *values, size_t n);

@@ -5,6 +5,10 @@
 #include "analysis/findings_near.h"
 #include "analysis/words.h"
 
+#include "core/err.h"
+#include "core/mem.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,14 +43,29 @@ static int corner_tell(const struct study *s, struct notes *findings, const char
     return 0;
 }
 
+/* Where the mean leaves it open, the ranks may not: ", Wilcoxon p 0.0078", "" where there is none. */
+static int ranks_words(const struct study *s, int a, int b, char *text, size_t n_bytes)
+{
+    struct rank_test test = { .p = NAN };
+    double *values = NULL;
+    TRY(MEM_NEW(&values, s->n_texts, "texts"), "%s", s->key);
+    int rc = study_difference(s, a, b, MEASURE_ABOVE_DENSE, values);
+    if (rc == 0) rc = rank_signed(values, s->n_texts, &test);
+    mem_free(values);
+    text[0] = '\0';
+    if (!isnan(test.p)) snprintf(text, n_bytes, ", Wilcoxon p %.2g before any correction", test.p);
+    return rc;
+}
+
 /* What the texts say of lane a against lane b; better: a has the lower NLL. */
 static int pair_tell(const struct study *s, struct notes *findings, const char *where, const char *a_words, int a,
                      const char *b_words, const char *b_same, int b, const char *better, const char *worse)
 {
     struct estimate e;
-    char text[96], on[48], count[80];
+    char text[96], on[48], count[80], ranks[64];
     if (a == STUDY_ABSENT || b == STUDY_ABSENT) return 0;
     if (study_estimate_difference(s, a, b, MEASURE_ABOVE_DENSE, &e) != 0) return -1;
+    if (ranks_words(s, a, b, ranks, sizeof ranks) != 0) return -1;
     const char *verb = e.mean < 0 ? better : worse;
     words_amount(text, sizeof text, e, 1, 3, " nat");
     words_side(on, sizeof on, e);
@@ -60,8 +79,8 @@ static int pair_tell(const struct study *s, struct notes *findings, const char *
         return notes_add(findings, "%s: %s %s %s %s %s.", where, a_words, verb, text, b_words,
                          words_average(count, sizeof count, e));
     case TOLD_UNCLEAR:
-        return notes_add(findings, "%s: %s %s %s %s, but the interval holds 0: no difference is shown%s.", where,
-                         a_words, verb, text, b_words, on);
+        return notes_add(findings, "%s: %s %s %s %s, but the interval holds 0: no difference is shown%s%s.", where,
+                         a_words, verb, text, b_words, on, ranks);
     case TOLD_CLEAR:
         return notes_add(findings, "%s: %s %s %s %s%s.", where, a_words, verb, text, b_words, on);
     }

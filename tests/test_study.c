@@ -140,6 +140,35 @@ static void series_and_maps(void **state)
     study_close(&s);
 }
 
+/* Two excerpts of one text are averaged and count once; the text's own interval does not become narrower by them. */
+static void excerpts_of_a_text(void **state)
+{
+    (void)state;
+    struct study s = { 0 };
+    struct notes notes = { 0 };
+    struct estimate e;
+    double text[1], means[2];
+    for (int run = 0; run < 2; run++) {
+        struct trace_file f = { 0 };
+        assert_int_equal(trace_file_open(&f, trace_path(run)), 0);
+        snprintf(f.source, sizeof f.source, "one text");
+        if (run == 0) assert_int_equal(study_begin(&s, &f), 0);
+        assert_int_equal(study_add(&s, &f, &notes), 0);
+        trace_file_close(&f);
+        double sum = 0;
+        for (int step = 0; step < STEPS; step++) sum += (double)study_series(&s, run, 2, QUANTITY_K_ACCUM)[step];
+        means[run] = sum / STEPS;
+    }
+    assert_int_equal(s.n_texts, 1);
+    assert_int_equal(s.n_runs, 2);
+    assert_int_equal(study_measure(&s, 2, MEASURE_K_ACCUM, 0, text), 0);
+    assert_true(fabs(text[0] - (means[0] + means[1]) / 2) < 1e-15 * STEPS);
+    assert_int_equal(study_estimate(&s, 2, MEASURE_K_ACCUM, 0, &e), 0);
+    assert_true(e.n == 1 && isnan(e.error) && isnan(e.low));
+    study_close(&s);
+    notes_close(&notes);
+}
+
 static void stale_bins(void **state)
 {
     (void)state;
@@ -256,7 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stale_bins),     cmocka_unit_test(series_and_maps), cmocka_unit_test(rows_by_either_way),
-        cmocka_unit_test(damaged_chunks), cmocka_unit_test(bounded_memory),
+        cmocka_unit_test(damaged_chunks), cmocka_unit_test(excerpts_of_a_text), cmocka_unit_test(bounded_memory),
     };
     return cmocka_run_group_tests(tests, setup, temp_folder_close);
 }
