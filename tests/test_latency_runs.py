@@ -67,6 +67,31 @@ def check_runs(folder):
     report(done.returncode == 0 and "step_time" in done.stdout and "experiment         latency" in done.stdout, "info shows the trace", done.stdout)
 
 
+def check_trace(folder):
+    """The file's rules: named dimensions, units, fill values, what is there and what is not."""
+    try:
+        import h5py
+        import numpy as np
+    except ImportError as missing:
+        report(True, f"the trace's rules # SKIP {missing}")
+        return
+    for path in glob.glob(os.path.join(folder, "results/times/runs/*.h5")):
+        with h5py.File(path, "r") as f:
+            n = 5 * 3
+            good = f.attrs["experiment"] == "latency" and f["batch"][()] == int(path.split("-b")[1][0]) and "batch" in f.attrs["coordinates"]
+            for name in ("step", "product", "select", "attend", "other", "rectify", "read"):
+                d = f[name + "_time"]
+                good = good and [dim[0].name for dim in d.dims] == ["/step", "/lane"] and d.attrs["units"] == "s" and d.attrs["long_name"]
+                good = good and d.dtype == np.float32 and np.isnan(d.attrs["_FillValue"]) and d.shape == (5, 3)
+                missing = {"select": 5, "rectify": 10}.get(name, 0)  # of the dense lane; of the two that are never rectified
+                good = good and np.isnan(d[:]).sum() == missing and (d[:] > 0).sum() == n - missing
+            good = good and f["clock"].attrs["units"] == "Hz" and np.isnan(f["clock"][:]).all()
+            good = good and (f["context_tokens"][:] == f["prompt_tokens"][()] + 1 + np.arange(5)).all()
+            weights = f["step_bytes"][:] - f["kv_read_bytes"][:] - f["key_read_bytes"][:]
+            good = good and (weights == weights[0, 0]).all() and weights[0, 0] > 0
+        report(good, "the rules of " + os.path.basename(path))
+
+
 def check_report(folder):
     done = resa(folder, "report")
     plots = "has no plots" not in done.stdout
@@ -109,6 +134,7 @@ def check_refusals(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         check_runs(folder)
+        check_trace(folder)
         check_report(folder)
         check_refusals(folder)
     print(f"1..{n_results}")
