@@ -109,6 +109,8 @@ def check_report(folder):
         dense = next(d for d in table if key(d) == key(r) and d["lane"] == "dense")
         good = good and math.isclose(float(r["token_s"]), want, rel_tol=1e-5)
         good = good and math.isclose(float(r["gain"]), float(dense["token_s"]) / float(r["token_s"]), rel_tol=1e-5)
+        own = float(r["attend_s"]) + float(r["select_s"] or 0)
+        good = good and math.isclose(float(r["attend_gain"]), float(dense["attend_s"]) / own, rel_tol=1e-5)
         good = good and math.isclose(float(r["read_share"]), float(r["read_s"]) / float(r["step_s"]), rel_tol=1e-5)
     report(good, "a token's time, the gain and the share follow from the times")
     with open(os.path.join(folder, "results/times/report.html")) as f:
