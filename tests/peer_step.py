@@ -113,6 +113,7 @@ def main():
         model = make_model(torch, shape)
         for batch, context in CASES[name]:
             row = dict(shape=name, batch=batch, context=context, attention="", ms="", note="")
+            torch._dynamo.reset()  # it compiles for so many shapes only
             for backend in BACKENDS:
                 try:
                     times = time_step(torch, make_step(torch, shape, model, batch, context, backend))
