@@ -34,7 +34,7 @@ static int spread_read(const struct trace_file *f, const char *name, int lane, d
 static int point_read(const struct trace_file *f, int lane, double *values, struct latency_point *p)
 {
     struct latency_spread spread;
-    *p = (struct latency_point){ .place = lane, .interval = f->lanes[lane].interval, .batch = f->batch, .context = f->prompt_tokens, .gain = NAN };
+    *p = (struct latency_point){ .place = lane, .interval = f->lanes[lane].interval, .batch = f->batch, .context = f->prompt_tokens, .gain = NAN, .attend_gain = NAN };
     snprintf(p->lane, sizeof p->lane, "%s", f->lanes[lane].name);
     for (int i = 0; i < N_LATENCY_TIMES; i++)
         if (spread_read(f, time_vars[i], lane, values, &p->times[i]) != 0) return -1;
@@ -80,7 +80,9 @@ static int trace_add(struct latency_study *s, const struct trace_file *f)
     for (int lane = 0; lane < f->n_lanes && rc == 0; lane++) {
         rc = point_read(f, lane, values, &s->points[s->n_points]);
         struct latency_point *p = &s->points[s->n_points++];
+        const double select = lane > 0 ? p->times[TIME_SELECT].median : 0;
         p->gain = s->points[n].token / p->token;
+        p->attend_gain = s->points[n].times[TIME_ATTEND].median / (select + p->times[TIME_ATTEND].median);
     }
     mem_free(values);
     return rc;
@@ -172,6 +174,7 @@ static const struct {
     { "product_s", "products (ms)", 3, 1e3 },
     { "select_s", "score, select (ms)", 3, 1e3 },
     { "attend_s", "attention (ms)", 3, 1e3 },
+    { "attend_gain", "attention against dense", 2, 1 },
     { "other_s", "the rest (ms)", 3, 1e3 },
     { "rectify_s", "rectification (ms)", 3, 1e3 },
     { "rectify_share_s", "of it, a token (ms)", 3, 1e3 },
@@ -188,7 +191,7 @@ static int row_write(struct sheet *t, const struct latency_point *p)
     const struct latency_spread *x = p->times;
     const double values[N_COLUMNS] = {
         p->batch, p->context, p->token, p->gain, x[TIME_STEP].median, x[TIME_STEP].low, x[TIME_STEP].high, x[TIME_PRODUCT].median,
-        x[TIME_SELECT].median, x[TIME_ATTEND].median, x[TIME_OTHER].median, x[TIME_RECTIFY].median,
+        x[TIME_SELECT].median, x[TIME_ATTEND].median, p->attend_gain, x[TIME_OTHER].median, x[TIME_RECTIFY].median,
         p->interval > 0 ? x[TIME_RECTIFY].median / p->interval : NAN, p->bytes, p->bytes / x[TIME_STEP].median, x[TIME_READ].median,
         x[TIME_READ].median / x[TIME_STEP].median, p->clock_hz,
     };
@@ -203,7 +206,7 @@ int latency_sheet(struct sheet *t, const struct latency_study *s)
     snprintf(t->caption, sizeof t->caption,
              "Device time of decode steps of %s on %s (%s), one policy at a time, cold: medians over the timed steps. A token's time is the "
              "step's and, of a rectified lane, one part in its interval of a rectification's. The parts are the same step with the other "
-             "operations left out. Moved: weights, K, V and block keys, each once; plain read: as many bytes by the machine's fastest "
+             "operations left out; attention against dense counts the selection with it and no rectification. Moved: weights, K, V and block keys, each once; plain read: as many bytes by the machine's fastest "
              "read, in the same run.",
              s->model, s->machine, s->device);
     TRY(sheet_column(t, COLUMN_TEXT, "lane", "lane", 0), "latency");

@@ -30,6 +30,7 @@ struct latency_point {
     double clock_hz;          /* median; NaN: not known */
     double token;             /* seconds of a token of every sequence */
     double gain;              /* the dense lane's over it; NaN where that is missing */
+    double attend_gain;       /* the dense lane's attention over this one's with selection, rectification left out */
 };
 
 struct latency_study {

@@ -189,7 +189,8 @@ static void write_file(const struct bench *b, const char *folder, const char *na
 
 /* ---- all ---- */
 
-static void say(const struct bench *b, int from)
+/* Rows from .. on standard output; the files anew, so that a bench that is stopped leaves what it has. */
+static void tell(const struct bench *b, int from)
 {
     for (int i = from; i < b->n_rows; i++) {
         const struct bench_row *r = &b->rows[i];
@@ -197,6 +198,8 @@ static void say(const struct bench *b, int from)
                r->read_us, r->read_us / r->us, r->worst, r->note);
     }
     fflush(stdout);
+    write_file(b, b->folder, "bench-gpu.csv", write_csv);
+    write_file(b, b->folder, "bench-gpu.md", write_md);
 }
 
 /* The kernels see the model's heads and as many layers as rotate through enough memory; its other sizes do not matter to them. */
@@ -217,7 +220,7 @@ static void bench_kernels(struct bench *b, const char *name, const struct synthe
             case_start(b, &c, batches[i], contexts[k]);
             bench_attention(b, &c);
             case_close(b, &c);
-            say(b, from);
+            tell(b, from);
         }
 }
 
@@ -233,7 +236,7 @@ static void bench_model(struct bench *b, const char *name, const struct syntheti
             case_start(b, &c, large ? 6 : batches[i], contexts[k]); /* 8 do not fit */
             if (k == 0) bench_products(b, &c);
             bench_steps(b, &c);
-            say(b, from);
+            tell(b, from);
             from = b->n_rows;
         }
     case_close(b, &c);
@@ -256,6 +259,7 @@ int main(int argc, char **argv)
         printf("SKIP bench_gpu: %s\n", b.be ? fail_text() : "built without CUDA");
         return 0;
     }
+    b.folder = argv[1];
     must(b.be->describe(b.dev, text, sizeof text));
     printf("%s\n", text);
     for (int i = 0; i < 2; i++)
@@ -263,8 +267,6 @@ int main(int argc, char **argv)
     for (int i = 0; i < 2; i++)
         if (steps) bench_model(&b, i ? "1.5B" : "7B", i ? &shape_1b : &shape_7b, quick);
     for (int i = 0; i < b.n_rows; i++) b.n_failed += b.rows[i].worst > 1;
-    write_file(&b, argv[1], "bench-gpu.csv", write_csv);
-    write_file(&b, argv[1], "bench-gpu.md", write_md);
     printf("%d rows, %d wrong, %.0f s\n", b.n_rows, b.n_failed, difftime(time(NULL), start));
     b.be->close(b.dev);
     return b.n_failed ? 1 : 0;

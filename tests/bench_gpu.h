@@ -24,6 +24,7 @@ struct bench_row {
 struct bench {
     const struct backend *be;
     struct device *dev;
+    const char *folder;
     struct bench_row rows[MAX_BENCH_ROWS];
     int n_rows, n_failed;
 };

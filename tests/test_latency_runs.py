@@ -67,6 +67,31 @@ def check_runs(folder):
     report(done.returncode == 0 and "step_time" in done.stdout and "experiment         latency" in done.stdout, "info shows the trace", done.stdout)
 
 
+def check_trace(folder):
+    """The file's rules: named dimensions, units, fill values, what is there and what is not."""
+    try:
+        import h5py
+        import numpy as np
+    except ImportError as missing:
+        report(True, f"the trace's rules # SKIP {missing}")
+        return
+    for path in glob.glob(os.path.join(folder, "results/times/runs/*.h5")):
+        with h5py.File(path, "r") as f:
+            n = 5 * 3
+            good = f.attrs["experiment"] == "latency" and f["batch"][()] == int(path.split("-b")[1][0]) and "batch" in f.attrs["coordinates"]
+            for name in ("step", "product", "select", "attend", "other", "rectify", "read"):
+                d = f[name + "_time"]
+                good = good and [dim[0].name for dim in d.dims] == ["/step", "/lane"] and d.attrs["units"] == "s" and d.attrs["long_name"]
+                good = good and d.dtype == np.float32 and np.isnan(d.attrs["_FillValue"]) and d.shape == (5, 3)
+                missing = {"select": 5, "rectify": 10}.get(name, 0)  # of the dense lane; of the two that are never rectified
+                good = good and np.isnan(d[:]).sum() == missing and (d[:] > 0).sum() == n - missing
+            good = good and f["clock"].attrs["units"] == "Hz" and np.isnan(f["clock"][:]).all()
+            good = good and (f["context_tokens"][:] == f["prompt_tokens"][()] + 1 + np.arange(5)).all()
+            weights = f["step_bytes"][:] - f["kv_read_bytes"][:] - f["key_read_bytes"][:]
+            good = good and (weights == weights[0, 0]).all() and weights[0, 0] > 0
+        report(good, "the rules of " + os.path.basename(path))
+
+
 def check_report(folder):
     done = resa(folder, "report")
     plots = "has no plots" not in done.stdout
@@ -84,6 +109,8 @@ def check_report(folder):
         dense = next(d for d in table if key(d) == key(r) and d["lane"] == "dense")
         good = good and math.isclose(float(r["token_s"]), want, rel_tol=1e-5)
         good = good and math.isclose(float(r["gain"]), float(dense["token_s"]) / float(r["token_s"]), rel_tol=1e-5)
+        own = float(r["attend_s"]) + float(r["select_s"] or 0)
+        good = good and math.isclose(float(r["attend_gain"]), float(dense["attend_s"]) / own, rel_tol=1e-5)
         good = good and math.isclose(float(r["read_share"]), float(r["read_s"]) / float(r["step_s"]), rel_tol=1e-5)
     report(good, "a token's time, the gain and the share follow from the times")
     with open(os.path.join(folder, "results/times/report.html")) as f:
@@ -109,6 +136,7 @@ def check_refusals(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         check_runs(folder)
+        check_trace(folder)
         check_report(folder)
         check_refusals(folder)
     print(f"1..{n_results}")
