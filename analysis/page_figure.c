@@ -88,7 +88,7 @@ int page_figure_write(FILE *out, const struct figure *f, const char *folder, con
         output_html(out, f->title);
         fputs(".</strong> ", out);
         output_html(out, f->caption);
-        files_write(out, f, folder);
+        if (folder) files_write(out, f, folder);
         fputs("</figcaption></figure>\n", out);
     }
     mem_free(text);
