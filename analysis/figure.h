@@ -34,6 +34,9 @@ void figure_begin(struct figure *f); /* the loop over terminals, common settings
 
 /* Ends the script and runs gnuplot; -1 with what it said.  Without gnuplot the script is all there is: pictures of an earlier
  * one are removed. */
+/* How the ids of plots in the svg begin, before "_plot_". */
+void figure_id(const struct figure *f, char *id, size_t n_bytes);
+
 int figure_draw(struct figure *f);
 
 /* Whether gnuplot can be run here. */
