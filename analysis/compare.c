@@ -1,7 +1,9 @@
 #include "analysis/compare.h"
 
 #include "analysis/output.h"
+#include "analysis/page_figure.h"
 #include "analysis/page_style.h"
+#include "analysis/plot_compare.h"
 #include "analysis/sheet.h"
 
 #include "core/err.h"
@@ -37,7 +39,7 @@ static int row_add(struct sheet *t, const struct evidence *e, const struct study
     return 0;
 }
 
-/* Calls each lane of all studies in order; row_add for those of a name (NULL: counts whether the name came before). */
+/* The rows of a name, in the order of the results. */
 static int rows_of_name(struct sheet *t, const struct evidence *all, int n, const char *name)
 {
     for (int i = 0; i < n; i++)
@@ -69,36 +71,134 @@ static int rows_make(struct sheet *t, const struct evidence *all, int n)
     return 0;
 }
 
-static int html_write(const struct sheet *t, const char *folder)
+/* ---- figures ---- */
+
+enum { MAX_COMPARE_FIGURES = 6 };
+
+/* Figures of each of the results that are worth seeing beside one another, by how their names begin. */
+static const char *const main_figures[] = { "corners", "accumulation", "growth", "pareto", "intervals" };
+
+struct compare_figures {
+    struct figure figures[MAX_COMPARE_FIGURES];
+    int n;
+};
+
+static int figures_draw(struct compare_figures *c, const struct evidence *all, int n)
+{
+    for (int rc = 0; rc == 0 && c->n < MAX_COMPARE_FIGURES;) {
+        struct figure *f = &c->figures[c->n];
+        char name[32];
+        if (c->n == 0)
+            snprintf(name, sizeof name, "compare");
+        else
+            snprintf(name, sizeof name, "compare-%d", c->n + 1);
+        rc = figure_open(f, all[0].folder, name);
+        if (rc == 0) rc = plot_compare(f, all, n, c->n);
+        if (rc == 0) rc = figure_draw(f);
+        figure_close(f);
+        if (rc < 0) return -1;
+        c->n += rc == 0;
+    }
+    return 0;
+}
+
+static bool name_begins(const struct figure *f, const char *kind)
+{
+    return strncmp(f->name, kind, strlen(kind)) == 0;
+}
+
+static bool kind_is_there(const struct evidence *all, struct page_part *const *parts, int n, const char *kind)
+{
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < all[i].n_studies; k++)
+            for (int m = 0; m < parts[i][k].n_figures; m++)
+                if (name_begins(&parts[i][k].figures[m], kind)) return true;
+    return false;
+}
+
+/* The figures of a kind, those of each of the results in its own column. */
+static int kind_write(FILE *out, const struct evidence *all, struct page_part *const *parts, int n, const char *kind)
+{
+    if (!kind_is_there(all, parts, n, kind)) return 0;
+    fputs("<div class=\"beside\">\n", out);
+    for (int i = 0; i < n; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "r%d-", i + 1);
+        fputs("<div><h3>", out);
+        output_html(out, all[i].name);
+        fputs("</h3>\n", out);
+        for (int k = 0; k < all[i].n_studies; k++)
+            for (int m = 0; m < parts[i][k].n_figures; m++) {
+                const struct figure *f = &parts[i][k].figures[m];
+                if (name_begins(f, kind) && page_figure_write(out, f, NULL, prefix) != 0) return -1;
+            }
+        fputs("</div>\n", out);
+    }
+    fputs("</div>\n", out);
+    return 0;
+}
+
+/* ---- the page ---- */
+
+static int content_write(FILE *out, const struct sheet *t, const struct evidence *all, struct page_part *const *parts,
+                         int n, const struct compare_figures *figures)
+{
+    page_begin(out, "Results side by side");
+    fputs("<ul>\n", out);
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < all[i].n_studies; k++) {
+            const struct study *s = &all[i].studies[k];
+            fputs("<li><strong>", out);
+            output_html(out, all[i].name);
+            fputs("</strong>: ", out);
+            output_html(out, s->title);
+            fprintf(out, "; %d texts, %d lanes.</li>\n", s->n_texts, s->n_lanes);
+        }
+    fputs("</ul>\n", out);
+    for (int i = 0; i < figures->n; i++)
+        if (page_figure_write(out, &figures->figures[i], "plots", "") != 0) return -1;
+    fputs("<div class=\"table broad\"><p class=\"caption\"><strong>compare.</strong> ", out);
+    output_html(out, t->caption);
+    fputs("</p>\n", out);
+    if (sheet_write_html(t, out) != 0) return -1;
+    fputs("</div>\n", out);
+    for (size_t i = 0; i < sizeof main_figures / sizeof main_figures[0]; i++)
+        if (kind_write(out, all, parts, n, main_figures[i]) != 0) return -1;
+    page_end(out);
+    return 0;
+}
+
+static int html_write(const struct sheet *t, const struct evidence *all, struct page_part *const *parts, int n,
+                      const struct compare_figures *figures)
 {
     struct output o = { 0 };
-    int rc = output_open(&o, folder, "compare.html");
-    if (rc == 0) {
-        page_begin(o.file, "Results side by side");
-        fputs("<p>", o.file);
-        output_html(o.file, t->caption);
-        fputs("</p>\n", o.file);
-        rc = sheet_write_html(t, o.file);
-        page_end(o.file);
-    }
+    int rc = output_open(&o, all[0].folder, "compare.html");
+    if (rc == 0) rc = content_write(o.file, t, all, parts, n, figures);
     if (rc == 0) rc = output_done(&o);
     output_close(&o);
     return rc;
 }
 
-int compare_write(const struct evidence *all, int n)
+static int table_write(struct sheet *t, const struct evidence *all, int n)
 {
+    TRY(sheet_open(t, "compare"), "compare");
+    snprintf(
+        t->caption, sizeof t->caption,
+        "%d results side by side, lanes of one name together. Means over the texts of each, in brackets 95 %% "
+        "bootstrap-t intervals over texts (from %d texts on). Texts, models and programs may differ between results: "
+        "nothing is paired or tested across them.",
+        n, ESTIMATE_MIN_TEXTS);
+    if (columns_make(t) != 0 || rows_make(t, all, n) != 0) return -1;
+    return sheet_write(t, all[0].folder, "Not paired across results.");
+}
+
+int compare_write(const struct evidence *all, struct page_part *const *parts, int n)
+{
+    struct compare_figures figures = { 0 };
     struct sheet t = { 0 };
-    int rc = sheet_open(&t, "compare");
-    snprintf(t.caption, sizeof t.caption,
-             "%d results side by side, lanes of one name together. Means over the texts of each, in brackets 95 %% bootstrap-t "
-             "intervals over texts (from %d texts on). Texts, models and programs may differ between results: nothing is paired "
-             "or tested across them.",
-             n, ESTIMATE_MIN_TEXTS);
-    if (rc == 0) rc = columns_make(&t);
-    if (rc == 0) rc = rows_make(&t, all, n);
-    if (rc == 0) rc = sheet_write(&t, all[0].folder, "Not paired across results.");
-    if (rc == 0) rc = html_write(&t, all[0].folder);
+    int rc = table_write(&t, all, n);
+    if (rc == 0) rc = figures_draw(&figures, all, n);
+    if (rc == 0) rc = html_write(&t, all, parts, n, &figures);
     sheet_close(&t);
     return rc;
 }

@@ -63,13 +63,18 @@ void figure_data_end(struct figure *f)
     fputs("EOD\n", f->script.file);
 }
 
+void figure_id(const struct figure *f, char *id, size_t n_bytes)
+{
+    snprintf(id, n_bytes, "%s", f->name);
+    for (char *c = id; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789", *c)) *c = '_'; /* gnuplot takes no other names */
+}
+
 void figure_begin(struct figure *f)
 {
     FILE *out = f->script.file;
     char id[sizeof f->name];
-    snprintf(id, sizeof id, "%s", f->name);
-    for (char *c = id; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789", *c)) *c = '_'; /* gnuplot takes no other names */
+    figure_id(f, id, sizeof id);
     /* The PNG is drawn at 3 pixels a point, 216 dots an inch.  Both cairo terminals take fonts for 96 dots an inch, a third
      * too large; the pdf's lines are half as wide as asked for. */
     fprintf(out,

@@ -32,6 +32,9 @@ void figure_data(struct figure *f, const char *block); /* $block << EOD */
 void figure_data_end(struct figure *f);
 void figure_begin(struct figure *f); /* the loop over terminals, common settings, multiplot */
 
+/* How the ids of plots in the svg begin, before "_plot_". */
+void figure_id(const struct figure *f, char *id, size_t n_bytes);
+
 /* Ends the script and runs gnuplot; -1 with what it said.  Without gnuplot the script is all there is: pictures of an earlier
  * one are removed. */
 int figure_draw(struct figure *f);

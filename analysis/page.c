@@ -57,8 +57,8 @@ static int table_write(FILE *out, const struct evidence *e, const struct sheet *
 {
     const bool folded = sheet_n_rows(t) > LONG_TABLE;
     if (sheet_n_rows(t) == 0) return 0;
-    fprintf(out, "<div class=\"table%s\" id=\"table-%s\">%s<strong>", t->n_columns > BROAD_TABLE ? " broad" : "", t->name,
-            folded ? "<details><summary class=\"caption\">" : "<p class=\"caption\">");
+    fprintf(out, "<div class=\"table%s\" id=\"table-%s\">%s<strong>", t->n_columns > BROAD_TABLE ? " broad" : "",
+            t->name, folded ? "<details><summary class=\"caption\">" : "<p class=\"caption\">");
     table_title(out, t);
     fputs(".</strong> ", out);
     output_html(out, t->caption);

@@ -29,7 +29,9 @@ static int svg_read(const struct figure *f, char **text)
 /* What gnuplot calls the same in every svg, and what stands for it: ids are one space in a page, and a browser shows a title. */
 static void instead_write(FILE *out, const struct figure *f, const char *prefix, const char *word)
 {
-    if (word[0] == '<') {
+    if (strstr(word, "_plot_")) {
+        fprintf(out, "%s%s", prefix, word);
+    } else if (word[0] == '<') {
         fputs("<title>", out);
         output_html(out, f->title);
         fputs("</title>", out);
@@ -41,9 +43,12 @@ static void instead_write(FILE *out, const struct figure *f, const char *prefix,
 /* From the svg element on. */
 static void svg_write(FILE *out, const struct figure *f, const char *prefix, const char *text)
 {
-    static const char *const words[] = { "gpDot", "gpPt", "gnuplot_canvas", "<title>Gnuplot</title>" };
+    char id[96], plots[128];
+    const char *const words[] = { "gpDot", "gpPt", "gnuplot_canvas", "<title>Gnuplot</title>", plots };
     const char *at = strstr(text, "<svg");
     if (!at) return;
+    figure_id(f, id, sizeof id);
+    snprintf(plots, sizeof plots, "%s_plot_", id);
     fprintf(out, "<svg role=\"img\"%s", f->width <= NARROW ? " class=\"half\"" : "");
     at += strlen("<svg");
     for (;;) {
@@ -88,7 +93,7 @@ int page_figure_write(FILE *out, const struct figure *f, const char *folder, con
         output_html(out, f->title);
         fputs(".</strong> ", out);
         output_html(out, f->caption);
-        files_write(out, f, folder);
+        if (folder) files_write(out, f, folder);
         fputs("</figcaption></figure>\n", out);
     }
     mem_free(text);

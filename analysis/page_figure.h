@@ -4,7 +4,7 @@
 
 #include "analysis/figure.h"
 
-/* folder: of the plots as the page sees it, "plots".  prefix: "" or what makes ids of figures of one name differ. */
+/* folder: of the plots as the page sees it, "plots"; NULL: no links.  prefix: "" or what makes ids of figures of one name differ. */
 int page_figure_write(FILE *out, const struct figure *f, const char *folder, const char *prefix);
 
 #endif

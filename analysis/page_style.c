@@ -27,7 +27,7 @@ static const char style[] =
     "summary{cursor:pointer}\n"
     ".warnings{border-left:4px solid #b35900;background:#fff6ec;padding:.3rem 1rem;margin:1rem 0}.warnings h2{border:0;"
     "margin:.3rem 0}\n"
-    ".beside{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,34rem),1fr));gap:0 1.5rem}\n"
+    ".beside{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr));gap:0 1.5rem}.beside figure svg{min-width:28rem}\n"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem "
     "1rem;font-size:.85rem}dt{color:#555}dd{margin:0}\n"
     "@media(max-width:40rem){body{padding:.6rem}nav ul{columns:1}dl{grid-template-columns:1fr}dd{margin:0 0 .4rem 0}}\n"

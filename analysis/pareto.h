@@ -7,7 +7,8 @@
  *
  * KV being what the dense lane reads per step; the equation knows no least number of blocks and no partial last one.
  * A lane is in the Pareto set of a cost and an error where no other has both at most as large and one of them smaller, by the
- * means over texts.  The oracle selector reads everything to choose: it is a point, in no Pareto set.                   */
+ * means over texts.  How far that is the texts' chance: the share of PARETO_REPLICATES draws of whole texts with replacement in
+ * which it is so, costs being the same.  The oracle selector reads everything to choose: it is a point, in no Pareto set. */
 #ifndef ANALYSIS_PARETO_H
 #define ANALYSIS_PARETO_H
 
@@ -15,7 +16,7 @@
 #include "analysis/sheet.h"
 
 enum pareto_cost { PARETO_EQUATION, PARETO_COUNTED, N_PARETO_COSTS };
-enum { N_PARETO_ERRORS = 4 };
+enum { N_PARETO_ERRORS = 4, PARETO_REPLICATES = 1000 };
 
 /* An error is value * scale + offset of a measure, so that less is better. */
 struct pareto_error {
@@ -33,6 +34,7 @@ struct pareto_point {
     double cost[N_PARETO_COSTS];  /* bytes per step; NaN: unknown */
     struct estimate error[N_PARETO_ERRORS];
     bool best[N_PARETO_COSTS][N_PARETO_ERRORS];
+    double share[N_PARETO_COSTS][N_PARETO_ERRORS]; /* NaN: fewer than ESTIMATE_MIN_TEXTS texts */
 };
 
 struct pareto {

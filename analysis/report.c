@@ -131,17 +131,34 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     return rc;
 }
 
-static int folder_write(struct evidence *e, double bound)
+/* A folder's report, kept while others are compared with it. */
+struct volume {
+    struct chapter *chapters; /* owned [n_studies] */
+    struct page_part *parts;  /* owned [n_studies], of the chapters */
+};
+
+static int volume_write(struct volume *v, struct evidence *e, double bound)
 {
-    struct chapter *chapters = NULL;
-    struct page_part *parts = NULL;
-    int rc = MEM_NEW(&chapters, e->n_studies, "studies");
-    if (rc == 0) rc = MEM_NEW(&parts, e->n_studies, "studies");
-    if (rc == 0) rc = chapters_write(e, chapters, parts, bound);
-    if (rc == 0) rc = leftovers_clean(e, parts);
-    for (int i = 0; chapters && i < e->n_studies; i++) chapter_close(&chapters[i]);
+    int rc = MEM_NEW(&v->chapters, e->n_studies, "studies");
+    if (rc == 0) rc = MEM_NEW(&v->parts, e->n_studies, "studies");
+    if (rc == 0) rc = chapters_write(e, v->chapters, v->parts, bound);
+    return rc == 0 ? leftovers_clean(e, v->parts) : rc;
+}
+
+static void volume_close(struct volume *v, int n_studies)
+{
+    for (int i = 0; v->chapters && i < n_studies; i++) chapter_close(&v->chapters[i]);
+    mem_free(v->chapters);
+    mem_free(v->parts);
+}
+
+static int volumes_compare(const struct evidence *all, const struct volume *volumes, int n)
+{
+    struct page_part **parts = NULL;
+    int rc = MEM_NEW(&parts, n, "folders");
+    for (int i = 0; i < n && rc == 0; i++) parts[i] = volumes[i].parts;
+    if (rc == 0) rc = compare_write(all, parts, n);
     mem_free(parts);
-    mem_free(chapters);
     return rc;
 }
 
@@ -151,7 +168,7 @@ int report_write(int n_folders, char *const *folders)
 }
 
 /* A folder of drift runs, of which *n are open already; one of experiment latency is reported by itself. */
-static int folder_report(struct evidence *all, int *n, const char *folder, const char *no_pictures, double bound)
+static int folder_report(struct evidence *all, struct volume *volumes, int *n, const char *folder, const char *no_pictures, double bound)
 {
     struct latency_study times;
     bool timed = false;
@@ -160,23 +177,31 @@ static int folder_report(struct evidence *all, int *n, const char *folder, const
     if (rc == 0 && timed) rc = latency_report(&times);
     latency_study_close(&times);
     if (rc != 0 || timed) return rc;
-    struct evidence *e = &all[(*n)++];
+    struct evidence *e = &all[*n];
+    struct volume *v = &volumes[(*n)++];
     if (evidence_open(e, folder) != 0) return -1;
     if (no_pictures[0] && notes_add(&e->warnings, "no pictures: %s", no_pictures) != 0) return -1;
-    return folder_write(e, bound);
+    return volume_write(v, e, bound);
 }
 
 int report_write_bound(int n_folders, char *const *folders, double bound)
 {
     struct evidence *all = NULL;
+    struct volume *volumes = NULL;
     char no_pictures[512] = "";
-    int n = 0, rc = 0;
+    int n = 0;
     gsl_set_error_handler_off();
     TRY(MEM_NEW(&all, n_folders, "folders"), "report");
     if (figure_check() != 0) snprintf(no_pictures, sizeof no_pictures, "%s", fail_text());
-    for (int i = 0; i < n_folders && rc == 0; i++) rc = folder_report(all, &n, folders[i], no_pictures, bound);
-    if (rc == 0 && n > 1) rc = compare_write(all, n);
-    for (int i = 0; i < n; i++) evidence_close(&all[i]);
+    int rc = MEM_NEW(&volumes, n_folders, "folders");
+    for (int i = 0; i < n_folders && rc == 0; i++)
+        rc = folder_report(all, volumes, &n, folders[i], no_pictures, bound);
+    if (rc == 0 && n > 1) rc = volumes_compare(all, volumes, n);
+    for (int i = 0; i < n; i++) {
+        volume_close(&volumes[i], all[i].n_studies);
+        evidence_close(&all[i]);
+    }
+    mem_free(volumes);
     mem_free(all);
     return rc;
 }
