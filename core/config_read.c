@@ -94,18 +94,26 @@ int config_read_device(struct config *c)
 {
     const char *text = c->device_text;
     if (!text) return 0; /* an error that is already reported */
-    c->device = DEVICE_CPU;
-    if (strcmp(text, "cpu") == 0) return 0;
-    c->device = DEVICE_CUDA;
-    if (strcmp(text, "cuda") == 0) return 0;
-    if (strncmp(text, "cuda:", 5) == 0 && text[5] && strspn(text + 5, "0123456789") == strlen(text + 5) &&
-        strlen(text + 5) <= 3 && (text[5] != '0' || !text[6])) {
-        c->device_index = (int)strtol(text + 5, NULL, 10);
-        return 0;
+    static const struct {
+        const char *name;
+        enum config_device device;
+    } names[] = { { "cuda-bf16", DEVICE_CUDA_BF16 }, { "cuda", DEVICE_CUDA }, { "cpu", DEVICE_CPU },
+                  { "auto", DEVICE_AUTO } };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const size_t n = strlen(names[i].name);
+        if (strncmp(text, names[i].name, n) != 0) continue;
+        const char *index = text + n;
+        c->device = names[i].device;
+        if (!*index) return 0;
+        const bool cuda = c->device != DEVICE_CPU && c->device != DEVICE_AUTO;
+        if (cuda && index[0] == ':' && index[1] && strspn(index + 1, "0123456789") == strlen(index + 1) && strlen(index + 1) <= 3 &&
+            (index[1] != '0' || !index[2])) {
+            c->device_index = (int)strtol(index + 1, NULL, 10);
+            return 0;
+        }
     }
     c->device = DEVICE_AUTO;
-    if (strcmp(text, "auto") != 0)
-        diag_add(&c->diag, c->device_at, "device: '%s' is not one of: auto, cpu, cuda, cuda:N", text);
+    diag_add(&c->diag, c->device_at, "device: '%s' is not one of: auto, cpu, cuda, cuda-bf16, and the last two with :N", text);
     return 0;
 }
 

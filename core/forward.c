@@ -35,9 +35,11 @@ static int open_rows(struct forward *f, const struct model_shape *s, bool k_plai
     TRY(take_floats(f, &f->sine, rows, pairs, "sine"), "buffers");
     if (k_plain) TRY(take_floats(f, &f->k_plain, rows, (size_t)(s->n_kv_heads * s->head_dim), "plain k"), "buffers");
     TRY(take_floats(f, &f->final, lanes, (size_t)s->hidden, "final hidden"), "buffers");
-    if (has_operands(f))
-        TRY(memory_take(f->mem, MEMORY_BUFFERS, &f->final_operand, f->mem->be->operand_bytes(f->max_lanes, s->hidden), "final hidden"),
-            "buffers");
+    if (has_operands(f)) {
+        const struct backend *be = f->mem->be;
+        TRY(memory_take(f->mem, MEMORY_BUFFERS, &f->attn_operand, be->operand_bytes(f->max_rows, (int)attn), "attention output"), "buffers");
+        TRY(memory_take(f->mem, MEMORY_BUFFERS, &f->final_operand, be->operand_bytes(f->max_lanes, s->hidden), "final hidden"), "buffers");
+    }
     TRY(take_floats(f, &f->logits, lanes, (size_t)s->vocab, "logits"), "buffers");
     TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->tally, lanes * sizeof(int64_t), "tally"), "buffers");
     TRY(table_open(f->mem, MEMORY_BUFFERS, &f->rows, rows * sizeof(struct row), "rows"), "buffers");
@@ -111,7 +113,7 @@ void forward_close(struct forward *f)
         return;
     }
     void *const owned[] = { f->hidden, f->normed, f->qkv, f->attn, f->gate_up, f->act, f->cosine, f->sine, f->k_plain, f->final,
-                            f->normed_operand, f->act_operand, f->final_operand, f->logits, f->tally, f->lists.blocks, f->lists.count, f->lists.tokens, f->scores, f->mass, f->stale,
+                            f->normed_operand, f->attn_operand, f->act_operand, f->final_operand, f->logits, f->tally, f->lists.blocks, f->lists.count, f->lists.tokens, f->scores, f->mass, f->stale,
                             f->mass_dense, f->attn_select, f->attn_cache, f->params };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) f->mem->be->release(f->mem->dev, owned[i]);
     struct table *const tables[] = { &f->rows, &f->attend, &f->mass_rows, &f->select_rows, &f->cache_rows, &f->dense_mass_rows,
@@ -158,11 +160,12 @@ static int block_mass(struct forward *f, int layer, int n_rows, const struct tab
     return n_rows ? f->w->be->block_mass(f->w->dev, &a) : 0;
 }
 
-static int attend(struct forward *f, int layer, int n_rows, const struct table *rows, const struct block_lists *lists, float *out)
+static int attend(struct forward *f, int layer, int n_rows, const struct table *rows, const struct block_lists *lists, float *out,
+                  void *operand)
 {
     const struct model_shape *s = &f->w->model->shape;
     const struct attend_args a = { .n_rows = n_rows, .layer = layer, .n_heads = s->n_heads, .rows = rows->dev, .qkv = f->qkv,
-                                   .qkv_stride = shape_qkv(s), .kv = f->kv, .lists = lists, .out = out };
+                                   .qkv_stride = shape_qkv(s), .kv = f->kv, .lists = lists, .out = out, .operand = operand };
     return n_rows ? f->w->be->attend(f->w->dev, &a) : 0;
 }
 
@@ -189,8 +192,8 @@ static int layer_parts(struct forward *f, const struct pass *p, int layer)
 {
     const struct model_shape *s = &f->w->model->shape;
     double *stale = f->mass_dense + (size_t)f->max_lanes * (size_t)s->n_heads * (size_t)f->mass_blocks;
-    TRY(attend(f, layer, p->n_parts_rows, &f->select_rows, &f->lists, f->attn_select), "attention through the lane's blocks");
-    TRY(attend(f, layer, p->n_parts_rows, &f->cache_rows, NULL, f->attn_cache), "attention over the lane's cache");
+    TRY(attend(f, layer, p->n_parts_rows, &f->select_rows, &f->lists, f->attn_select, NULL), "attention through the lane's blocks");
+    TRY(attend(f, layer, p->n_parts_rows, &f->cache_rows, NULL, f->attn_cache, NULL), "attention over the lane's cache");
     return block_mass(f, layer, p->n_parts_rows, &f->dense_mass_rows, f->mass_dense, stale);
 }
 
@@ -206,7 +209,7 @@ static int gate_up(struct forward *f, int n_rows, const struct matrix *w)
 static int layer_mlp(struct forward *f, const struct pass *p, int layer)
 {
     const struct layer_weights *l = &f->w->layers[layer];
-    const struct product_args o = { .n_rows = p->n_rows, .w = l->o, .x = f->attn, .residual = f->hidden, .y = f->hidden };
+    const struct product_args o = { .n_rows = p->n_rows, .w = l->o, .x = f->attn, .operand = f->attn_operand, .residual = f->hidden, .y = f->hidden };
     const struct product_args down = { .n_rows = p->n_rows, .w = l->down, .x = f->act, .operand = f->act_operand, .residual = f->hidden,
                                        .y = f->hidden };
     TRY(f->w->be->product(f->w->dev, &o), "o");
@@ -220,7 +223,7 @@ static int layer_pass(struct forward *f, const struct pass *p, int layer)
     TRY(layer_qkv(f, p, layer), "qkv");
     if (p->last_kv_only && layer == f->w->model->shape.n_layers - 1) return 0;
     if (p->sparse) TRY(layer_select(f, p, layer), "select");
-    TRY(attend(f, layer, p->n_rows, &f->attend, p->sparse ? &f->lists : NULL, f->attn), "attend");
+    TRY(attend(f, layer, p->n_rows, &f->attend, p->sparse ? &f->lists : NULL, f->attn, f->attn_operand), "attend");
     if (p->n_parts_rows) TRY(layer_parts(f, p, layer), "parts");
     TRY(layer_mlp(f, p, layer), "mlp");
     return p->measure ? p->measure(p->context, layer) : 0;

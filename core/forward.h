@@ -41,7 +41,7 @@ struct forward {
     struct table rows, attend, mass_rows;         /* struct row, attend_row, mass_row */
     struct table select_rows, cache_rows, dense_mass_rows; /* parts group: attend_row x2, mass_row, by lane */
     float *hidden, *normed, *qkv, *attn, *gate_up, *act, *cosine, *sine, *k_plain, *final, *logits; /* owned */
-    void *normed_operand, *act_operand, *final_operand; /* owned, where the back end has operands: then normed, gate_up and act are NULL */
+    void *normed_operand, *attn_operand, *act_operand, *final_operand; /* owned, where the back end has operands: then normed, gate_up and act are NULL */
     struct block_lists lists;
     float *scores;
     struct table replay;               /* int32 [n_layers][n_lanes][n_kv_heads][lists.max_blocks]: what lanes of selector replay choose */

@@ -52,8 +52,8 @@ struct embed_args {      /* out[r] = embedding row tokens[rows[r].token_at] */
     float *out;          /* [n_rows][hidden] */
 };
 
-/* An operand: the rows of a product in a form of the back end's own, backend.operand_bytes() of memory, written by norm and product
- * and read by product.  On a back end without operand_bytes there is none, all of them are NULL: its products read float32 rows. */
+/* An operand: the rows of a product in a form of the back end's own, backend.operand_bytes() of memory, written by norm, attend and
+ * product and read by product.  On a back end without operand_bytes there is none, all of them are NULL: its products read float32 rows. */
 
 struct norm_args {       /* out[r] = x[r] * weight / sqrt(mean(x[r]^2) + eps); the sum of squares in double in index order */
     int n_rows, n;
@@ -168,6 +168,7 @@ struct attend_args {
     const struct kv_cache *kv;
     const struct block_lists *lists; /* NULL: all rows are dense */
     float *out;                   /* [..][n_heads head_dim] by out_row */
+    void *operand;                /* the same rows as an operand of n_rows rows, out_row = 0 .. n_rows - 1; or NULL */
 };
 
 /* Full softmax mass by block, under q[q_row] and a store's whole context: mass[out_row][head][block], sums to 1; and

@@ -34,9 +34,10 @@ static int check_selectors(const struct plan *plan, const struct backend *be)
 int session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev)
 {
     const struct config *c = &plan->config;
-    const struct backend *cuda = c->device == DEVICE_CPU ? NULL : backend_find("cuda");
+    static const char *const names[] = { [DEVICE_AUTO] = "cuda", [DEVICE_CPU] = "", [DEVICE_CUDA] = "cuda", [DEVICE_CUDA_BF16] = "cuda-bf16" };
+    const struct backend *cuda = backend_find(names[c->device]);
     *be = NULL;
-    if (c->device == DEVICE_CUDA && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
+    if (c->device != DEVICE_CPU && c->device != DEVICE_AUTO && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
     *be = cuda ? cuda : backends[0];
     if ((*be)->open(dev, c->device_index) != 0) {
         if (c->device != DEVICE_AUTO) return fail_in("device: %s", c->device_text);

@@ -66,58 +66,58 @@ static const struct backend backend_cpu = {
 #ifdef HAVE_CUDA
 #include "kernels/cuda.h"
 
-static const struct backend backend_cuda = {
-    .name = "cuda",
-    .cache_element_bytes = CUDA_CACHE_BYTES,
-    .open = cuda_open,
-    .close = cuda_close,
-    .describe = cuda_describe,
-    .identify = cuda_identify,
-    .free_bytes = cuda_free_bytes,
-    .reserve = cuda_reserve,
-    .workspace_bytes = cuda_workspace_bytes,
-    .alloc = cuda_alloc,
-    .release = cuda_release,
-    .upload = cuda_upload,
-    .download = cuda_download,
-    .clear = cuda_clear,
-    .sync = cuda_sync,
-    .mark = cuda_mark,
-    .wait = cuda_wait,
-    .elapsed = cuda_elapsed,
-    .read = cuda_read,
-    .clock_hz = cuda_clock_hz,
-    .replay = cuda_replay,
-    .graph_free = cuda_graph_free,
-    .matrix_pack = cuda_matrix_pack,
-    .matrix_free = cuda_matrix_free,
-    .matrix_bytes = cuda_matrix_bytes,
-    .operand_bytes = cuda_operand_bytes,
-    .embed = cuda_embed,
-    .norm = cuda_norm,
-    .product = cuda_product,
-    .swiglu = cuda_swiglu,
-    .angles = cuda_angles,
-    .rope_append = cuda_rope_append,
-    .select = cuda_select,
-    .keys_commit = cuda_keys_commit,
-    .keys_build = cuda_keys_build,
-    .attend = cuda_attend,
-    .block_mass = cuda_block_mass,
-    .kv_copy = cuda_kv_copy,
-    .kv_compare = cuda_kv_compare,
-    .spread = cuda_spread,
-    .tally = cuda_tally,
-    .measure_layer = cuda_measure_layer,
-    .measure_cache = cuda_measure_cache,
-    .measure_logits = cuda_measure_logits,
-    .sample = cuda_sample,
-    .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true,
+#define CUDA_OPERATIONS \
+    .cache_element_bytes = CUDA_CACHE_BYTES, \
+    .close = cuda_close, \
+    .describe = cuda_describe, \
+    .identify = cuda_identify, \
+    .free_bytes = cuda_free_bytes, \
+    .reserve = cuda_reserve, \
+    .workspace_bytes = cuda_workspace_bytes, \
+    .alloc = cuda_alloc, \
+    .release = cuda_release, \
+    .upload = cuda_upload, \
+    .download = cuda_download, \
+    .clear = cuda_clear, \
+    .sync = cuda_sync, \
+    .mark = cuda_mark, \
+    .wait = cuda_wait, \
+    .elapsed = cuda_elapsed, \
+    .read = cuda_read, \
+    .clock_hz = cuda_clock_hz, \
+    .replay = cuda_replay, \
+    .graph_free = cuda_graph_free, \
+    .matrix_pack = cuda_matrix_pack, \
+    .matrix_free = cuda_matrix_free, \
+    .matrix_bytes = cuda_matrix_bytes, \
+    .operand_bytes = cuda_operand_bytes, \
+    .embed = cuda_embed, \
+    .norm = cuda_norm, \
+    .product = cuda_product, \
+    .swiglu = cuda_swiglu, \
+    .angles = cuda_angles, \
+    .rope_append = cuda_rope_append, \
+    .select = cuda_select, \
+    .keys_commit = cuda_keys_commit, \
+    .keys_build = cuda_keys_build, \
+    .attend = cuda_attend, \
+    .block_mass = cuda_block_mass, \
+    .kv_copy = cuda_kv_copy, \
+    .kv_compare = cuda_kv_compare, \
+    .spread = cuda_spread, \
+    .tally = cuda_tally, \
+    .measure_layer = cuda_measure_layer, \
+    .measure_cache = cuda_measure_cache, \
+    .measure_logits = cuda_measure_logits, \
+    .sample = cuda_sample, \
+    .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true, \
                  [SELECT_REPLAY] = true },
-};
-#define BACKEND_CUDA &backend_cuda
+
+static const struct backend backend_cuda = { .name = "cuda", .open = cuda_open, CUDA_OPERATIONS };
+static const struct backend backend_cuda_bf16 = { .name = "cuda-bf16", .open = cuda_open_bf16, CUDA_OPERATIONS };
+#define BACKENDS_CUDA &backend_cuda, &backend_cuda_bf16,
 #else
-#define BACKEND_CUDA NULL
+#define BACKENDS_CUDA
 #endif
 
-const struct backend *const backends[] = { &backend_cpu, BACKEND_CUDA, NULL };
+const struct backend *const backends[] = { &backend_cpu, BACKENDS_CUDA NULL };

@@ -7,6 +7,7 @@
  * A few rows are split: one block of threads for each chunk, and a second kernel merges.  Many rows (prefill, rectification of many
  * lanes) are bundled: one block of threads takes several rows of a store through all chunks and merges as it goes, by the same steps. */
 #include "kernels/cuda_attend.cuh"
+#include "kernels/cuda_matrix.cuh"
 
 static constexpr int MERGE_GROUP = 16, MERGE_GROUPS = 8; /* groups that are merged side by side */
 
@@ -319,7 +320,7 @@ template <int DIM> static int launch_columns(struct device *d, const struct atte
     return columns <= 8 ? launch<DIM, 1>(d, j) : columns <= 16 ? launch<DIM, 2>(d, j) : launch<DIM, 4>(d, j);
 }
 
-extern "C" int cuda_attend(struct device *d, const struct attend_args *a)
+static int attend_rows(struct device *d, const struct attend_args *a)
 {
     struct attend_job j = {};
     j.kv = *a->kv;
@@ -349,4 +350,10 @@ extern "C" int cuda_attend(struct device *d, const struct attend_args *a)
     merge_kernel<<<dim3((unsigned)a->n_heads, (unsigned)a->n_rows), threads, 0, d->stream>>>(j);
     LAUNCHED("attend");
     return 0;
+}
+
+extern "C" int cuda_attend(struct device *d, const struct attend_args *a)
+{
+    TRY(attend_rows(d, a), "attention");
+    return a->operand ? cuda_operand_of(d, a->n_rows, a->n_heads * a->kv->head_dim, a->out, a->operand, false) : 0;
 }

@@ -56,6 +56,13 @@ int cuda_open(struct device **d, int index)
     return fail_in("cuda:%d", index);
 }
 
+int cuda_open_bf16(struct device **d, int index)
+{
+    TRY(cuda_open(d, index), "bf16");
+    (*d)->bf16 = true;
+    return 0;
+}
+
 void cuda_close(struct device *d)
 {
     if (!d) return;

@@ -26,6 +26,7 @@ struct download {
 
 struct device {
     int index, n_sms;
+    bool bf16;                           /* weights and the rows of products are bf16, not fp16 */
     char name[256], bus_id[32];          /* PCI */
     void *management, *management_device; /* cuda_clock.cu's; NULL where the library is not there */
     size_t total_bytes;
@@ -47,7 +48,7 @@ struct device {
 };
 
 struct matrix {
-    __half *w;                           /* tiles (kernels/cuda_matrix.cuh), zeros past n_in and n_out */
+    void *w;                             /* tiles (kernels/cuda_matrix.cuh) in the device's element type, zeros past n_in and n_out */
     int n_out, n_in, n_chunks, n_tiles;
     int half;                            /* outputs of each of two parts of equal size, whose rows are interleaved; 0: they are not */
     float most;                          /* of two such parts: the greatest norm of a row of the one times that of the other */

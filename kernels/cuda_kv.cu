@@ -80,24 +80,31 @@ __device__ static void append(const struct rope_append_args &a, const struct kv_
     }
 }
 
-/* One block of threads for each row.  A probe's row reads other slots of its store's tile than the owner's row writes. */
-__global__ static void rope_append_kernel(struct rope_append_args a, struct kv_cache c)
+static constexpr int ROPE_WARPS = 8;
+
+/* Blocks y = 1 .. of a row have ROPE_WARPS of its query heads each; block 0 all of K and V, which perturbation and a tail's tile need together.
+ * A probe's row reads other slots of its store's tile than the owner's row writes. */
+__global__ static void __launch_bounds__(ROPE_WARPS * 32) rope_append_kernel(const __grid_constant__ struct rope_append_args a, const __grid_constant__ struct kv_cache c)
 {
     __shared__ double shared[32];
-    const int r = blockIdx.x, dim = c.head_dim, kv_dim = c.n_kv_heads * dim, n_pairs = dim / 2;
-    const int warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
+    const int r = blockIdx.x, dim = c.head_dim, kv_dim = c.n_kv_heads * dim, n_pairs = dim / 2, warp = threadIdx.x / 32;
+    const bool is_kv = blockIdx.y == 0;
+    const int first = is_kv ? a.n_heads : ((int)blockIdx.y - 1) * ROPE_WARPS, end = is_kv ? a.n_heads + c.n_kv_heads : min(first + ROPE_WARPS, a.n_heads);
+    dependents_launch();
+    dependency_wait();
     const struct row row = a.rows[r];
     float *q = a.qkv + (size_t)r * (size_t)((a.n_heads + 2 * c.n_kv_heads) * dim), *k = q + (size_t)a.n_heads * dim, *v = k + kv_dim;
-    for (int h = warp; h < a.n_heads + c.n_kv_heads; h += n_warps) {
-        const float *norm = h < a.n_heads ? a.q_norm : a.k_norm;
+    for (int h = first + warp; h < end; h += ROPE_WARPS) {
+        const float *norm = is_kv ? a.k_norm : a.q_norm;
         if (norm) head_norm(q + h * dim, norm, dim, a.eps);
-        if (a.k_plain && h >= a.n_heads) {
+        if (a.k_plain && is_kv) {
             for (int i = threadIdx.x % 32; i < dim; i += 32)
                 a.k_plain[(size_t)r * (size_t)kv_dim + (h - a.n_heads) * dim + i] = q[h * dim + i];
             __syncwarp();
         }
         head_rotate(q + h * dim, a.cosine + (size_t)r * n_pairs, a.sine + (size_t)r * n_pairs, n_pairs, a.style);
     }
+    if (!is_kv) return;
     __syncthreads();
     const double e = row.flags & ROW_PERTURB ? (double)a.lanes[row.lane].perturb : 0;
     if (e > 0) {
@@ -111,9 +118,8 @@ __global__ static void rope_append_kernel(struct rope_append_args a, struct kv_c
 
 extern "C" int cuda_rope_append(struct device *d, const struct rope_append_args *a)
 {
-    rope_append_kernel<<<a->n_rows, 256, 0, d->stream>>>(*a, *a->kv);
-    LAUNCHED("rope and append");
-    return 0;
+    const dim3 grid((unsigned)a->n_rows, (unsigned)(1 + ceil_div(a->n_heads, ROPE_WARPS)));
+    return cuda_launch(d, "rope and append", rope_append_kernel, grid, ROPE_WARPS * 32, 0, 1, *a, *a->kv);
 }
 
 __global__ static void kv_copy_kernel(struct kv_copy_args a, struct kv_cache c)

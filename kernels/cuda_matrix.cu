@@ -1,4 +1,4 @@
-/* kernels/cuda_matrix.cu: weights become fp16 tiles, from a checkpoint's tensors or from a seed; rows of them as embeddings. */
+/* kernels/cuda_matrix.cu: weights become tiles, from a checkpoint's tensors or from a seed; rows of them as embeddings. */
 #include "kernels/cuda_matrix.cuh"
 
 #include <cmath>
@@ -35,9 +35,9 @@ struct pack_job {
     struct tensor_seed seed;
     int from, n_rows, n_in;  /* index of the first in its tensor */
     int first, part;         /* of the part in the matrix */
-    bool paired;
+    bool paired, bf16;
     int n_chunks, *overflow;
-    __half *w;
+    void *w;
 };
 
 /* core/tensor.h's value i of a tensor that a seed gives; word: Philox's of the last i / 4. */
@@ -62,10 +62,10 @@ __global__ static void pack_kernel(const struct pack_job j)
             v[i] = 0;
             if (k >= j.n_in) continue;
             v[i] = j.x ? j.x[(size_t)row * (size_t)j.n_in + k] : seeded(j.seed, (uint64_t)(j.from + row) * (uint64_t)j.n_in + k, word, i == 0);
-            if (fabsf(v[i]) >= 65520 && !isinf(v[i])) *j.overflow = 1;
+            if (!j.bf16 && fabsf(v[i]) >= 65520 && !isinf(v[i])) *j.overflow = 1;
         }
         const int out = packed_out(j.first, j.from + row, j.part, j.paired);
-        *(uint4 *)((char *)j.w + (size_t)(out / TILE) * j.n_chunks * TILE_BYTES + core_at(out, core)) = halves_of(v);
+        *(uint4 *)((char *)j.w + (size_t)(out / TILE) * j.n_chunks * TILE_BYTES + core_at(out, core)) = elements_of(v, j.bf16);
     }
 }
 
@@ -90,6 +90,7 @@ static int pack_part(struct device *d, const struct matrix *m, const struct tens
     j.n_in = t->n_cols;
     j.n_chunks = m->n_chunks;
     j.overflow = p->overflow;
+    j.bf16 = d->bf16;
     j.w = m->w;
     if (t->type == TENSOR_SEED) {
         j.seed = *(const struct tensor_seed *)(const void *)t->data;
@@ -110,15 +111,17 @@ static int pack_part(struct device *d, const struct matrix *m, const struct tens
 }
 
 /* Norms of the rows of two interleaved parts, rounded up; a warp for each output. */
-__global__ static void row_norms_kernel(const __half *w, int n_chunks, int n_out, unsigned *most)
+__global__ static void row_norms_kernel(const void *w, int n_chunks, int n_out, bool bf16, unsigned *most)
 {
     const int out = (int)(blockIdx.x * blockDim.x + threadIdx.x) / 32;
     if (out >= n_out) return;
     const char *tiles = (const char *)w + (size_t)(out / TILE) * n_chunks * TILE_BYTES;
     float sum = 0;
     for (int core = threadIdx.x % 32; core < n_chunks * 8; core += 32) {
-        const __half *v = (const __half *)(tiles + core_at(out, core));
-        for (int i = 0; i < 8; i++) sum += __half2float(v[i]) * __half2float(v[i]);
+        for (int i = 0; i < 8; i++) {
+            const float v = element_at(tiles + core_at(out, core), i, bf16);
+            sum += v * v;
+        }
     }
     for (int o = 16; o > 0; o /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, o);
     if (threadIdx.x % 32 == 0) atomicMax(&most[out / 8 % 2], __float_as_uint(sqrtf(sum) * 1.01f)); /* floats >= 0 are in their bits' order */
@@ -129,7 +132,7 @@ static int pack_all(struct device *d, struct matrix *m, const struct tensor *con
     struct { int overflow; unsigned most[2]; } flags = {};
     const size_t n_bytes = cuda_matrix_bytes(parts, n_parts);
     TRY(cuda_alloc(d, (void **)&p->overflow, sizeof flags, "flags"), "weights");
-    TRY(cuda_alloc(d, (void **)&m->w, n_bytes, "weights"), "weights");
+    TRY(cuda_alloc(d, &m->w, n_bytes, "weights"), "weights");
     p->most = (unsigned *)(p->overflow + 1);
     CUDA_TRY(cudaMemsetAsync(p->overflow, 0, sizeof flags, d->stream), "weights");
     CUDA_TRY(cudaMemsetAsync(m->w, 0, n_bytes, d->stream), "weights");
@@ -137,7 +140,7 @@ static int pack_all(struct device *d, struct matrix *m, const struct tensor *con
     j.paired = m->half > 0;
     for (; j.part < n_parts; j.first += parts[j.part++]->n_rows) TRY(pack_part(d, m, parts[j.part], j, p), "part %d", j.part);
     if (m->half > 0) {
-        row_norms_kernel<<<m->n_tiles * TILE / 8, 256, 0, d->stream>>>(m->w, m->n_chunks, m->n_tiles * TILE, p->most);
+        row_norms_kernel<<<m->n_tiles * TILE / 8, 256, 0, d->stream>>>(m->w, m->n_chunks, m->n_tiles * TILE, d->bf16, p->most);
         LAUNCHED("pack");
     }
     TRY(cuda_download(d, &flags, p->overflow, sizeof flags), "weights");
@@ -145,7 +148,7 @@ static int pack_all(struct device *d, struct matrix *m, const struct tensor *con
     float norm[2];
     memcpy(norm, flags.most, sizeof norm);
     m->most = norm[0] * norm[1];
-    return flags.overflow ? fail("a weight is too large for fp16 (the limit is 65504)") : 0;
+    return flags.overflow ? fail("a weight is too large for fp16 (the limit is 65504): device cuda-bf16 takes it") : 0;
 }
 
 extern "C" int cuda_matrix_pack(struct device *d, struct matrix **out, const struct tensor *const *parts, int n_parts)
@@ -175,17 +178,17 @@ extern "C" void cuda_matrix_free(struct device *d, struct matrix *m)
     mem_free(m);
 }
 
-__global__ static void embed_kernel(struct embed_args a, const __half *w, int n_chunks)
+__global__ static void embed_kernel(struct embed_args a, const void *w, int n_chunks, bool bf16)
 {
     const int token = a.tokens[a.rows[blockIdx.x].token_at];
     const char *tiles = (const char *)w + (size_t)(token / TILE) * n_chunks * TILE_BYTES;
     for (int i = threadIdx.x; i < a.hidden; i += blockDim.x)
-        a.out[(size_t)blockIdx.x * (size_t)a.hidden + i] = __half2float(((const __half *)(tiles + core_at(token, i / 8)))[i % 8]);
+        a.out[(size_t)blockIdx.x * (size_t)a.hidden + i] = element_at(tiles + core_at(token, i / 8), i % 8, bf16);
 }
 
 extern "C" int cuda_embed(struct device *d, const struct embed_args *a)
 {
-    embed_kernel<<<a->n_rows, 256, 0, d->stream>>>(*a, a->embedding->w, a->embedding->n_chunks);
+    embed_kernel<<<a->n_rows, 256, 0, d->stream>>>(*a, a->embedding->w, a->embedding->n_chunks, d->bf16);
     LAUNCHED("embed");
     return 0;
 }

@@ -1,4 +1,5 @@
-/* kernels/cuda_matrix.cuh: where weights, and the rows that they are multiplied with, lie on the device.
+/* kernels/cuda_matrix.cuh: where weights, and the rows that they are multiplied with, lie on the device: fp16, or bf16 on a device that was
+ * opened for it.
  *
  * Both are cut into tiles of TILE outputs or rows by CHUNK values of k, as wgmma and ldmatrix want them: cores of 8 outputs (rows) by
  * 8 k's, 128 bytes; a tile is [16 groups of 8 outputs][8 cores along k].
@@ -6,13 +7,15 @@
  *   weights   [n_tiles][n_chunks][tile]
  *   operand   [ceil(n_rows / TILE)]: [n_chunks][tile], then for each of TILE rows its scale and its size, float32
  *
- * An operand's rows are x / scale in fp16 (fp16 cannot hold every float32), scale a power of two; zeros past n_in.  size: no less than the
- * Euclidean norm of the row.  What lies past n_rows is never read into a result.  A matrix of two parts of equal size (gate, up) has
+ * An operand's rows are x / scale, scale a power of two, because fp16 cannot hold every float32; zeros past n_in.  In bf16, and of attention,
+ * whose rows are means of what fp16 holds, scale is 1.  size: no less than the Euclidean norm of the row.  What lies past n_rows is never read into a result.  A matrix of two parts of equal size (gate, up) has
  * their outputs in turn, 8 by 8, so that output i of both is in the same thread. */
 #ifndef KERNELS_CUDA_MATRIX_CUH
 #define KERNELS_CUDA_MATRIX_CUH
 
 #include "kernels/cuda_device.cuh"
+
+#include <cuda_bf16.h>
 
 static constexpr int TILE = 128, CHUNK = 64, TILE_BYTES = TILE * CHUNK * 2, GROUP_BYTES = 8 * CHUNK * 2, CORE_BYTES = 128;
 static constexpr int MAX_NORM = 32768; /* values of a row that norm takes */
@@ -49,29 +52,45 @@ __host__ __device__ static inline int packed_out(int first, int row, int part, b
     return paired ? row / 8 * 16 + part * 8 + row % 8 : first + row;
 }
 
-/* 8 values in fp16. */
-__device__ static inline uint4 halves_of(const float x[8])
+/* 8 values as elements. */
+__device__ static inline uint4 elements_of(const float x[8], bool bf16)
 {
     union {
         __half2 h[4];
+        __nv_bfloat162 b[4];
         uint4 u;
     } v;
 #pragma unroll
-    for (int i = 0; i < 4; i++) v.h[i] = __floats2half2_rn(x[2 * i], x[2 * i + 1]);
+    for (int i = 0; i < 4; i++) {
+        if (bf16) v.b[i] = __floats2bfloat162_rn(x[2 * i], x[2 * i + 1]);
+        else v.h[i] = __floats2half2_rn(x[2 * i], x[2 * i + 1]);
+    }
     return v.u;
 }
 
-/* The power of two that takes the greatest, `most`, into 2^13 .. 2^14. */
-__device__ static inline int scale_exponent(float most)
+__device__ static inline float element_at(const void *core, int i, bool bf16)
+{
+    return bf16 ? __bfloat162float(((const __nv_bfloat16 *)core)[i]) : __half2float(((const __half *)core)[i]);
+}
+
+__device__ static inline void element_put(void *core, int i, float x, bool bf16)
+{
+    if (bf16) ((__nv_bfloat16 *)core)[i] = __float2bfloat16_rn(x);
+    else ((__half *)core)[i] = __float2half_rn(x);
+}
+
+/* The power of two that takes the greatest, `most`, into 2^13 .. 2^14; bf16 needs none. */
+__device__ static inline int scale_exponent(float most, bool bf16)
 {
     int e = 0;
-    if (most > 0 && most < INFINITY) {
+    if (!bf16 && most > 0 && most < INFINITY) {
         frexpf(most, &e);
         e = max(e - 14, -100);
     }
     return e;
 }
 
-int cuda_operand_of(struct device *d, int n_rows, int n, const float *x); /* float32 rows as d->operand */
+/* Float32 rows as an operand; scaled: by what their greatest values ask for, or else by 1. */
+int cuda_operand_of(struct device *d, int n_rows, int n, const float *x, void *operand, bool scaled);
 
 #endif

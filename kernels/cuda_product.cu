@@ -32,7 +32,10 @@ extern "C" int cuda_product(struct device *d, const struct product_args *a)
 {
     const struct matrix *m = a->w;
     if (a->act && m->half == 0) return fail("product: swiglu needs a matrix of two parts of equal size");
-    if (!a->operand) TRY(cuda_operand_of(d, a->n_rows, m->n_in, a->x), "product");
+    const size_t bytes = cuda_operand_bytes(a->n_rows, m->n_in);
+    if (!a->operand && bytes > d->operand_bytes)
+        return fail("product: %d rows of %d need %zu bytes, %zu were reserved", a->n_rows, m->n_in, bytes, d->operand_bytes);
+    if (!a->operand) TRY(cuda_operand_of(d, a->n_rows, m->n_in, a->x, d->operand, true), "product");
     struct product_job j = {};
     j.w = (const char *)m->w;
     j.x = (const char *)(a->operand ? a->operand : d->operand);
@@ -45,5 +48,6 @@ extern "C" int cuda_product(struct device *d, const struct product_args *a)
     j.n_out = m->n_out;
     j.half = m->half;
     j.n_rows = a->n_rows;
+    j.bf16 = d->bf16;
     return j.n_rows <= 64 ? few_rows(d, &j, m->n_tiles) : many_rows(d, &j, m->n_tiles);
 }

@@ -16,6 +16,7 @@ struct product_job {
     void *act;                    /* an operand of n_out / 2, or NULL */
     float most;                   /* struct matrix's */
     int n_chunks, n_out, half, n_rows;
+    bool bf16;
 };
 
 int cuda_product_split(struct device *d, const struct product_job *j, int n_tiles, int n_columns, int n_split);
@@ -48,11 +49,11 @@ __device__ static inline void put_act(const struct product_job &j, int row, int 
     if (row >= j.n_rows) return;
     const int n_chunks = (j.half + CHUNK - 1) / CHUNK;
     const float scale = *operand_scale(j.x, j.n_chunks, row), size = *operand_size(j.x, j.n_chunks, row);
-    const int e = scale_exponent(size * size * j.most);
+    const int e = scale_exponent(size * size * j.most, j.bf16);
     gate *= scale;
     up *= scale;
     const float act = i < j.half ? gate / (1 + expf(-gate)) * up : 0.0f;
-    ((__half *)operand_core(j.act, n_chunks, row, i / 8))[i % 8] = __float2half_rn(act * ldexpf(1.0f, -e));
+    element_put(operand_core(j.act, n_chunks, row, i / 8), i % 8, act * ldexpf(1.0f, -e), j.bf16);
     if (i == 0) *operand_scale(j.act, n_chunks, row) = ldexpf(1.0f, e);
 }
 
@@ -147,11 +148,16 @@ template <int N> __device__ static inline void pin(float (&d)[N])
 #define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define D16(i) D4(i), D4(i + 4), D4(i + 8), D4(i + 12)
 #define WGMMA(n, registers, a_at, b_at, ...)                                                                                   \
-    __device__ static inline void wgmma(float (&d)[n / 2], uint64_t a, uint64_t b)                                             \
+    template <bool BF16> __device__ static inline void wgmma(float (&d)[n / 2], uint64_t a, uint64_t b)                        \
     {                                                                                                                          \
-        asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.f16.f16 {" registers "}, %" #a_at ", %" #b_at ", 1, 1, 1, 0, 0;" \
-                     : __VA_ARGS__                                                                                             \
-                     : "l"(a), "l"(b));                                                                                        \
+        if (BF16)                                                                                                              \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" registers "}, %" #a_at ", %" #b_at ", 1, 1, 1, 0, 0;" \
+                         : __VA_ARGS__                                                                                         \
+                         : "l"(a), "l"(b));                                                                                    \
+        else                                                                                                                   \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.f16.f16 {" registers "}, %" #a_at ", %" #b_at ", 1, 1, 1, 0, 0;" \
+                         : __VA_ARGS__                                                                                         \
+                         : "l"(a), "l"(b));                                                                                    \
     }
 WGMMA(8, S0, 4, 5, D4(0))
 WGMMA(16, S1, 8, 9, D4(0), D4(4))
@@ -169,7 +175,7 @@ WGMMA(128, S4, 64, 65, D16(0), D16(16), D16(32), D16(48))
 
 /* The sum of one segment, chunks k0 .. k1 - 1, by warp group wg (64 of the tile's outputs), as the ring brings them: weights, then rows.
  * Each of its warps tells `empty` of the stages that it has used up; *used: the last one, of which it has not yet told; -1: none. */
-template <int N, int STAGES>
+template <bool BF16, int N, int STAGES>
 __device__ static inline void segment_sum(float (&c)[N / 2], int n_chunks, int wg, uint32_t base, uint32_t full, uint32_t empty, struct ring_place &p, int *used)
 {
     constexpr uint32_t STAGE_BYTES = TILE_BYTES + N / 8 * GROUP_BYTES;
@@ -183,7 +189,7 @@ __device__ static inline void segment_sum(float (&c)[N / 2], int n_chunks, int w
         const uint32_t at = base + p.stage * STAGE_BYTES;
         const uint64_t a = cores_of(at + wg * (TILE_BYTES / 2)), b = cores_of(at + TILE_BYTES);
 #pragma unroll
-        for (int i = 0; i < CHUNK / 16; i++) wgmma(c, a + i * 16, b + i * 16);
+        for (int i = 0; i < CHUNK / 16; i++) wgmma<BF16>(c, a + i * 16, b + i * 16);
         wgmma_commit();
         wgmma_wait<1>(); /* the stage before has been read */
         if (*used >= 0 && threadIdx.x % 32 == 0) barrier_arrive(empty + *used * 8);

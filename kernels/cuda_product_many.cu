@@ -37,7 +37,7 @@ template <int N> __device__ static void put_tile(const struct product_job &j, in
     }
 }
 
-template <int N, int STAGES> __global__ static void __launch_bounds__(MANY_THREADS, 1) many_kernel(const __grid_constant__ struct product_job j, int row_tiles, int n_units)
+template <bool BF16, int N, int STAGES> __global__ static void __launch_bounds__(MANY_THREADS, 1) many_kernel(const __grid_constant__ struct product_job j, int row_tiles, int n_units)
 {
     extern __shared__ __align__(1024) char ring[];
     __shared__ uint64_t barriers[2 * STAGES];
@@ -65,7 +65,7 @@ template <int N, int STAGES> __global__ static void __launch_bounds__(MANY_THREA
         for (int i = 0; i < N / 2; i++) total[i] = 0;
 #pragma unroll 1
         for (int s = 0; s < N_SEGMENTS; s++) {
-            segment_sum<N, STAGES>(c, segment_at(s + 1, j.n_chunks) - segment_at(s, j.n_chunks), warp / 4, base, full, empty, p, &used);
+            segment_sum<BF16, N, STAGES>(c, segment_at(s + 1, j.n_chunks) - segment_at(s, j.n_chunks), warp / 4, base, full, empty, p, &used);
 #pragma unroll
             for (int i = 0; i < N / 2; i++) total[i] += c[i];
         }
@@ -78,7 +78,7 @@ template <int N, int STAGES> __global__ static void __launch_bounds__(MANY_THREA
 template <int N, int STAGES> static int launch(struct device *d, const struct product_job *j, int n_tiles)
 {
     const int row_tiles = ceil_div(j->n_rows, N), n_units = row_tiles * n_tiles;
-    return cuda_launch(d, "product", many_kernel<N, STAGES>, dim3((unsigned)(n_units < d->n_sms ? n_units : d->n_sms)), MANY_THREADS,
+    return cuda_launch(d, "product", j->bf16 ? many_kernel<true, N, STAGES> : many_kernel<false, N, STAGES>, dim3((unsigned)(n_units < d->n_sms ? n_units : d->n_sms)), MANY_THREADS,
                        (size_t)STAGES * (TILE_BYTES + N / 8 * GROUP_BYTES), 1, *j, row_tiles, n_units);
 }
 

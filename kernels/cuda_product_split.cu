@@ -45,7 +45,7 @@ template <int N, int SPLIT> __device__ static inline float total_at(uint32_t sum
 }
 
 /* Grid: (tiles of outputs x tiles of rows) x SPLIT. */
-template <int N, int SPLIT, int STAGES, int PER_SM>
+template <bool BF16, int N, int SPLIT, int STAGES, int PER_SM>
 __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(const __grid_constant__ struct product_job j, int row_tiles)
 {
     constexpr uint32_t ROW_BYTES = N / 8 * GROUP_BYTES, STAGE_BYTES = TILE_BYTES + ROW_BYTES;
@@ -96,7 +96,7 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
 #pragma unroll 1
         for (int s = 0; s < OWN; s++) {
             const int first = segment_at(rank * OWN + s, j.n_chunks), end = segment_at(rank * OWN + s + 1, j.n_chunks);
-            segment_sum<N, STAGES>(c, end - first, warp / 4, base, full, empty, p, &used);
+            segment_sum<BF16, N, STAGES>(c, end - first, warp / 4, base, full, empty, p, &used);
             if (SPLIT == 2 && rank == 1 && s == 1) break; /* kept apart */
 #pragma unroll
             for (int i = 0; i < N / 2; i++) total[i] += c[i];
@@ -129,8 +129,9 @@ template <int N, int SPLIT, int STAGES, int PER_SM> static int launch(struct dev
 {
     const size_t ring = (size_t)STAGES * (TILE_BYTES + N / 8 * GROUP_BYTES), sums = (size_t)N * PITCH * sizeof(float) * (SPLIT == 2 ? 2 : 1);
     const int row_tiles = ceil_div(j->n_rows, N);
-    return cuda_launch(d, "product", split_kernel<N, SPLIT, STAGES, PER_SM>, dim3((unsigned)(row_tiles * n_tiles * SPLIT)), SPLIT_THREADS,
-                       ring > sums ? ring : sums, SPLIT, *j, row_tiles);
+    const auto kernel = j->bf16 ? split_kernel<true, N, SPLIT, STAGES, PER_SM> : split_kernel<false, N, SPLIT, STAGES, PER_SM>;
+    return cuda_launch(d, "product", kernel, dim3((unsigned)(row_tiles * n_tiles * SPLIT)), SPLIT_THREADS, ring > sums ? ring : sums, SPLIT, *j,
+                       row_tiles);
 }
 
 int cuda_product_split(struct device *d, const struct product_job *j, int n_tiles, int n_columns, int n_split)

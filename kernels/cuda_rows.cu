@@ -3,25 +3,32 @@
 
 static constexpr int ROW_THREADS = 512;
 
-/* The greatest of |x| and the sum of x^2 over the block's threads.  shared: 64 floats. */
-__device__ static float2 block_extent(float most, float squares, float *shared)
+/* Of a row: the sum of its squares, and the greatest |y| and the sum of squares of what it becomes before it is scaled. */
+struct extent {
+    double squares;
+    float most, size;
+};
+
+__device__ static struct extent warp_extent(struct extent e)
 {
-    const int warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
     for (int o = 16; o > 0; o /= 2) {
-        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, o));
-        squares += __shfl_xor_sync(0xffffffffu, squares, o);
+        e.squares += __shfl_xor_sync(0xffffffffu, e.squares, o);
+        e.most = fmaxf(e.most, __shfl_xor_sync(0xffffffffu, e.most, o));
+        e.size += __shfl_xor_sync(0xffffffffu, e.size, o);
     }
+    return e;
+}
+
+/* Over the block's threads, for each of them. */
+__device__ static struct extent block_extent(struct extent e)
+{
+    __shared__ struct extent shared[ROW_THREADS / 32];
+    const int lane = threadIdx.x % 32;
+    e = warp_extent(e);
+    if (lane == 0) shared[threadIdx.x / 32] = e;
     __syncthreads();
-    if (threadIdx.x % 32 == 0) {
-        shared[warp] = most;
-        shared[32 + warp] = squares;
-    }
-    __syncthreads();
-    for (int w = 0; w < n_warps; w++) {
-        most = fmaxf(most, shared[w]);
-        squares = w == 0 ? shared[32] : squares + shared[32 + w];
-    }
-    return make_float2(most, squares);
+    const struct extent none = { 0, 0, 0 };
+    return warp_extent(lane < ROW_THREADS / 32 ? shared[lane] : none);
 }
 
 /* 8 values of a row of n, zeros past its end. */
@@ -48,37 +55,17 @@ __device__ static void row_store(float *row, int n, int core, const float x[8])
         if (core * 8 + i < n) row[core * 8 + i] = x[i];
 }
 
-/* A row in registers, PER cores to a thread, becomes row r of an operand. */
-template <int PER> __device__ static void operand_write(void *operand, int r, int n, float (&x)[PER][8], float *shared)
+/* What one thread of a row writes besides its values. */
+__device__ static void operand_close(void *operand, int n_chunks, int r, int exponent, float size)
 {
-    const int n_chunks = (n + CHUNK - 1) / CHUNK;
-    float most = 0, squares = 0;
-#pragma unroll
-    for (int i = 0; i < PER * 8; i++) {
-        most = fmaxf(most, fabsf(x[i / 8][i % 8]));
-        squares += x[i / 8][i % 8] * x[i / 8][i % 8];
-    }
-    const float2 all = block_extent(most, squares, shared);
-    const int e = scale_exponent(all.x);
-    const float inverse = ldexpf(1.0f, -e);
-#pragma unroll
-    for (int i = 0; i < PER; i++) {
-        const int core = i * ROW_THREADS + threadIdx.x;
-        if (core >= n_chunks * 8) break;
-#pragma unroll
-        for (int k = 0; k < 8; k++) x[i][k] *= inverse;
-        *operand_core(operand, n_chunks, r, core) = halves_of(x[i]);
-    }
-    if (threadIdx.x != 0) return;
-    *operand_scale(operand, n_chunks, r) = ldexpf(1.0f, e);
-    *operand_size(operand, n_chunks, r) = sqrtf(all.y) * 1.01f;
+    *operand_scale(operand, n_chunks, r) = ldexpf(1.0f, exponent);
+    *operand_size(operand, n_chunks, r) = size * 1.01f; /* also of its rounded values */
 }
 
-/* One block of threads for each row. */
-template <int PER> __global__ static void __launch_bounds__(ROW_THREADS) norm_kernel(const struct norm_args a)
+/* One block of threads for each row, which is in their registers, PER cores in each. */
+template <int PER> __global__ static void __launch_bounds__(ROW_THREADS) norm_kernel(const struct norm_args a, bool bf16)
 {
-    __shared__ double shared[32];
-    const int r = blockIdx.x, n_cores = (a.n + 7) / 8;
+    const int r = blockIdx.x, n_cores = (a.n + 7) / 8, n_chunks = (a.n + CHUNK - 1) / CHUNK;
     float x[PER][8], weight[PER][8];
     dependents_launch();
 #pragma unroll
@@ -88,23 +75,40 @@ template <int PER> __global__ static void __launch_bounds__(ROW_THREADS) norm_ke
         if (core < n_cores) row_load(a.weight, a.n, core, weight[i]);
     }
     dependency_wait();
-    double sum = 0;
+    struct extent e = { 0, 0, 0 };
 #pragma unroll
     for (int i = 0; i < PER; i++) {
         const int core = i * ROW_THREADS + threadIdx.x;
         if (core < n_cores) row_load(a.x + (size_t)r * (size_t)a.n, a.n, core, x[i]);
+        double even = 0, odd = 0;
 #pragma unroll
-        for (int k = 0; k < 8; k++) sum += (double)x[i][k] * (double)x[i][k];
+        for (int k = 0; k < 8; k += 2) {
+            even += (double)x[i][k] * (double)x[i][k];
+            odd += (double)x[i][k + 1] * (double)x[i][k + 1];
+        }
+        e.squares += even + odd;
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const float y = x[i][k] * weight[i][k];
+            e.most = fmaxf(e.most, fabsf(y));
+            e.size += y * y;
+        }
     }
-    const float scale = (float)(1 / sqrt(block_sum(sum, shared) / a.n + a.eps));
+    e = block_extent(e);
+    const float scale = (float)(1 / sqrt(e.squares / a.n + a.eps));
+    const int exponent = scale_exponent(e.most * scale, bf16);
+    const float inverse = ldexpf(1.0f, -exponent);
 #pragma unroll
     for (int i = 0; i < PER; i++) {
         const int core = i * ROW_THREADS + threadIdx.x;
 #pragma unroll
         for (int k = 0; k < 8; k++) x[i][k] = x[i][k] * scale * weight[i][k];
         if (a.out && core < n_cores) row_store(a.out + (size_t)r * (size_t)a.n, a.n, core, x[i]);
+#pragma unroll
+        for (int k = 0; k < 8; k++) x[i][k] *= inverse;
+        if (a.operand && core < n_chunks * 8) *operand_core(a.operand, n_chunks, r, core) = elements_of(x[i], bf16);
     }
-    if (a.operand) operand_write<PER>(a.operand, r, a.n, x, (float *)shared);
+    if (a.operand && threadIdx.x == 0) operand_close(a.operand, n_chunks, r, exponent, sqrtf(e.size) * scale);
 }
 
 extern "C" int cuda_norm(struct device *d, const struct norm_args *a)
@@ -112,44 +116,39 @@ extern "C" int cuda_norm(struct device *d, const struct norm_args *a)
     const int per = ceil_div(ceil_div(a->n, CHUNK) * 8, ROW_THREADS);
     const dim3 grid((unsigned)a->n_rows);
     if (a->n > MAX_NORM) return fail("norm: rows of %d, at most %d", a->n, MAX_NORM);
-    if (per <= 1) return cuda_launch(d, "norm", norm_kernel<1>, grid, ROW_THREADS, 0, 1, *a);
-    if (per <= 2) return cuda_launch(d, "norm", norm_kernel<2>, grid, ROW_THREADS, 0, 1, *a);
-    return cuda_launch(d, "norm", norm_kernel<8>, grid, ROW_THREADS, 0, 1, *a);
+    if (per <= 1) return cuda_launch(d, "norm", norm_kernel<1>, grid, ROW_THREADS, 0, 1, *a, d->bf16);
+    if (per <= 2) return cuda_launch(d, "norm", norm_kernel<2>, grid, ROW_THREADS, 0, 1, *a, d->bf16);
+    return cuda_launch(d, "norm", norm_kernel<8>, grid, ROW_THREADS, 0, 1, *a, d->bf16);
 }
 
-/* Float32 rows of any width as an operand.  One block of threads for each row. */
-__global__ static void __launch_bounds__(ROW_THREADS) operand_kernel(const float *x, int n, void *operand)
+/* Float32 rows of any width.  One block of threads for each row. */
+__global__ static void __launch_bounds__(ROW_THREADS) operand_kernel(const float *x, int n, void *operand, bool scaled, bool bf16)
 {
-    __shared__ float shared[64];
     const int r = blockIdx.x, n_chunks = (n + CHUNK - 1) / CHUNK;
     const float *row = x + (size_t)r * (size_t)n;
-    float most = 0, squares = 0;
+    struct extent e = { 0, 0, 0 };
     dependents_launch();
     dependency_wait();
-    for (int i = threadIdx.x; i < n; i += ROW_THREADS) {
-        most = fmaxf(most, fabsf(row[i]));
-        squares += row[i] * row[i];
+    for (int i = threadIdx.x; i < n && scaled; i += ROW_THREADS) {
+        e.most = fmaxf(e.most, fabsf(row[i]));
+        e.size += row[i] * row[i];
     }
-    const float2 all = block_extent(most, squares, shared);
-    const int e = scale_exponent(all.x);
-    const float inverse = ldexpf(1.0f, -e);
+    if (scaled) e = block_extent(e);
+    const int exponent = scaled ? scale_exponent(e.most, bf16) : 0;
+    const float inverse = ldexpf(1.0f, -exponent);
     for (int core = threadIdx.x; core < n_chunks * 8; core += ROW_THREADS) {
         float v[8] = {};
         if (core * 8 < n) row_load(row, n, core, v);
 #pragma unroll
         for (int k = 0; k < 8; k++) v[k] *= inverse;
-        *operand_core(operand, n_chunks, r, core) = halves_of(v);
+        *operand_core(operand, n_chunks, r, core) = elements_of(v, bf16);
     }
-    if (threadIdx.x != 0) return;
-    *operand_scale(operand, n_chunks, r) = ldexpf(1.0f, e);
-    *operand_size(operand, n_chunks, r) = sqrtf(all.y) * 1.01f;
+    if (threadIdx.x == 0) operand_close(operand, n_chunks, r, exponent, scaled ? sqrtf(e.size) : INFINITY);
 }
 
-int cuda_operand_of(struct device *d, int n_rows, int n, const float *x)
+int cuda_operand_of(struct device *d, int n_rows, int n, const float *x, void *operand, bool scaled)
 {
-    if (cuda_operand_bytes(n_rows, n) > d->operand_bytes)
-        return fail("product: %d rows of %d need %zu bytes, %zu were reserved", n_rows, n, cuda_operand_bytes(n_rows, n), d->operand_bytes);
-    return cuda_launch(d, "rows", operand_kernel, dim3((unsigned)n_rows), ROW_THREADS, 0, 1, x, n, d->operand);
+    return cuda_launch(d, "rows", operand_kernel, dim3((unsigned)n_rows), ROW_THREADS, 0, 1, x, n, operand, scaled, d->bf16);
 }
 
 __global__ static void swiglu_kernel(struct swiglu_args a)

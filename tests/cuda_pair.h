@@ -98,6 +98,16 @@ static inline bool pair_open(struct pair *p)
     return true;
 }
 
+/* The same for the back end with weights and rows in bf16. */
+static inline bool pair_open_bf16(struct pair *p)
+{
+    if (!pair_open(p)) return false;
+    p->cuda->close(p->gpu);
+    p->cuda = backends[2];
+    must(p->cuda->open(&p->gpu, 0));
+    return true;
+}
+
 static inline void pair_close(struct pair *p)
 {
     for (int i = 0; i < p->n_taken; i++) p->cuda->release(p->gpu, p->taken[i]);

@@ -19,13 +19,32 @@ static double product_tolerance(int n_in, double absolute, double most_x, double
     return reference_gamma(17 * (n_in / 64 + 2) + 8) * absolute + 0x1p-37 * most_x * sum_w;
 }
 
+/* Unit roundoff of the back end's elements. */
+static double roundoff(const struct pair *p)
+{
+    return p->cuda == backends[1] ? 0x1p-11 : 0x1p-8;
+}
+
+/* Random floats that both element types hold. */
+static float *random_elements(struct pair *p, size_t n, float size)
+{
+    float *x = random_floats(p, n, size);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], 4);
+        bits &= 0xffff0000u;
+        memcpy(&x[i], &bits, 4);
+    }
+    return x;
+}
+
 static void check_product(struct pair *p, int n_in, int n_a, int n_b)
 {
     enum { MOST = 1000 };
     static const int rows[] = { 1, 3, 8, 13, 17, 32, 33, 64, 65, 100, 129, 257, 600, MOST };
     const int n_out = n_a + n_b;
-    float *wa = random_floats(p, (size_t)n_a * (size_t)n_in, 0.5f), *wb = random_floats(p, (size_t)n_b * (size_t)n_in, 0.5f);
-    float *x = random_floats(p, (size_t)MOST * (size_t)n_in, 2), *bias = random_floats(p, (size_t)n_out, 1);
+    float *wa = random_elements(p, (size_t)n_a * (size_t)n_in, 0.5f), *wb = random_elements(p, (size_t)n_b * (size_t)n_in, 0.5f);
+    float *x = random_elements(p, (size_t)MOST * (size_t)n_in, 2), *bias = random_floats(p, (size_t)n_out, 1);
     float *residual = random_floats(p, (size_t)MOST * (size_t)n_out, 1);
     const struct tensor a = { TENSOR_F32, n_a, n_in, (const uint8_t *)wa }, b = { TENSOR_F32, n_b, n_in, (const uint8_t *)wb };
     const struct tensor *const parts[] = { &a, &b };
@@ -75,6 +94,12 @@ static void products_are_right_and_know_no_batch(void **state)
         pair_clear(&p);
     }
     pair_close(&p);
+    must(pair_open_bf16(&p) ? 0 : -1);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i += 2) {
+        check_product(&p, shapes[i][0], shapes[i][1], shapes[i][2]);
+        pair_clear(&p);
+    }
+    pair_close(&p);
 }
 
 /* Rows of any size: a power of two takes them into fp16's range. */
@@ -110,14 +135,21 @@ static void products_take_huge_and_tiny_rows(void **state)
     assert_non_null(strstr(fail_text(), "too large for fp16"));
     p.cuda->matrix_free(p.gpu, m);
     pair_close(&p);
+    if (!pair_open_bf16(&p)) skip();
+    float big[16 * 64];
+    for (int i = 0; i < 16 * 64; i++) big[i] = i % 65 == 0 ? 0x1p100f : 0;
+    const struct tensor t_big = { TENSOR_F32, 16, 64, (const uint8_t *)big };
+    must(p.cuda->matrix_pack(p.gpu, &bad, (const struct tensor *[]){ &t_big }, 1));
+    p.cuda->matrix_free(p.gpu, bad);
+    pair_close(&p);
 }
 
 /* ---- operands ---- */
 
-/* A row's rounding to fp16: half an ulp of each value, or of the smallest normal number of a row whose greatest is above 2^13. */
-static double operand_error(double x, double most)
+/* A row's rounding: half an ulp of each value, or, in fp16, of the smallest normal number of a row whose greatest is above 2^13. */
+static double operand_error(const struct pair *p, double x, double most)
 {
-    return 0x1p-11 * fabs(x) + 0x1p-38 * most;
+    return roundoff(p) * fabs(x) + 0x1p-38 * most;
 }
 
 /* y of a square identity matrix: the rows of an operand themselves. */
@@ -141,7 +173,7 @@ static void check_feed_forward(struct pair *p, int n_in, int n, float size)
     enum { MOST = 300 };
     static const int counts[] = { 1, 5, 8, 16, 31, 64, 128, 200, MOST };
     const size_t in = (size_t)n_in, rows_n = MOST * in;
-    float *x = random_floats(p, rows_n, 2), *weight = random_floats(p, in, 1), *w = random_floats(p, 2 * (size_t)n * in, size), *normed = hold(p, rows_n * 4);
+    float *x = random_floats(p, rows_n, 2), *weight = random_floats(p, in, 1), *w = random_elements(p, 2 * (size_t)n * in, size), *normed = hold(p, rows_n * 4);
     for (size_t i = 0; i < rows_n; i++) x[i] *= i / in % 3 == 0 ? 1e-6f : i / in % 3 == 1 ? 1 : 1e6f;
     const struct tensor gate = { TENSOR_F32, n, n_in, (const uint8_t *)w }, up = { TENSOR_F32, n, n_in, (const uint8_t *)(w + (size_t)n * in) };
     struct matrix *m = NULL;
@@ -174,7 +206,7 @@ static void check_feed_forward(struct pair *p, int n_in, int n, float size)
         for (size_t k = 0; k < in; k++) most = fmax(most, fabs((double)normed[(size_t)r * in + k]));
         for (size_t k = 0; k < in; k++) { /* three ulps of the norm itself, as below */
             const double want = (double)normed[(size_t)r * in + k];
-            assert_true(fabs((double)row[k] - want) <= operand_error(want, most) + 3 * 0x1p-23 * fabs(want));
+            assert_true(fabs((double)row[k] - want) <= operand_error(p, want, most) + 3 * 0x1p-23 * fabs(want));
             squares += (double)row[k] * (double)row[k];
         }
         for (int i = 0; i < n; i++) {
@@ -189,7 +221,7 @@ static void check_feed_forward(struct pair *p, int n_in, int n, float size)
             const double silu = sum[0] / (1 + exp(-sum[0])), want = silu * sum[1];
             /* the slope of silu is below 1.1; ten roundings of float32; fp16 below the bound's scale */
             const double bound = squares * 1.05 * greatest[0] * greatest[1] * 1.05;
-            const double tolerance = 1.1 * error[0] * (fabs(sum[1]) + error[1]) + error[1] * fabs(silu) + 0x1p-20 * fabs(want) + 0x1p-11 * fabs(want) + 0x1p-38 * bound;
+            const double tolerance = 1.1 * error[0] * (fabs(sum[1]) + error[1]) + error[1] * fabs(silu) + 0x1p-20 * fabs(want) + roundoff(p) * fabs(want) + 0x1p-38 * bound;
             const double err = fabs((double)first[(size_t)r * (size_t)n + (size_t)i] - want);
             worst = fmax(worst, err / tolerance);
             if (!(err <= tolerance)) fail_msg("swiglu, row %d, output %d: off by %g, %g allowed", r, i, err, tolerance);
@@ -201,14 +233,21 @@ static void check_feed_forward(struct pair *p, int n_in, int n, float size)
 
 static void operands_are_right_and_know_no_batch(void **state)
 {
-    WITH_PAIR(p);
+    struct pair p;
+    (void)state;
+    if (!pair_open_bf16(&p)) skip();
     static const struct {
         int n_in, n;
         float size;
     } cases[] = { { 64, 128, 0.5f }, { 200, 130, 0.1f }, { 1000, 333, 1 }, { 72, 96, 30 } };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        check_feed_forward(&p, cases[i].n_in, cases[i].n, cases[i].size);
-        pair_clear(&p);
+    for (int bf16 = 1; bf16 >= 0; bf16--) {
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            check_feed_forward(&p, cases[i].n_in, cases[i].n, cases[i].size);
+            pair_clear(&p);
+        }
+        if (!bf16) break;
+        pair_close(&p);
+        must(pair_open(&p) ? 0 : -1);
     }
     float *w = random_floats(&p, 32 * 64, 1);
     const struct tensor t = { TENSOR_F32, 32, 64, (const uint8_t *)w };
