@@ -1,6 +1,7 @@
 #include "analysis/drift_where_sheets.h"
 
 #include "analysis/drift_where.h"
+#include "analysis/drift_where_rows.h"
 #include "analysis/words.h"
 
 #include "core/err.h"
@@ -9,30 +10,12 @@
 #include <math.h>
 #include <stdio.h>
 
-struct where {
-    const struct growth_study *g;
-    const struct study *s;
-    const struct growth_set *set;
-    int never; /* the study's lane */
-};
-
 static int never_of(const struct study *s, const struct growth_group *group)
 {
     int best = group->lanes[0];
     for (int i = 1; i < group->n_pure; i++)
         if (s->lanes[group->lanes[i]].dense_until < s->lanes[best].dense_until) best = group->lanes[i];
     return best;
-}
-
-/* What the texts say of value i of one in values: [n_texts][n_values]. */
-static int estimate_write(struct sheet *t, const struct study *s, const double *values, size_t n_values, size_t i)
-{
-    double *one = NULL;
-    TRY(MEM_NEW(&one, s->n_texts, "texts"), "tables");
-    for (int text = 0; text < s->n_texts; text++) one[text] = values[(size_t)text * n_values + i];
-    const int rc = sheet_estimate(t, estimate_of(one, s->n_texts));
-    mem_free(one);
-    return rc;
 }
 
 /* ---- layers ---- */
@@ -79,7 +62,7 @@ static int layers_rows(struct sheet *t, const struct where *w)
         rc = sheet_text(t, w->set->group->title);
         if (rc == 0) rc = sheet_number(t, (double)layer);
         for (size_t i = 0; i < N_LAYER_COLUMNS && rc == 0; i++)
-            rc = estimate_write(t, w->s, values + i * one, layers, layer);
+            rc = where_estimate(t, w->s, values + i * one, layers, layer);
     }
     mem_free(values);
     return rc;
@@ -135,7 +118,7 @@ static int slots_rows(struct sheet *t, const struct where *w)
         rc = sheet_text(t, w->set->group->title);
         if (rc == 0) rc = sheet_number(t, (double)slot);
         for (size_t i = 0; i <= N_SLOT_COLUMNS && rc == 0; i++)
-            rc = estimate_write(t, w->s, values + i * one, STUDY_SLOTS, slot);
+            rc = where_estimate(t, w->s, values + i * one, STUDY_SLOTS, slot);
     }
     mem_free(values);
     return rc;
@@ -196,7 +179,7 @@ static int stale_rows(struct sheet *t, const struct where *w)
         if (rc == 0) rc = sheet_number(t, study_stale_bin_first(bin));
         if (rc == 0) rc = sheet_text(t, bin_words(text, sizeof text, bin));
         for (size_t i = 0; i < N_STALE_QUANTITIES && rc == 0; i++)
-            rc = estimate_write(t, w->s, values + i * one, STUDY_STALE_BINS, (size_t)bin);
+            rc = where_estimate(t, w->s, values + i * one, STUDY_STALE_BINS, (size_t)bin);
     }
     mem_free(values);
     return rc;
@@ -234,110 +217,11 @@ static int stale_layers_rows(struct sheet *t, const struct where *w)
         if (rc == 0) rc = sheet_number(t, (double)(i / STUDY_STALE_BINS));
         if (rc == 0) rc = sheet_number(t, study_stale_bin_first(bin));
         if (rc == 0) rc = sheet_text(t, bin_words(text, sizeof text, bin));
-        if (rc == 0) rc = estimate_write(t, w->s, mass, cells, i);
-        if (rc == 0) rc = estimate_write(t, w->s, accum, cells, i);
+        if (rc == 0) rc = where_estimate(t, w->s, mass, cells, i);
+        if (rc == 0) rc = where_estimate(t, w->s, accum, cells, i);
     }
     mem_free(mass);
     mem_free(accum);
-    return rc;
-}
-
-/* ---- against what attention read ---- */
-
-struct named {
-    enum quantity quantity;
-    const char *key, *label;
-};
-static const struct named errors[] = {
-    { QUANTITY_K_ACCUM, "k_accum", "distance of K to clean" },
-    { QUANTITY_ATTN_ERR, "attn_err", "attention error" },
-    { QUANTITY_KL_CLEAN, "kl_clean", "KL from clean" },
-    { QUANTITY_KL, "kl", "KL from dense" },
-};
-static const struct named reads[] = {
-    { QUANTITY_KEPT_MASS, "kept_mass", "kept mass" },
-    { QUANTITY_BEST_MASS, "best_mass", "best mass" },
-    { QUANTITY_STALE_MASS, "stale_mass", "mass on stale tokens" },
-    { QUANTITY_STALE_TOKENS, "stale_tokens", "stale tokens" },
-};
-enum { N_ERRORS = sizeof errors / sizeof *errors, N_READS = sizeof reads / sizeof *reads };
-
-static int mass_columns(struct sheet *t)
-{
-    snprintf(
-        t->caption, sizeof t->caption,
-        "Errors against what attention read at the same step: Spearman's rank correlation over the steps of a text, "
-        "mean over texts. In the lane that is never rectified stale tokens are steps too.");
-    if (sheet_column(t, COLUMN_TEXT, "lanes", "lanes", 0) != 0 ||
-        sheet_column(t, COLUMN_TEXT, "lane", "lane", 0) != 0 ||
-        sheet_column(t, COLUMN_TEXT, "against", "against", 0) != 0)
-        return -1;
-    for (int i = 0; i < N_ERRORS; i++)
-        if (sheet_column(t, COLUMN_SIGNED, errors[i].key, errors[i].label, 2) != 0) return -1;
-    return 0;
-}
-
-static int mass_row(struct sheet *t, const struct where *w, int lane, const char *name, const struct named *x)
-{
-    double *values = NULL;
-    int rc = sheet_text(t, w->set->group->title);
-    if (rc == 0) rc = sheet_text(t, name);
-    if (rc == 0) rc = sheet_text(t, x->label);
-    if (rc == 0) rc = MEM_NEW(&values, w->s->n_texts, "texts");
-    for (int i = 0; i < N_ERRORS && rc == 0; i++) {
-        rc = where_ranks(w->s, lane, errors[i].quantity, x->quantity, values);
-        if (rc == 0) rc = sheet_estimate(t, estimate_of(values, w->s->n_texts));
-    }
-    mem_free(values);
-    return rc;
-}
-
-static int mass_rows(struct sheet *t, const struct where *w)
-{
-    for (int i = 0; i < N_READS; i++)
-        if (mass_row(t, w, w->never, "never", &reads[i]) != 0) return -1;
-    for (int i = 0; i < 2; i++) /* a clean lane has no stale tokens */
-        if (mass_row(t, w, w->set->group->clean, "clean", &reads[i]) != 0) return -1;
-    return 0;
-}
-
-static int parts_columns(struct sheet *t)
-{
-    t->folded = true;
-    snprintf(t->caption, sizeof t->caption,
-             "The same as means: each text's steps in %d parts of as many steps, from the least of what is read to the "
-             "most; the lane that is never rectified.",
-             WHERE_PARTS);
-    if (sheet_column(t, COLUMN_TEXT, "lanes", "lanes", 0) != 0 ||
-        sheet_column(t, COLUMN_TEXT, "against", "against", 0) != 0 ||
-        sheet_column(t, COLUMN_NUMBER, "part", "part", 0) != 0 ||
-        sheet_column(t, COLUMN_ESTIMATE, "value", "its mean", 3) != 0)
-        return -1;
-    for (int i = 0; i < N_ERRORS; i++)
-        if (sheet_column(t, COLUMN_ESTIMATE, errors[i].key, errors[i].label, 4) != 0) return -1;
-    return 0;
-}
-
-static int parts_rows(struct sheet *t, const struct where *w)
-{
-    const size_t one = (size_t)w->s->n_texts * WHERE_PARTS;
-    double *x = NULL, *y = NULL;
-    int rc = MEM_NEW(&x, one, "parts");
-    if (rc == 0) rc = MEM_NEW(&y, one * N_ERRORS, "parts");
-    for (int i = 0; i < N_READS - 1 && rc == 0; i++) { /* stale tokens have tables of their own */
-        for (int k = 0; k < N_ERRORS && rc == 0; k++)
-            rc = where_parts(w->s, w->never, errors[k].quantity, reads[i].quantity, x, y + (size_t)k * one);
-        for (size_t part = 0; part < WHERE_PARTS && rc == 0; part++) {
-            rc = sheet_text(t, w->set->group->title);
-            if (rc == 0) rc = sheet_text(t, reads[i].label);
-            if (rc == 0) rc = sheet_number(t, (double)part + 1);
-            if (rc == 0) rc = estimate_write(t, w->s, x, WHERE_PARTS, part);
-            for (size_t k = 0; k < N_ERRORS && rc == 0; k++)
-                rc = estimate_write(t, w->s, y + k * one, WHERE_PARTS, part);
-        }
-    }
-    mem_free(x);
-    mem_free(y);
     return rc;
 }
 
@@ -354,9 +238,9 @@ static const struct {
     { layers_columns, layers_rows },
     { slots_columns, slots_rows },
     { stale_columns, stale_rows },
-    { mass_columns, mass_rows },
+    { where_mass_columns, where_mass_rows },
     { stale_layers_columns, stale_layers_rows },
-    { parts_columns, parts_rows },
+    { where_parts_columns, where_parts_rows },
 };
 
 int drift_where_tables(const struct growth_study *g, struct sheet_list *tables, const char *suffix,

@@ -56,14 +56,18 @@ void growth_report_close(struct growth_report *r)
     *r = (struct growth_report){ 0 };
 }
 
-/* In nats; the caller's own first. */
+/* In nats, ascending; the caller's own among them. */
 static int bounds_make(double bound, double *bounds)
 {
     static const double always[] = { 0.05, 0.1, 0.2, 0.3, 0.5 };
-    int n = 0;
+    const int n_always = sizeof always / sizeof *always;
+    int n = 0, i = 0;
+    while (i < n_always && !(always[i] > bound)) {
+        if (always[i] < bound || isnan(bound)) bounds[n++] = always[i];
+        i++;
+    }
     if (!isnan(bound)) bounds[n++] = bound;
-    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
-        if (!(bound >= always[i] && bound <= always[i])) bounds[n++] = always[i];
+    while (i < n_always) bounds[n++] = always[i++];
     return n;
 }
 

@@ -4,8 +4,7 @@
 static void write_bounded(double bound)
 {
     char *folders[] = { folder };
-    assert_int_equal(report_write_bound(1, folders, bound), -1);
-    if (!strstr(fail_text(), "the report has no plots")) fail_msg("%s", fail_text());
+    if (report_write_bound(1, folders, bound) != 0) fail_msg("%s", fail_text());
 }
 
 static void assert_text(const char *file, const char *by, const char *row, const char *key, const char *want)
