@@ -30,6 +30,7 @@ struct table {
     int n_points;
     enum axis axis;
     struct sheet *sheet;
+    bool *begins;             /* owned [n_points]: begins_group() */
     double *values, *scratch; /* owned [n_points]: values of the axis, of the group at hand */
     int n_values;
     double *texts, *sum;      /* owned [n_texts] */
@@ -64,7 +65,7 @@ static bool differs(const struct table *t, enum axis other)
     const struct ablation_point *p = t->points;
     int first = -1;
     for (int i = 0; i < t->n_points; i++) {
-        if (!begins_group(t, i)) continue;
+        if (!t->begins[i]) continue;
         if (first < 0) first = i;
         if (axis_compare(other, p[i].at[other], p[first].at[other]) != 0) return true;
     }
@@ -114,7 +115,7 @@ static int sum_add(const struct table *t, const struct ablation_point *like, enu
 static bool counts(const struct table *t, int i)
 {
     const struct ablation_point *p = t->points;
-    return p[i].role == POINT_OWN && begins_group(t, i) &&
+    return p[i].role == POINT_OWN && t->begins[i] &&
            axis_values(p, t->n_points, &p[i], t->axis, N_AXES, t->scratch) == t->n_values;
 }
 
@@ -182,7 +183,7 @@ static void values_find(struct table *t)
     const struct ablation_point *best = NULL;
     int most = 0;
     for (int i = 0; i < t->n_points; i++) {
-        if (t->points[i].role != POINT_OWN || !begins_group(t, i)) continue;
+        if (t->points[i].role != POINT_OWN || !t->begins[i]) continue;
         const int n = axis_values(t->points, t->n_points, &t->points[i], t->axis, N_AXES, t->values);
         if (n > most) {
             most = n;
@@ -207,7 +208,7 @@ static int axis_rows(struct table *t)
 {
     char group[256];
     for (int i = 0; i < t->n_points; i++) {
-        if (!begins_group(t, i)) continue;
+        if (!t->begins[i]) continue;
         t->n_values = axis_values(t->points, t->n_points, &t->points[i], t->axis, N_AXES, t->values);
         group_print(t, &t->points[i], group, sizeof group);
         if (rows_add(t, &t->points[i], group, 1) != 0) return -1;
@@ -218,7 +219,7 @@ static int axis_rows(struct table *t)
 static bool is_axis(const struct table *t)
 {
     for (int i = 0; i < t->n_points; i++)
-        if (begins_group(t, i)) return true;
+        if (t->begins[i]) return true;
     return false;
 }
 
@@ -320,9 +321,14 @@ int ablation_sheets(struct sheet_list *l, const struct study *s, const char *suf
     if (rc == 0) rc = MEM_NEW(&t.scratch, s->n_lanes, "values");
     if (rc == 0) rc = MEM_NEW(&t.texts, s->n_texts, "texts");
     if (rc == 0) rc = MEM_NEW(&t.sum, s->n_texts, "texts");
-    for (t.axis = 0; t.axis < N_AXES && rc == 0; t.axis++) rc = axis_sheet(&t, suffix);
+    if (rc == 0) rc = MEM_NEW(&t.begins, s->n_lanes, "lanes");
+    for (t.axis = 0; t.axis < N_AXES && rc == 0; t.axis++) {
+        for (int i = 0; i < t.n_points; i++) t.begins[i] = begins_group(&t, i);
+        rc = axis_sheet(&t, suffix);
+    }
     for (t.axis = 0; t.axis < AXIS_INTERVAL && rc == 0; t.axis++) rc = crossed_sheet(&t, suffix);
     mem_free(t.points);
+    mem_free(t.begins);
     mem_free(t.values);
     mem_free(t.scratch);
     mem_free(t.texts);
