@@ -20,6 +20,7 @@ const char *const ablation_sheet_names[] = {
 static const enum measure shown[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,       MEASURE_TOP1,  MEASURE_K_ACCUM,
                                       MEASURE_ATTN_ERR,    MEASURE_KEPT_MASS, MEASURE_BYTES };
 static const enum measure compared[] = { MEASURE_ABOVE_DENSE, MEASURE_KL };
+enum { N_WITH_INTERVAL = 2 }; /* of those shown, the first ones */
 enum { N_SHOWN = sizeof shown / sizeof *shown, N_COMPARED = sizeof compared / sizeof *compared };
 
 /* What the rows of one table are made with. */
@@ -120,7 +121,7 @@ static bool counts(const struct table *t, int i)
 }
 
 /* One cell: the mean over groups (only: one alone) of a measure. */
-static int cell_add(const struct table *t, const struct ablation_point *only, enum measure m, double value, bool minus)
+static int cell_add(const struct table *t, const struct ablation_point *only, enum measure m, double value, bool minus, bool interval)
 {
     int n = 0, rc = 0;
     memset(t->sum, 0, (size_t)t->s->n_texts * sizeof *t->sum);
@@ -131,7 +132,9 @@ static int cell_add(const struct table *t, const struct ablation_point *only, en
         n++;
     }
     for (int i = 0; i < t->s->n_texts && rc == 0; i++) t->sum[i] /= n;
-    return rc == 0 ? sheet_estimate(t->sheet, estimate_of(t->sum, t->s->n_texts)) : rc;
+    if (rc != 0) return rc;
+    if (!interval) return sheet_number(t->sheet, mean_of(t->sum, (size_t)t->s->n_texts));
+    return sheet_estimate(t->sheet, estimate_of(t->sum, t->s->n_texts));
 }
 
 static int rows_add(const struct table *t, const struct ablation_point *only, const char *group, int n_groups)
@@ -140,10 +143,10 @@ static int rows_add(const struct table *t, const struct ablation_point *only, co
     const struct estimate none = { .mean = NAN, .low = NAN, .high = NAN };
     for (int v = 0; v < t->n_values; v++) {
         int rc = row_begin(t, group, t->values[v], n_groups);
-        for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = cell_add(t, only, shown[i], t->values[v], false);
+        for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = cell_add(t, only, shown[i], t->values[v], false, i < N_WITH_INTERVAL);
         const bool is_reference = axis_compare(t->axis, t->values[v], reference) == 0;
         for (int i = 0; i < N_COMPARED && rc == 0; i++)
-            rc = is_reference ? sheet_estimate(t->sheet, none) : cell_add(t, only, compared[i], t->values[v], true);
+            rc = is_reference ? sheet_estimate(t->sheet, none) : cell_add(t, only, compared[i], t->values[v], true, true);
         if (rc != 0) return -1;
     }
     return 0;
@@ -157,7 +160,7 @@ static int columns_make(struct sheet *t, enum axis axis)
     int rc = sheet_column(t, COLUMN_TEXT, "lanes", "lanes", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, axis_keys[axis], axis_keys[axis], 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_NUMBER, "groups", NULL, 0);
-    for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = sheet_column_measure(t, i < 2 ? COLUMN_ESTIMATE : COLUMN_NUMBER, shown[i]);
+    for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = sheet_column_measure(t, i < N_WITH_INTERVAL ? COLUMN_ESTIMATE : COLUMN_NUMBER, shown[i]);
     for (int i = 0; i < N_COMPARED && rc == 0; i++) {
         const struct measure_def *def = &measure_defs[compared[i]];
         snprintf(key, sizeof key, "%s_difference", def->key);
