@@ -20,6 +20,7 @@ const char *const ablation_sheet_names[] = {
 static const enum measure shown[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,       MEASURE_TOP1,  MEASURE_K_ACCUM,
                                       MEASURE_ATTN_ERR,    MEASURE_KEPT_MASS, MEASURE_BYTES };
 static const enum measure compared[] = { MEASURE_ABOVE_DENSE, MEASURE_KL };
+enum { N_WITH_INTERVAL = 2 }; /* of those shown, the first ones */
 enum { N_SHOWN = sizeof shown / sizeof *shown, N_COMPARED = sizeof compared / sizeof *compared };
 
 /* What the rows of one table are made with. */
@@ -30,6 +31,7 @@ struct table {
     int n_points;
     enum axis axis;
     struct sheet *sheet;
+    bool *begins;             /* owned [n_points]: begins_group() */
     double *values, *scratch; /* owned [n_points]: values of the axis, of the group at hand */
     int n_values;
     double *texts, *sum;      /* owned [n_texts] */
@@ -64,7 +66,7 @@ static bool differs(const struct table *t, enum axis other)
     const struct ablation_point *p = t->points;
     int first = -1;
     for (int i = 0; i < t->n_points; i++) {
-        if (!begins_group(t, i)) continue;
+        if (!t->begins[i]) continue;
         if (first < 0) first = i;
         if (axis_compare(other, p[i].at[other], p[first].at[other]) != 0) return true;
     }
@@ -114,12 +116,12 @@ static int sum_add(const struct table *t, const struct ablation_point *like, enu
 static bool counts(const struct table *t, int i)
 {
     const struct ablation_point *p = t->points;
-    return p[i].role == POINT_OWN && begins_group(t, i) &&
+    return p[i].role == POINT_OWN && t->begins[i] &&
            axis_values(p, t->n_points, &p[i], t->axis, N_AXES, t->scratch) == t->n_values;
 }
 
 /* One cell: the mean over groups (only: one alone) of a measure. */
-static int cell_add(const struct table *t, const struct ablation_point *only, enum measure m, double value, bool minus)
+static int cell_add(const struct table *t, const struct ablation_point *only, enum measure m, double value, bool minus, bool interval)
 {
     int n = 0, rc = 0;
     memset(t->sum, 0, (size_t)t->s->n_texts * sizeof *t->sum);
@@ -130,7 +132,9 @@ static int cell_add(const struct table *t, const struct ablation_point *only, en
         n++;
     }
     for (int i = 0; i < t->s->n_texts && rc == 0; i++) t->sum[i] /= n;
-    return rc == 0 ? sheet_estimate(t->sheet, estimate_of(t->sum, t->s->n_texts)) : rc;
+    if (rc != 0) return rc;
+    if (!interval) return sheet_number(t->sheet, mean_of(t->sum, (size_t)t->s->n_texts));
+    return sheet_estimate(t->sheet, estimate_of(t->sum, t->s->n_texts));
 }
 
 static int rows_add(const struct table *t, const struct ablation_point *only, const char *group, int n_groups)
@@ -139,10 +143,10 @@ static int rows_add(const struct table *t, const struct ablation_point *only, co
     const struct estimate none = { .mean = NAN, .low = NAN, .high = NAN };
     for (int v = 0; v < t->n_values; v++) {
         int rc = row_begin(t, group, t->values[v], n_groups);
-        for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = cell_add(t, only, shown[i], t->values[v], false);
+        for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = cell_add(t, only, shown[i], t->values[v], false, i < N_WITH_INTERVAL);
         const bool is_reference = axis_compare(t->axis, t->values[v], reference) == 0;
         for (int i = 0; i < N_COMPARED && rc == 0; i++)
-            rc = is_reference ? sheet_estimate(t->sheet, none) : cell_add(t, only, compared[i], t->values[v], true);
+            rc = is_reference ? sheet_estimate(t->sheet, none) : cell_add(t, only, compared[i], t->values[v], true, true);
         if (rc != 0) return -1;
     }
     return 0;
@@ -156,7 +160,7 @@ static int columns_make(struct sheet *t, enum axis axis)
     int rc = sheet_column(t, COLUMN_TEXT, "lanes", "lanes", 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_TEXT, axis_keys[axis], axis_keys[axis], 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_NUMBER, "groups", NULL, 0);
-    for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = sheet_column_measure(t, i < 2 ? COLUMN_ESTIMATE : COLUMN_NUMBER, shown[i]);
+    for (int i = 0; i < N_SHOWN && rc == 0; i++) rc = sheet_column_measure(t, i < N_WITH_INTERVAL ? COLUMN_ESTIMATE : COLUMN_NUMBER, shown[i]);
     for (int i = 0; i < N_COMPARED && rc == 0; i++) {
         const struct measure_def *def = &measure_defs[compared[i]];
         snprintf(key, sizeof key, "%s_difference", def->key);
@@ -182,7 +186,7 @@ static void values_find(struct table *t)
     const struct ablation_point *best = NULL;
     int most = 0;
     for (int i = 0; i < t->n_points; i++) {
-        if (t->points[i].role != POINT_OWN || !begins_group(t, i)) continue;
+        if (t->points[i].role != POINT_OWN || !t->begins[i]) continue;
         const int n = axis_values(t->points, t->n_points, &t->points[i], t->axis, N_AXES, t->values);
         if (n > most) {
             most = n;
@@ -207,7 +211,7 @@ static int axis_rows(struct table *t)
 {
     char group[256];
     for (int i = 0; i < t->n_points; i++) {
-        if (!begins_group(t, i)) continue;
+        if (!t->begins[i]) continue;
         t->n_values = axis_values(t->points, t->n_points, &t->points[i], t->axis, N_AXES, t->values);
         group_print(t, &t->points[i], group, sizeof group);
         if (rows_add(t, &t->points[i], group, 1) != 0) return -1;
@@ -218,7 +222,7 @@ static int axis_rows(struct table *t)
 static bool is_axis(const struct table *t)
 {
     for (int i = 0; i < t->n_points; i++)
-        if (begins_group(t, i)) return true;
+        if (t->begins[i]) return true;
     return false;
 }
 
@@ -320,9 +324,14 @@ int ablation_sheets(struct sheet_list *l, const struct study *s, const char *suf
     if (rc == 0) rc = MEM_NEW(&t.scratch, s->n_lanes, "values");
     if (rc == 0) rc = MEM_NEW(&t.texts, s->n_texts, "texts");
     if (rc == 0) rc = MEM_NEW(&t.sum, s->n_texts, "texts");
-    for (t.axis = 0; t.axis < N_AXES && rc == 0; t.axis++) rc = axis_sheet(&t, suffix);
+    if (rc == 0) rc = MEM_NEW(&t.begins, s->n_lanes, "lanes");
+    for (t.axis = 0; t.axis < N_AXES && rc == 0; t.axis++) {
+        for (int i = 0; i < t.n_points; i++) t.begins[i] = begins_group(&t, i);
+        rc = axis_sheet(&t, suffix);
+    }
     for (t.axis = 0; t.axis < AXIS_INTERVAL && rc == 0; t.axis++) rc = crossed_sheet(&t, suffix);
     mem_free(t.points);
+    mem_free(t.begins);
     mem_free(t.values);
     mem_free(t.scratch);
     mem_free(t.texts);

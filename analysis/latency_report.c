@@ -3,6 +3,7 @@
 #include "analysis/output.h"
 #include "analysis/page_figure.h"
 #include "analysis/page_style.h"
+#include "analysis/paper_latency.h"
 
 #include "core/err.h"
 
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_FIGURES = 2 };
+enum { N_FIGURES = 2, N_TABLES = 2 };
 
 /* What the numbers say about where a policy pays, a sentence for each batch and lane. */
 static int findings_write(const struct latency_study *s, struct notes *findings)
@@ -51,7 +52,7 @@ static void list_write(FILE *out, const struct notes *notes)
     fputs("</ul>\n", out);
 }
 
-static int page(const struct latency_study *s, const struct notes *findings, const struct figure *figures, int n_figures, const struct sheet *t)
+static int page(const struct latency_study *s, const struct notes *findings, const struct figure *figures, const struct sheet *tables)
 {
     struct output o = { 0 };
     char title[256];
@@ -73,11 +74,13 @@ static int page(const struct latency_study *s, const struct notes *findings, con
     }
     list_write(o.file, findings);
     int rc = 0;
-    for (int i = 0; i < n_figures && rc == 0; i++) rc = page_figure_write(o.file, &figures[i], "plots", "");
-    fputs("<p class=\"caption\">", o.file);
-    output_html(o.file, t->caption);
-    fputs("</p>\n", o.file);
-    if (rc == 0) rc = sheet_write_html(t, o.file);
+    for (int i = 0; i < N_FIGURES && rc == 0; i++) rc = page_figure_write(o.file, &figures[i], "plots", "");
+    for (int i = 0; i < N_TABLES && rc == 0; i++) {
+        fputs("<p class=\"caption\">", o.file);
+        output_html(o.file, tables[i].caption);
+        fputs("</p>\n", o.file);
+        rc = sheet_write_html(&tables[i], o.file);
+    }
     page_end(o.file);
     if (rc == 0) rc = output_done(&o);
     output_close(&o);
@@ -88,20 +91,21 @@ int latency_report(const struct latency_study *s)
 {
     static int (*const plots[N_FIGURES])(struct figure *f, const struct latency_study *s) = { latency_plot_tokens, latency_plot_parts };
     struct figure figures[N_FIGURES] = { 0 };
-    struct sheet t = { 0 };
+    struct sheet tables[N_TABLES] = { 0 };
     struct notes findings = { 0 };
     char footer[400];
     snprintf(footer, sizeof footer, "%s on %s, made by commit %s", s->model, s->machine, s->commit);
-    int rc = latency_sheet(&t, s);
-    if (rc == 0) rc = sheet_write(&t, s->folder, footer);
+    int rc = latency_sheet(&tables[0], s);
+    if (rc == 0) rc = paper_latency_sheet(&tables[1], s);
+    for (int i = 0; i < N_TABLES && rc == 0; i++) rc = sheet_write(&tables[i], s->folder, footer);
     for (int i = 0; i < N_FIGURES && rc == 0; i++) {
         rc = plots[i](&figures[i], s);
         if (rc == 0) rc = figure_draw(&figures[i]);
     }
     if (rc == 0) rc = findings_write(s, &findings);
-    if (rc == 0) rc = page(s, &findings, figures, N_FIGURES, &t);
+    if (rc == 0) rc = page(s, &findings, figures, tables);
     for (int i = 0; i < N_FIGURES; i++) figure_close(&figures[i]);
     notes_close(&findings);
-    sheet_close(&t);
+    for (int i = 0; i < N_TABLES; i++) sheet_close(&tables[i]);
     return rc;
 }

@@ -1,5 +1,6 @@
 /* The published numbers, whose sums and means must agree with one another; and what a study is said to show beside them. */
 #include "analysis/paper.h"
+#include "analysis/paper_latency.h"
 #include "analysis/paper_sheets.h"
 #include "core/err.h"
 #include "core/mem.h"
@@ -152,6 +153,54 @@ static void test_lengths(void **unused)
     assert_true(fabs(value("top-3 accuracy after 32 sparse steps minus after all") + 1) < 1e-6);
 }
 
+static struct latency_point point(int place, int interval, int batch, int context, double milliseconds)
+{
+    struct latency_point p = { .place = place, .interval = interval, .batch = batch, .context = context, .gain = 2.5 };
+    for (int i = 0; i < N_LATENCY_TIMES; i++) p.times[i].median = milliseconds / 1e3;
+    p.times[TIME_RECTIFY].median = 32 * milliseconds / 1e3;
+    return p;
+}
+
+/* The row's number here; batch: where it was timed. */
+static double timed(const struct sheet *t, const char *source_of, const char *context, const char *measure, int *batch)
+{
+    for (int row = 0; row < sheet_n_rows(t); row++) {
+        const struct sheet_cell *c = &t->cells[row * t->n_columns];
+        if (strcmp(c[0].text, source_of) != 0 || strcmp(c[1].text, context) != 0 || strncmp(c[2].text, measure, strlen(measure)) != 0) continue;
+        *batch = isnan(c[5].e.mean) ? 0 : (int)c[5].e.mean;
+        if (isnan(c[4].e.mean)) assert_string_equal(c[6].text, "not run");
+        return c[4].e.mean;
+    }
+    fail_msg("no row %s, %s, %s", source_of, context, measure);
+    return NAN;
+}
+
+static void test_latency(void **unused)
+{
+    (void)unused;
+    struct latency_point points[] = {
+        point(0, 0, 1, 16384, 99), point(2, 32, 1, 16384, 99), point(0, 0, 8, 16384, 12), point(1, 0, 8, 16384, 77),
+        point(2, 32, 8, 16384, 2), point(0, 0, 6, 262144, 30), point(2, 32, 6, 262144, 4), point(2, 32, 8, 65536, 5),
+    };
+    const struct latency_study s = { .model = "a model", .machine = "a machine", .points = points, .n_points = sizeof points / sizeof *points };
+    struct sheet t = { 0 };
+    int batch;
+    assert_int_equal(paper_latency_sheet(&t, &s), 0);
+    assert_true(fabs(timed(&t, "v2 Figure 6", "16K", "scoring", &batch) - 2) < 1e-9 && batch == 8);
+    assert_true(fabs(timed(&t, "v2 Figure 6", "16K", "rectification", &batch) - 2) < 1e-9); /* one part in 32 */
+    assert_true(fabs(timed(&t, "v2 Figure 6", "16K", "dense", &batch) - 12) < 1e-9);
+    assert_true(fabs(timed(&t, "v2 Figure 6", "16K", "speedup", &batch) - 2) < 1e-9);
+    assert_true(isnan(timed(&t, "v2 Figure 6", "64K", "scoring", &batch))); /* there is no dense lane beside it */
+    assert_true(fabs(timed(&t, "v2 Figure 6", "256K", "ReSA", &batch) - 12) < 1e-9 && batch == 6);
+    assert_true(fabs(timed(&t, "v2 text, end to end", "256K", "speedup of a step, fp16", &batch) - 2.5) < 1e-9 && batch == 6);
+    assert_true(fabs(timed(&t, "ACL abstract, end to end", "256K", "speedup of a step", &batch) - 2.5) < 1e-9);
+    sheet_close(&t);
+    const struct latency_study none = { .model = "a model", .machine = "a machine" };
+    assert_int_equal(paper_latency_sheet(&t, &none), 0);
+    assert_true(isnan(timed(&t, "v2 text, end to end", "256K", "speedup of a step, fp16", &batch)) && batch == 0);
+    sheet_close(&t);
+}
+
 static void test_nothing(void **unused)
 {
     (void)unused;
@@ -182,7 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_findings), cmocka_unit_test(test_share),
-        cmocka_unit_test(test_lengths), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_lengths), cmocka_unit_test(test_latency), cmocka_unit_test(test_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
