@@ -1,0 +1,556 @@
+/* kernels/cuda_chunk.cu: attention of many rows on wgmma: a prefill, rectified windows.
+ *
+ * A block of threads takes a tile of CHUNK_TILE packed rows (kernels/cuda_chunk.cuh) through its units, two of them side by side as a
+ * cluster.  One warp copies K and V of the units ahead, half of them for both blocks; two warpgroups have 64 packed rows each: while
+ * one's products run on the tensor cores, the other turns scores into weights. */
+#include "kernels/cuda_chunk.cuh"
+#include "kernels/cuda_wgmma.cuh"
+
+#include <climits>
+
+static constexpr int THREADS = 384, WARPGROUP = 128, GROUP_ROWS = 64, UNIT = ATTEND_CHUNK;
+static constexpr int HALF = UNIT / 2;    /* tokens of a unit that one block of a pair copies, for both */
+enum { BAR_OWN = 1, BAR_BOTH = 3 };      /* named barriers: of a warpgroup, of both */
+
+struct chunk_maps {
+    CUtensorMap k[2], v[2], k_tile[2], v_tile[2], k_tail, v_tail; /* prefix, own: boxes of HALF tokens, of a tile; tails */
+};
+
+template <int SLABS> struct chunk_shared {
+    static constexpr int STAGES = SLABS <= 2 ? 2 : 1;
+    __half k[STAGES][SLABS][UNIT * SLAB], v[STAGES][SLABS][UNIT * SLAB], q[SLABS][CHUNK_TILE * SLAB];
+    float total[SLABS <= 2 ? CHUNK_TILE * SLABS * SLAB : 4];
+    uint64_t k_full[STAGES], k_free[STAGES], v_full[STAGES], v_free[STAGES];
+};
+
+/* What a block of threads does of a part: the units, and the packed rows of its tile. */
+struct chunk_work {
+    struct chunk_part part;
+    int first, n, unit, end;   /* packed rows of the run before the tile; the tile's; units unit .. end-1, the same for both tiles */
+    int run, last;             /* first row of the run; position of the tile's last row, -1 where it has none */
+    bool whole;                /* the part is all of its item */
+};
+
+__device__ static bool next_work(const struct chunk_job &j, int *at, int end, struct chunk_work &w)
+{
+    if (*at >= end) return false;
+    w.part = part_at(*j.plan, *at, end);
+    *at += w.part.to - w.part.from;
+    const struct chunk_item t = j.plan->items[w.part.item];
+    const int tile = blockIdx.x % 2 * CHUNK_TILE, each = j.plan->cell_groups * FOLD_UNITS;
+    w.n = max(min(t.n_packed - tile, CHUNK_TILE), 0);
+    w.first = t.packed + tile;
+    w.run = t.run;
+    w.last = w.n > 0 ? j.rows[t.run + (w.first + w.n - 1) / j.group].position : -1;
+    const int n_units = j.rows[t.run + (t.packed + t.n_packed - 1) / j.group].position / UNIT + 1;
+    w.unit = w.part.from * each;
+    w.end = w.part.to == w.part.n_cells ? n_units : w.part.to * each;
+    w.whole = w.part.from == 0 && w.part.to == w.part.n_cells;
+    return true;
+}
+
+__device__ static int2 work_of_pair(const struct chunk_job &j)
+{
+    const int each = j.plan->cells_each, first = blockIdx.x / 2 * each;
+    return make_int2(first, min(first + each, j.plan->n_cells * j.kv.n_kv_heads));
+}
+
+/* ---- copies ---- */
+template <int SLABS> struct copier {
+    using shared = chunk_shared<SLABS>;
+
+    /* This block's half of a unit of K or of V: in one piece where all the unit lies in the prefix or in the store, else tile by tile. */
+    __device__ static void copy(const struct chunk_job &j, const struct attend_row &row, int kv_head, int unit, __half (*to)[UNIT * SLAB],
+                                const CUtensorMap *maps, const CUtensorMap *tile_maps, const CUtensorMap *tail_map, uint64_t *full)
+    {
+        static constexpr int TILES = UNIT / KV_TILE;
+        const struct kv_cache &c = j.kv;
+        const int unit_tile = unit * TILES, prefix_run = j.layer * c.n_kv_heads + kv_head, half = blockIdx.x % 2;
+        const int own_run = (j.layer * c.n_stores + row.store) * c.n_kv_heads + kv_head;
+        const bool prefix = row.store == KV_PREFIX || unit_tile + TILES <= c.first_own_tile, own = !prefix && unit_tile >= c.first_own_tile;
+        const bool tail = row.tail != NO_TAIL && row.position / KV_TILE < unit_tile + TILES;
+        const int first = unit_tile + half * TILES / 2;
+        barrier_expect(full, SLABS * UNIT * SLAB * (int)sizeof(__half));
+        for (int s = 0; s < SLABS; s++) {
+            __half *at = to[s] + half * HALF * SLAB;
+            if ((prefix || own) && !tail) {
+                copy_box(at, &maps[own], s * SLAB, (first - (own ? c.first_own_tile : 0)) * KV_TILE, own ? own_run : prefix_run, full);
+                continue;
+            }
+            for (int tile = first; tile < first + TILES / 2; tile++, at += KV_TILE * SLAB) {
+                const bool in_own = row.store != KV_PREFIX && tile >= c.first_own_tile;
+                if (tail && tile == row.position / KV_TILE) copy_box(at, tail_map, s * SLAB, 0, row.tail * c.n_kv_heads + kv_head, full);
+                else copy_box(at, &tile_maps[in_own], s * SLAB, (tile - (in_own ? c.first_own_tile : 0)) * KV_TILE, in_own ? own_run : prefix_run, full);
+            }
+        }
+    }
+
+    __device__ static void go(shared &sh, const struct chunk_job &j, const struct chunk_maps &m)
+    {
+        const int2 mine = work_of_pair(j);
+        struct chunk_work w;
+        int n = 0;
+        for (int at = mine.x; next_work(j, &at, mine.y, w);) {
+            const struct attend_row row = j.rows[w.run];
+            for (int unit = w.unit; unit < w.end; unit++, n++) {
+                const int stage = n % shared::STAGES;
+                const uint32_t parity = n / shared::STAGES % 2 ^ 1;
+                barrier_wait(&sh.k_free[stage], parity);
+                copy(j, row, w.part.kv_head, unit, sh.k[stage], m.k, m.k_tile, &m.k_tail, &sh.k_full[stage]);
+                barrier_wait(&sh.v_free[stage], parity);
+                copy(j, row, w.part.kv_head, unit, sh.v[stage], m.v, m.v_tile, &m.v_tail, &sh.v_full[stage]);
+            }
+        }
+    }
+};
+
+/* ---- arithmetic: what one thread of a warpgroup has of 64 packed rows: rows h = 0, 1, at 8 from each other ---- */
+template <int SLABS> struct chunk_task {
+    using shared = chunk_shared<SLABS>;
+    shared &sh;
+    const struct chunk_job &j;
+    struct chunk_work w;
+    int group, warp, g, t;               /* warpgroup, warp in it; lane / 4, lane % 4 */
+    int limit[2];                        /* position of the packed row, -1: none */
+    int n;                               /* units so far */
+    uint32_t p[32];                      /* weights of a unit */
+    float o[SLABS][32];                  /* the group in work */
+    float most[2], sum[2];
+    float run[2], next[2];               /* what the fold of the unit in work multiplies by */
+    float segment_most[2], segment_sum[2], total_most[2], total_sum[2];
+    float *total;                        /* the segment in work */
+
+    __device__ chunk_task(shared &sh, const struct chunk_job &j) : sh(sh), j(j)
+    {
+        group = threadIdx.x / WARPGROUP;
+        warp = threadIdx.x % WARPGROUP / 32;
+        g = threadIdx.x % 32 / 4;
+        t = threadIdx.x % 4;
+        n = 0;
+        total = SLABS <= 2 ? sh.total : j.totals + (size_t)blockIdx.x * CHUNK_TILE * SLABS * SLAB;
+        total += (size_t)group * GROUP_ROWS * SLABS * SLAB + threadIdx.x % WARPGROUP * 4;
+    }
+
+    __device__ int packed_row(int h) const { return group * GROUP_ROWS + warp * 16 + g + 8 * h; }
+
+    __device__ void load_queries()
+    {
+        named_sync(BAR_OWN + group, WARPGROUP); /* the products of the part before have read theirs */
+        const int dim = j.kv.head_dim;
+        for (int i = threadIdx.x % WARPGROUP; i < GROUP_ROWS * SLABS * (SLAB / 8); i += WARPGROUP) {
+            const int row = group * GROUP_ROWS + i / (SLABS * (SLAB / 8)), piece = i % (SLABS * (SLAB / 8)), d = piece * 8;
+            __half2 x[4] = {};
+            if (row < w.n && d < dim) {
+                const int at = w.first + row, head = w.part.kv_head * j.group + at % j.group;
+                const float4 *q = (const float4 *)(j.qkv + (size_t)j.rows[w.run + at / j.group].q_row * j.qkv_stride + (size_t)head * dim + d);
+                const float4 a = q[0], b = q[1];
+                x[0] = __floats2half2_rn(a.x, a.y);
+                x[1] = __floats2half2_rn(a.z, a.w);
+                x[2] = __floats2half2_rn(b.x, b.y);
+                x[3] = __floats2half2_rn(b.z, b.w);
+            }
+            *(uint4 *)&sh.q[d / SLAB][slab_at(row, d % SLAB)] = *(uint4 *)x;
+        }
+        fence_async();
+        named_sync(BAR_OWN + group, WARPGROUP);
+    }
+
+    __device__ void begin_part()
+    {
+        load_queries();
+        for (int h = 0; h < 2; h++) {
+            const int row = packed_row(h);
+            limit[h] = row < w.n ? j.rows[w.run + (w.first + row) / j.group].position : -1;
+        }
+        begin_group();
+    }
+
+    __device__ void begin_group()
+    {
+#pragma unroll
+        for (int i = 0; i < SLABS * 32; i++) o[i / 32][i % 32] = 0;
+        most[0] = most[1] = -INFINITY;
+        sum[0] = sum[1] = 0;
+    }
+
+    __device__ void issue_scores(float (&s)[64], int at)
+    {
+        const int stage = at % shared::STAGES;
+        barrier_wait(&sh.k_full[stage], at / shared::STAGES % 2);
+        wgmma_fence();
+        const uint32_t q_at = slab_of(sh.q[0] + group * GROUP_ROWS * SLAB), k_at = slab_of(sh.k[stage][0]);
+#pragma unroll
+        for (int k = 0; k < SLABS * 4; k++)
+            wgmma_rows(s, q_at + k / 4 * (CHUNK_TILE * SLAB / 8) + k % 4 * 2, k_at + k / 4 * (UNIT * SLAB / 8) + k % 4 * 2, k > 0);
+        wgmma_commit();
+    }
+
+    __device__ void issue_values(float (&u)[32], int stage, int slab)
+    {
+        const uint32_t v_at = slab_of(sh.v[stage][slab]);
+#pragma unroll
+        for (int k = 0; k < UNIT / 16; k++) wgmma_columns(u, p + 4 * k, v_at + k * (16 * SLAB / 8), k > 0);
+        wgmma_commit();
+    }
+
+    __device__ void release(uint64_t *b)
+    {
+        if (threadIdx.x % 32 < 2) barrier_arrive_at(b, threadIdx.x % 32);
+    }
+
+    /* Scores to weights; the greatest score and the sum of weights join the group's. */
+    __device__ void weigh(float (&s)[64], int unit)
+    {
+        if ((unit + 1) * UNIT - 1 > min(limit[0], limit[1])) {
+#pragma unroll
+            for (int i = 0; i < 64; i++)
+                if (unit * UNIT + i / 4 * 8 + 2 * t + i % 2 > limit[i / 2 % 2]) s[i] = -INFINITY;
+        }
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float m = -INFINITY;
+#pragma unroll
+            for (int i = 0; i < 32; i++) m = fmaxf(m, s[i / 2 * 4 + 2 * h + i % 2]);
+            m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 1));
+            m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 2));
+            const float bias = attend_bias(m, j.scale2);
+            float l[2];
+#pragma unroll
+            for (int i = 0; i < 4; i++) { /* bits 3 and 4 of the token, of the sum's order */
+                float x[2];
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    float y[4];
+#pragma unroll
+                    for (int b = 0; b < 4; b++) {
+                        float &z = s[(i + 4 * b) * 4 + 2 * h + e];
+                        y[b] = z = attend_weight(z, j.scale2, bias);
+                    }
+                    x[e] = __fadd_rn(__fadd_rn(y[0], y[1]), __fadd_rn(y[2], y[3]));
+                }
+                add_tree(l, x, i);
+            }
+            float both = __fadd_rn(l[0], l[1]);
+            both = __fadd_rn(both, __shfl_xor_sync(0xffffffffu, both, 1));
+            both = __fadd_rn(both, __shfl_xor_sync(0xffffffffu, both, 2));
+            const struct fold f = fold_of(most[h], m, j.scale2);
+            most[h] = f.most;
+            sum[h] = fold_sum(sum[h], both, f);
+            run[h] = f.run;
+            next[h] = f.next;
+        }
+#pragma unroll
+        for (int i = 0; i < 32; i++) {
+            const __half2 x = __floats2half2_rn(s[2 * i], s[2 * i + 1]);
+            p[i] = *(const uint32_t *)&x;
+        }
+    }
+
+    float odd[2];
+    float even[2];
+    /* ((x0 + x1) + (x2 + x3)) as the x come. */
+    __device__ void add_tree(float (&l)[2], const float (&x)[2], int i)
+    {
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            if (i == 0) even[e] = x[e];
+            if (i == 1) even[e] = __fadd_rn(even[e], x[e]);
+            if (i == 2) odd[e] = x[e];
+            if (i == 3) l[e] = __fadd_rn(even[e], __fadd_rn(odd[e], x[e]));
+        }
+    }
+
+    __device__ void fold_values(float (&u)[32], int slab)
+    {
+        pin(u);
+#pragma unroll
+        for (int i = 0; i < 32; i++) o[slab][i] = __fmaf_rn(o[slab][i], run[i / 2 % 2], __fmul_rn(u[i], next[i / 2 % 2]));
+    }
+
+    /* V of tokens after the tile's last may be anything; a weight of 0 does not make NaN nothing. */
+    __device__ void clear_values(int unit, int stage)
+    {
+        if ((unit + 1) * UNIT - 1 <= w.last || w.n == 0) return;
+        const int first = max(w.last + 1 - unit * UNIT, 0);
+        for (int i = first * 8 + threadIdx.x; i < UNIT * 8; i += 2 * WARPGROUP)
+            for (int s = 0; s < SLABS; s++) ((uint4 *)sh.v[stage][s])[i] = make_uint4(0, 0, 0, 0);
+        fence_async();
+        named_sync(BAR_BOTH, 2 * WARPGROUP);
+    }
+
+    /* A unit's V, and the next unit's scores and weights where there is one (MORE). */
+    template <bool MORE> __device__ void unit(int unit)
+    {
+        const int stage = n % shared::STAGES;
+        float s[64], u[SLABS > 1 ? 2 : 1][32];
+        barrier_wait(&sh.v_full[stage], n / shared::STAGES % 2);
+        clear_values(unit, stage);
+        wgmma_fence();
+        issue_values(u[0], stage, 0);
+        if constexpr (SLABS > 1) issue_values(u[1], stage, 1);
+        if constexpr (SLABS == 1) {
+            if (MORE) issue_scores(s, n + 1);
+            wgmma_wait<MORE ? 1 : 0>();
+            pin(p);
+            fold_values(u[0], 0);
+        } else if constexpr (SLABS == 2) {
+            wgmma_wait<1>();
+            fold_values(u[0], 0);
+            if (MORE) issue_scores(s, n + 1);
+            wgmma_wait<MORE ? 1 : 0>();
+            pin(p);
+            fold_values(u[1], 1);
+        } else {
+#pragma unroll
+            for (int i = 0; i < SLABS; i++) {
+                if (i + 1 < SLABS) wgmma_wait<1>();
+                else wgmma_wait<0>();
+                fold_values(u[i % 2], i);
+                if (i + 2 < SLABS) {
+                    wgmma_fence();
+                    issue_values(u[i % 2], stage, i + 2);
+                }
+            }
+            pin(p);
+            if (MORE) issue_scores(s, n + 1);
+        }
+        release(&sh.v_free[stage]);
+        if (!MORE || (unit + 1) % FOLD_UNITS == 0) end_group(unit);
+        n++;
+        if (MORE) {
+            wgmma_wait<0>();
+            pin(s);
+            release(&sh.k_free[n % shared::STAGES]);
+            weigh(s, unit + 1);
+        }
+    }
+
+    /* The segment in work joins what was written of it so far: total = the fold of total and o. */
+    __device__ void fold_total()
+    {
+        struct fold f[2];
+        for (int h = 0; h < 2; h++) {
+            f[h] = fold_of(segment_most[h], most[h], j.scale2);
+            most[h] = f[h].most;
+            sum[h] = fold_sum(segment_sum[h], sum[h], f[h]);
+        }
+#pragma unroll
+        for (int i = 0; i < SLABS * 8; i++) {
+            const float4 x = *(const float4 *)(total + (size_t)i * WARPGROUP * 4);
+            float *y = &o[i / 8][i % 8 * 4];
+            y[0] = fold_sum(x.x, y[0], f[0]);
+            y[1] = fold_sum(x.y, y[1], f[0]);
+            y[2] = fold_sum(x.z, y[2], f[1]);
+            y[3] = fold_sum(x.w, y[3], f[1]);
+        }
+    }
+
+    __device__ void keep_total()
+    {
+        for (int h = 0; h < 2; h++) {
+            segment_most[h] = most[h];
+            segment_sum[h] = sum[h];
+        }
+#pragma unroll
+        for (int i = 0; i < SLABS * 8; i++) {
+            const float *y = &o[i / 8][i % 8 * 4];
+            *(float4 *)(total + (size_t)i * WARPGROUP * 4) = make_float4(y[0], y[1], y[2], y[3]);
+        }
+    }
+
+    /* o to the workspace, as a node. */
+    __device__ void write_node(int cell)
+    {
+        float *node = node_at(j, w.part.kv_head, w.part.item, cell), *stats = node + (size_t)PACK * j.kv.head_dim;
+        for (int h = 0; h < 2; h++) {
+            const int packed = blockIdx.x % 2 * CHUNK_TILE + packed_row(h);
+            if (limit[h] < 0) continue;
+            if (t == 0) {
+                stats[packed] = most[h];
+                stats[PACK + packed] = sum[h];
+            }
+#pragma unroll
+            for (int i = 0; i < SLABS * 8; i++) {
+                const int d = i * 8 + 2 * t;
+                if (d < j.kv.head_dim) *(float2 *)(node + (size_t)packed * j.kv.head_dim + d) = make_float2(o[i / 8][i % 8 * 4 + 2 * h], o[i / 8][i % 8 * 4 + 2 * h + 1]);
+            }
+        }
+    }
+
+    /* A segment of an item that is this block's alone: folded into the result in place. */
+    __device__ void write_out(bool first, bool last)
+    {
+        for (int h = 0; h < 2; h++) {
+            const struct fold f = fold_of(first ? -INFINITY : total_most[h], most[h], j.scale2);
+            total_most[h] = f.most;
+            total_sum[h] = fold_sum(first ? 0.0f : total_sum[h], sum[h], f);
+            if (limit[h] < 0) continue;
+            const int packed = w.first + packed_row(h), head = w.part.kv_head * j.group + packed % j.group;
+            float *out = j.out + ((size_t)j.rows[w.run + packed / j.group].out_row * j.n_heads + head) * j.kv.head_dim;
+#pragma unroll
+            for (int i = 0; i < SLABS * 8; i++) {
+                const int d = i * 8 + 2 * t;
+                if (d >= j.kv.head_dim) continue;
+                const float2 before = first ? make_float2(0, 0) : *(const float2 *)(out + d);
+                const float x = fold_sum(before.x, o[i / 8][i % 8 * 4 + 2 * h], f), y = fold_sum(before.y, o[i / 8][i % 8 * 4 + 2 * h + 1], f);
+                *(float2 *)(out + d) = last ? make_float2(__fdiv_rn(x, total_sum[h]), __fdiv_rn(y, total_sum[h])) : make_float2(x, y);
+            }
+        }
+    }
+
+    __device__ void end_group(int unit)
+    {
+        const struct chunk_plan &plan = *j.plan;
+        const int segment = unit / SEGMENT_UNITS, each = plan.cell_groups * FOLD_UNITS;
+        const int2 cells = segment_cells(plan, segment, w.part.n_cells);
+        const bool whole = w.whole || (cells.x >= w.part.from && cells.y <= w.part.to), ends = (unit + 1) % SEGMENT_UNITS == 0 || unit + 1 == w.end;
+        if (whole && unit % SEGMENT_UNITS >= FOLD_UNITS) fold_total();
+        if (whole && !ends) keep_total();
+        else if (w.whole) write_out(segment == 0, unit + 1 == w.end);
+        else write_node(whole ? cells.x : unit / each);
+        begin_group();
+    }
+
+    __device__ void part()
+    {
+        begin_part();
+        {
+            float s[64];
+            issue_scores(s, n);
+            wgmma_wait<0>();
+            pin(s);
+            release(&sh.k_free[n % shared::STAGES]);
+            weigh(s, w.unit);
+        }
+        for (int i = w.unit; i + 1 < w.end; i++) unit<true>(i);
+        unit<false>(w.end - 1);
+    }
+
+    /* No rows for this warpgroup: what the others wait for. */
+    __device__ void pass_part()
+    {
+        for (int i = w.unit; i < w.end; i++, n++) {
+            const int stage = n % shared::STAGES, parity = n / shared::STAGES % 2;
+            barrier_wait(&sh.k_full[stage], parity);
+            release(&sh.k_free[stage]);
+            barrier_wait(&sh.v_full[stage], parity);
+            clear_values(i, stage);
+            release(&sh.v_free[stage]);
+        }
+    }
+
+    __device__ void go()
+    {
+        const int2 mine = work_of_pair(j);
+        for (int at = mine.x; next_work(j, &at, mine.y, w);) {
+            if (w.n > group * GROUP_ROWS) part();
+            else pass_part();
+        }
+    }
+};
+
+template <int SLABS>
+__global__ static void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1) chunk_kernel(const __grid_constant__ struct chunk_job j, const __grid_constant__ struct chunk_maps maps)
+{
+    extern __shared__ char memory[];
+    chunk_shared<SLABS> &sh = *(chunk_shared<SLABS> *)(memory + (1024 - shared_at(memory) % 1024) % 1024);
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < chunk_shared<SLABS>::STAGES; i++) {
+            barrier_init(&sh.k_full[i], 1);
+            barrier_init(&sh.v_full[i], 1);
+            barrier_init(&sh.k_free[i], 4 * WARPGROUP / 32);
+            barrier_init(&sh.v_free[i], 4 * WARPGROUP / 32);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    cluster_sync();
+    if (threadIdx.x >= 2 * WARPGROUP) {
+        registers_give<24>();
+        if (threadIdx.x == 2 * WARPGROUP) copier<SLABS>::go(sh, j, maps);
+    } else {
+        registers_take<240>();
+        chunk_task<SLABS> task(sh, j);
+        task.go();
+    }
+    cluster_sync();
+}
+
+/* ---- host ---- */
+typedef CUresult (*encode_tiled)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
+                                 const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+static int find_encode(encode_tiled *encode)
+{
+    void *f = NULL;
+    cudaDriverEntryPointQueryResult found;
+    CUDA_TRY(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000, cudaEnableDefault, &found), "cuTensorMapEncodeTiled");
+    if (found != cudaDriverEntryPointSuccess) return fail("cuda: the driver has no cuTensorMapEncodeTiled");
+    *encode = (encode_tiled)f;
+    return 0;
+}
+
+/* Boxes of box_rows tokens and SLAB elements of [runs][tokens][head_dim]; what is past a run's tokens or past head_dim reads as 0. */
+static int make_map(encode_tiled encode, CUtensorMap *m, void *p, const struct kv_cache *c, int tokens, size_t runs, int box_rows)
+{
+    const cuuint64_t dims[3] = { (cuuint64_t)c->head_dim, (cuuint64_t)tokens, runs };
+    const cuuint64_t strides[2] = { (cuuint64_t)c->head_dim * 2, (cuuint64_t)c->head_dim * 2 * (cuuint64_t)tokens };
+    const cuuint32_t box[3] = { SLAB, (cuuint32_t)box_rows, 1 }, one[3] = { 1, 1, 1 };
+    if (tokens == 0 || runs == 0) return 0;
+    const CUresult e = encode(m, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 3, p, dims, strides, box, one, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    return e == CUDA_SUCCESS ? 0 : fail("cuda: cuTensorMapEncodeTiled: error %d for %d tokens of %d elements", (int)e, tokens, c->head_dim);
+}
+
+static int make_maps(struct chunk_maps *m, const struct kv_cache *c)
+{
+    encode_tiled encode = NULL;
+    TRY(find_encode(&encode), "attention");
+    const size_t layers = (size_t)c->n_layers * (size_t)c->n_kv_heads, own = layers * (size_t)c->n_stores;
+    for (int i = 0; i < 2; i++) {
+        const int tokens = (i ? c->own_tiles : c->prefix_tiles) * KV_TILE;
+        TRY(make_map(encode, &m->k[i], i ? c->k_own : c->k_prefix, c, tokens, i ? own : layers, HALF), "attention");
+        TRY(make_map(encode, &m->v[i], i ? c->v_own : c->v_prefix, c, tokens, i ? own : layers, HALF), "attention");
+        TRY(make_map(encode, &m->k_tile[i], i ? c->k_own : c->k_prefix, c, tokens, i ? own : layers, KV_TILE), "attention");
+        TRY(make_map(encode, &m->v_tile[i], i ? c->v_own : c->v_prefix, c, tokens, i ? own : layers, KV_TILE), "attention");
+    }
+    const size_t tails = (size_t)c->n_tails * (size_t)c->n_kv_heads;
+    TRY(make_map(encode, &m->k_tail, c->k_tail, c, KV_TILE, tails, KV_TILE), "attention");
+    return make_map(encode, &m->v_tail, c->v_tail, c, KV_TILE, tails, KV_TILE);
+}
+
+template <int SLABS> static int launch(struct device *d, const struct chunk_job &j, const struct chunk_maps &m)
+{
+    const size_t n_bytes = sizeof(chunk_shared<SLABS>) + 1024;
+    CUDA_TRY(cudaFuncSetAttribute(chunk_kernel<SLABS>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)n_bytes), "attention");
+    TRY(chunk_make_plan(d, &j), "attention");
+    chunk_kernel<SLABS><<<(unsigned)j.n_pairs * 2, THREADS, n_bytes, d->stream>>>(j, m);
+    LAUNCHED("attention");
+    return chunk_merge(d, &j);
+}
+
+int cuda_attend_chunk(struct device *d, const struct attend_args *a)
+{
+    struct chunk_job j = {};
+    j.kv = *a->kv;
+    j.rows = a->rows;
+    j.n_rows = a->n_rows;
+    j.n_heads = a->n_heads;
+    j.group = a->n_heads / a->kv->n_kv_heads;
+    j.layer = a->layer;
+    j.qkv = a->qkv;
+    j.qkv_stride = a->qkv_stride;
+    j.scale2 = attend_scale2_of(a->kv->head_dim);
+    j.out = a->out;
+    j.n_pairs = d->n_sms / 2;
+    const int slabs = a->kv->head_dim <= 64 ? 1 : a->kv->head_dim <= 128 ? 2 : 4;
+    const size_t plan = (sizeof(struct chunk_plan) + (size_t)a->n_rows * sizeof(struct chunk_item) + 255) / 256 * 256;
+    const size_t totals = slabs <= 2 ? 0 : (size_t)j.n_pairs * PACK * (size_t)(slabs * SLAB) * sizeof(float);
+    TRY(cuda_work_holds(d, plan + totals, "attention"), "attention");
+    j.plan = (struct chunk_plan *)d->work;
+    j.totals = (float *)((char *)d->work + plan);
+    j.nodes = (float *)((char *)d->work + plan + totals);
+    j.max_nodes = (d->work_bytes - plan - totals) / ((size_t)PACK * (size_t)(a->kv->head_dim + 2) * sizeof(float));
+    struct chunk_maps m = {};
+    TRY(make_maps(&m, a->kv), "attention");
+    return slabs == 1 ? launch<1>(d, j, m) : slabs == 2 ? launch<2>(d, j, m) : launch<4>(d, j, m);
+}
