@@ -16,19 +16,20 @@ struct chunk_maps {
     CUtensorMap k[2], v[2], k_tile[2], v_tile[2], k_tail, v_tail; /* prefix, own: boxes of HALF tokens, of a tile; tails */
 };
 
-template <int SLABS> struct chunk_shared {
-    static constexpr int STAGES = SLABS <= 2 ? 2 : 1;
-    __half k[STAGES][SLABS][UNIT * SLAB], v[STAGES][SLABS][UNIT * SLAB], q[SLABS][CHUNK_TILE * SLAB];
-    float total[SLABS <= 2 ? CHUNK_TILE * SLABS * SLAB : 4];
-    uint64_t k_full[STAGES], k_free[STAGES], v_full[STAGES], v_free[STAGES];
-};
-
 /* What a block of threads does of a part: the units, and the packed rows of its tile. */
 struct chunk_work {
     struct chunk_part part;
     int first, n, unit, end;   /* packed rows of the run before the tile; the tile's; units unit .. end-1, the same for both tiles */
     int run, last;             /* first row of the run; position of the tile's last row, -1 where it has none */
     bool whole;                /* the part is all of its item */
+};
+
+template <int SLABS> struct chunk_shared {
+    static constexpr int STAGES = SLABS <= 2 ? 2 : 1;
+    __half k[STAGES][SLABS][UNIT * SLAB], v[STAGES][SLABS][UNIT * SLAB], q[SLABS][CHUNK_TILE * SLAB];
+    float total[SLABS <= 2 ? CHUNK_TILE * SLABS * SLAB : 4];
+    struct chunk_work work[2];           /* of a warpgroup */
+    uint64_t k_full[STAGES], k_free[STAGES], v_full[STAGES], v_free[STAGES];
 };
 
 __device__ static bool next_work(const struct chunk_job &j, int *at, int end, struct chunk_work &w)
@@ -109,33 +110,35 @@ template <int SLABS> struct chunk_task {
     using shared = chunk_shared<SLABS>;
     shared &sh;
     const struct chunk_job &j;
-    struct chunk_work w;
-    int group, warp, g, t;               /* warpgroup, warp in it; lane / 4, lane % 4 */
+    int group, last;                     /* warpgroup; position of the tile's last row */
     int limit[2];                        /* position of the packed row, -1: none */
     int n;                               /* units so far */
     uint32_t p[32];                      /* weights of a unit */
     float o[SLABS][32];                  /* the group in work */
     float most[2], sum[2];
-    float run[2], next[2];               /* what the fold of the unit in work multiplies by */
-    float segment_most[2], segment_sum[2], total_most[2], total_sum[2];
-    float *total;                        /* the segment in work */
+    float unit_most[2], unit_sum[2], run[2], next[2]; /* of the unit in work; what its fold multiplies by */
+    volatile float segment_most[2], segment_sum[2], total_most[2], total_sum[2]; /* seldom used: not in registers */
 
     __device__ chunk_task(shared &sh, const struct chunk_job &j) : sh(sh), j(j)
     {
-        group = threadIdx.x / WARPGROUP;
-        warp = threadIdx.x % WARPGROUP / 32;
-        g = threadIdx.x % 32 / 4;
-        t = threadIdx.x % 4;
+        group = __shfl_sync(0xffffffffu, threadIdx.x / WARPGROUP, 0); /* known to be the same in a warp */
         n = 0;
-        total = SLABS <= 2 ? sh.total : j.totals + (size_t)blockIdx.x * CHUNK_TILE * SLABS * SLAB;
-        total += (size_t)group * GROUP_ROWS * SLABS * SLAB + threadIdx.x % WARPGROUP * 4;
     }
 
-    __device__ int packed_row(int h) const { return group * GROUP_ROWS + warp * 16 + g + 8 * h; }
+    __device__ const struct chunk_work &work() const { return sh.work[group]; }
+
+    /* The segment in work. */
+    __device__ float *total() const
+    {
+        float *all = SLABS <= 2 ? sh.total : j.totals + (size_t)blockIdx.x * CHUNK_TILE * SLABS * SLAB;
+        return all + (size_t)group * GROUP_ROWS * SLABS * SLAB + threadIdx.x % WARPGROUP * 4;
+    }
+
+    __device__ int packed_row(int h) const { return group * GROUP_ROWS + threadIdx.x % WARPGROUP / 32 * 16 + threadIdx.x % 32 / 4 + 8 * h; }
 
     __device__ void load_queries()
     {
-        named_sync(BAR_OWN + group, WARPGROUP); /* the products of the part before have read theirs */
+        const struct chunk_work &w = work();
         const int dim = j.kv.head_dim;
         for (int i = threadIdx.x % WARPGROUP; i < GROUP_ROWS * SLABS * (SLAB / 8); i += WARPGROUP) {
             const int row = group * GROUP_ROWS + i / (SLABS * (SLAB / 8)), piece = i % (SLABS * (SLAB / 8)), d = piece * 8;
@@ -157,6 +160,7 @@ template <int SLABS> struct chunk_task {
 
     __device__ void begin_part()
     {
+        const struct chunk_work &w = work();
         load_queries();
         for (int h = 0; h < 2; h++) {
             const int row = packed_row(h);
@@ -173,12 +177,15 @@ template <int SLABS> struct chunk_task {
         sum[0] = sum[1] = 0;
     }
 
-    __device__ void issue_scores(float (&s)[64], int at)
+    /* The stage of this unit or a later one, known to be the same in a warp. */
+    __device__ int stage_of(int n) const { return shared::STAGES == 1 ? 0 : __shfl_sync(0xffffffffu, n % shared::STAGES, 0); }
+
+    __device__ void issue_scores(float (&s)[64])
     {
-        const int stage = at % shared::STAGES;
-        barrier_wait(&sh.k_full[stage], at / shared::STAGES % 2);
+        const int stage = stage_of(n);
+        barrier_wait(&sh.k_full[stage], n / shared::STAGES % 2);
         wgmma_fence();
-        const uint32_t q_at = slab_of(sh.q[0] + group * GROUP_ROWS * SLAB), k_at = slab_of(sh.k[stage][0]);
+        const uint32_t q_at = slab_of(sh.q[0]) + group * (GROUP_ROWS * SLAB / 8), k_at = slab_of(sh.k[0]) + stage * (SLABS * UNIT * SLAB / 8);
 #pragma unroll
         for (int k = 0; k < SLABS * 4; k++)
             wgmma_rows(s, q_at + k / 4 * (CHUNK_TILE * SLAB / 8) + k % 4 * 2, k_at + k / 4 * (UNIT * SLAB / 8) + k % 4 * 2, k > 0);
@@ -187,7 +194,8 @@ template <int SLABS> struct chunk_task {
 
     __device__ void issue_values(float (&u)[32], int stage, int slab)
     {
-        const uint32_t v_at = slab_of(sh.v[stage][slab]);
+        wgmma_fence();
+        const uint32_t v_at = slab_of(sh.v[0][slab]) + stage * (SLABS * UNIT * SLAB / 8);
 #pragma unroll
         for (int k = 0; k < UNIT / 16; k++) wgmma_columns(u, p + 4 * k, v_at + k * (16 * SLAB / 8), k > 0);
         wgmma_commit();
@@ -198,65 +206,65 @@ template <int SLABS> struct chunk_task {
         if (threadIdx.x % 32 < 2) barrier_arrive_at(b, threadIdx.x % 32);
     }
 
-    /* Scores to weights; the greatest score and the sum of weights join the group's. */
+    /* Scores to weights; the greatest score, and this thread's part of the sum of weights. */
     __device__ void weigh(float (&s)[64], int unit)
     {
         if ((unit + 1) * UNIT - 1 > min(limit[0], limit[1])) {
 #pragma unroll
             for (int i = 0; i < 64; i++)
-                if (unit * UNIT + i / 4 * 8 + 2 * t + i % 2 > limit[i / 2 % 2]) s[i] = -INFINITY;
+                if (unit * UNIT + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 > limit[i / 2 % 2]) s[i] = -INFINITY;
         }
+        float m[4] = { s[0], s[1], s[2], s[3] }, bias[2];
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            float m = -INFINITY;
+        for (int i = 4; i < 64; i++) m[i % 4] = fmaxf(m[i % 4], s[i]);
 #pragma unroll
-            for (int i = 0; i < 32; i++) m = fmaxf(m, s[i / 2 * 4 + 2 * h + i % 2]);
-            m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 1));
-            m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 2));
-            const float bias = attend_bias(m, j.scale2);
-            float l[2];
+        for (int h = 0; h < 2; h++) unit_most[h] = fmaxf(m[2 * h], m[2 * h + 1]);
 #pragma unroll
-            for (int i = 0; i < 4; i++) { /* bits 3 and 4 of the token, of the sum's order */
-                float x[2];
+        for (int o = 1; o < 4; o *= 2)
 #pragma unroll
-                for (int e = 0; e < 2; e++) {
-                    float y[4];
+            for (int h = 0; h < 2; h++) unit_most[h] = fmaxf(unit_most[h], __shfl_xor_sync(0xffffffffu, unit_most[h], o));
 #pragma unroll
-                    for (int b = 0; b < 4; b++) {
-                        float &z = s[(i + 4 * b) * 4 + 2 * h + e];
-                        y[b] = z = attend_weight(z, j.scale2, bias);
-                    }
-                    x[e] = __fadd_rn(__fadd_rn(y[0], y[1]), __fadd_rn(y[2], y[3]));
-                }
-                add_tree(l, x, i);
+        for (int h = 0; h < 2; h++) bias[h] = attend_bias(unit_most[h], j.scale2);
+        float l[4], even[4], odd[4]; /* of the elements that m had; sums over bits 5 and 6 of the token, then 3, then 4 */
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float y[4][4];
+#pragma unroll
+            for (int b = 0; b < 4; b++) {
+                const int tile = i + 4 * b;
+#pragma unroll
+                for (int e = 0; e < 4; e++) y[b][e] = attend_weight(s[tile * 4 + e], j.scale2, bias[e / 2]);
+                const __half2 x = __floats2half2_rn(y[b][0], y[b][1]), z = __floats2half2_rn(y[b][2], y[b][3]);
+                p[tile * 2] = *(const uint32_t *)&x;
+                p[tile * 2 + 1] = *(const uint32_t *)&z;
             }
-            float both = __fadd_rn(l[0], l[1]);
-            both = __fadd_rn(both, __shfl_xor_sync(0xffffffffu, both, 1));
-            both = __fadd_rn(both, __shfl_xor_sync(0xffffffffu, both, 2));
-            const struct fold f = fold_of(most[h], m, j.scale2);
-            most[h] = f.most;
-            sum[h] = fold_sum(sum[h], both, f);
-            run[h] = f.run;
-            next[h] = f.next;
-        }
 #pragma unroll
-        for (int i = 0; i < 32; i++) {
-            const __half2 x = __floats2half2_rn(s[2 * i], s[2 * i + 1]);
-            p[i] = *(const uint32_t *)&x;
+            for (int e = 0; e < 4; e++) {
+                const float sum = __fadd_rn(__fadd_rn(y[0][e], y[1][e]), __fadd_rn(y[2][e], y[3][e]));
+                if (i == 0) even[e] = sum;
+                if (i == 1) even[e] = __fadd_rn(even[e], sum);
+                if (i == 2) odd[e] = sum;
+                if (i == 3) l[e] = __fadd_rn(even[e], __fadd_rn(odd[e], sum));
+            }
         }
+        unit_sum[0] = __fadd_rn(l[0], l[1]);
+        unit_sum[1] = __fadd_rn(l[2], l[3]);
     }
 
-    float odd[2];
-    float even[2];
-    /* ((x0 + x1) + (x2 + x3)) as the x come. */
-    __device__ void add_tree(float (&l)[2], const float (&x)[2], int i)
+    /* The unit's greatest score and sum of weights join the group's. */
+    __device__ void fold_sums()
     {
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-            if (i == 0) even[e] = x[e];
-            if (i == 1) even[e] = __fadd_rn(even[e], x[e]);
-            if (i == 2) odd[e] = x[e];
-            if (i == 3) l[e] = __fadd_rn(even[e], __fadd_rn(odd[e], x[e]));
+        for (int o = 1; o < 4; o *= 2)
+#pragma unroll
+            for (int h = 0; h < 2; h++) unit_sum[h] = __fadd_rn(unit_sum[h], __shfl_xor_sync(0xffffffffu, unit_sum[h], o));
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const struct fold f = fold_of(most[h], unit_most[h], j.scale2);
+            most[h] = f.most;
+            sum[h] = fold_sum(sum[h], unit_sum[h], f);
+            run[h] = f.run;
+            next[h] = f.next;
         }
     }
 
@@ -265,63 +273,53 @@ template <int SLABS> struct chunk_task {
         pin(u);
 #pragma unroll
         for (int i = 0; i < 32; i++) o[slab][i] = __fmaf_rn(o[slab][i], run[i / 2 % 2], __fmul_rn(u[i], next[i / 2 % 2]));
+        pin(o[slab]); /* now, not after the next wait */
     }
 
     /* V of tokens after the tile's last may be anything; a weight of 0 does not make NaN nothing. */
     __device__ void clear_values(int unit, int stage)
     {
-        if ((unit + 1) * UNIT - 1 <= w.last || w.n == 0) return;
-        const int first = max(w.last + 1 - unit * UNIT, 0);
+        if ((unit + 1) * UNIT - 1 <= last) return;
+        const int first = max(last + 1 - unit * UNIT, 0);
         for (int i = first * 8 + threadIdx.x; i < UNIT * 8; i += 2 * WARPGROUP)
             for (int s = 0; s < SLABS; s++) ((uint4 *)sh.v[stage][s])[i] = make_uint4(0, 0, 0, 0);
         fence_async();
         named_sync(BAR_BOTH, 2 * WARPGROUP);
     }
 
-    /* A unit's V, and the next unit's scores and weights where there is one (MORE). */
+    /* A unit that was weighed; then the one after it, where there is one (MORE), is weighed. */
     template <bool MORE> __device__ void unit(int unit)
     {
-        const int stage = n % shared::STAGES;
-        float s[64], u[SLABS > 1 ? 2 : 1][32];
+        const int stage = stage_of(n);
+        float u[2][32];
         barrier_wait(&sh.v_full[stage], n / shared::STAGES % 2);
         clear_values(unit, stage);
-        wgmma_fence();
         issue_values(u[0], stage, 0);
-        if constexpr (SLABS > 1) issue_values(u[1], stage, 1);
-        if constexpr (SLABS == 1) {
-            if (MORE) issue_scores(s, n + 1);
+        if constexpr (SLABS == 2) issue_values(u[1], stage, 1);
+        fold_sums();
+        n++;
+        if constexpr (SLABS <= 2) {
+            float s[64];
+            if constexpr (SLABS == 2) {
+                wgmma_wait<1>();
+                fold_values(u[0], 0);
+            }
+            if constexpr (MORE) issue_scores(s);
             wgmma_wait<MORE ? 1 : 0>();
             pin(p);
-            fold_values(u[0], 0);
-        } else if constexpr (SLABS == 2) {
-            wgmma_wait<1>();
-            fold_values(u[0], 0);
-            if (MORE) issue_scores(s, n + 1);
-            wgmma_wait<MORE ? 1 : 0>();
-            pin(p);
-            fold_values(u[1], 1);
+            release(&sh.v_free[stage]);
+            fold_values(u[SLABS - 1], SLABS - 1);
+            if constexpr (MORE) weigh_next(s, unit + 1);
         } else {
 #pragma unroll
-            for (int i = 0; i < SLABS; i++) {
-                if (i + 1 < SLABS) wgmma_wait<1>();
-                else wgmma_wait<0>();
-                fold_values(u[i % 2], i);
-                if (i + 2 < SLABS) {
-                    wgmma_fence();
-                    issue_values(u[i % 2], stage, i + 2);
-                }
+            for (int slab = 0; slab < SLABS; slab++) {
+                if (slab > 0) issue_values(u[0], stage, slab);
+                wgmma_wait<0>();
+                fold_values(u[0], slab);
             }
             pin(p);
-            if (MORE) issue_scores(s, n + 1);
-        }
-        release(&sh.v_free[stage]);
-        if (!MORE || (unit + 1) % FOLD_UNITS == 0) end_group(unit);
-        n++;
-        if (MORE) {
-            wgmma_wait<0>();
-            pin(s);
-            release(&sh.k_free[n % shared::STAGES]);
-            weigh(s, unit + 1);
+            release(&sh.v_free[stage]);
+            if constexpr (MORE) first_weights(unit + 1);
         }
     }
 
@@ -336,7 +334,7 @@ template <int SLABS> struct chunk_task {
         }
 #pragma unroll
         for (int i = 0; i < SLABS * 8; i++) {
-            const float4 x = *(const float4 *)(total + (size_t)i * WARPGROUP * 4);
+            const float4 x = *(const float4 *)(total() + (size_t)i * WARPGROUP * 4);
             float *y = &o[i / 8][i % 8 * 4];
             y[0] = fold_sum(x.x, y[0], f[0]);
             y[1] = fold_sum(x.y, y[1], f[0]);
@@ -354,13 +352,15 @@ template <int SLABS> struct chunk_task {
 #pragma unroll
         for (int i = 0; i < SLABS * 8; i++) {
             const float *y = &o[i / 8][i % 8 * 4];
-            *(float4 *)(total + (size_t)i * WARPGROUP * 4) = make_float4(y[0], y[1], y[2], y[3]);
+            *(float4 *)(total() + (size_t)i * WARPGROUP * 4) = make_float4(y[0], y[1], y[2], y[3]);
         }
     }
 
     /* o to the workspace, as a node. */
     __device__ void write_node(int cell)
     {
+        const struct chunk_work &w = work();
+        const int t = threadIdx.x % 4;
         float *node = node_at(j, w.part.kv_head, w.part.item, cell), *stats = node + (size_t)PACK * j.kv.head_dim;
         for (int h = 0; h < 2; h++) {
             const int packed = blockIdx.x % 2 * CHUNK_TILE + packed_row(h);
@@ -378,8 +378,10 @@ template <int SLABS> struct chunk_task {
     }
 
     /* A segment of an item that is this block's alone: folded into the result in place. */
-    __device__ void write_out(bool first, bool last)
+    __device__ void write_out(bool first, bool ends)
     {
+        const struct chunk_work &w = work();
+        const int t = threadIdx.x % 4;
         for (int h = 0; h < 2; h++) {
             const struct fold f = fold_of(first ? -INFINITY : total_most[h], most[h], j.scale2);
             total_most[h] = f.most;
@@ -393,7 +395,7 @@ template <int SLABS> struct chunk_task {
                 if (d >= j.kv.head_dim) continue;
                 const float2 before = first ? make_float2(0, 0) : *(const float2 *)(out + d);
                 const float x = fold_sum(before.x, o[i / 8][i % 8 * 4 + 2 * h], f), y = fold_sum(before.y, o[i / 8][i % 8 * 4 + 2 * h + 1], f);
-                *(float2 *)(out + d) = last ? make_float2(__fdiv_rn(x, total_sum[h]), __fdiv_rn(y, total_sum[h])) : make_float2(x, y);
+                *(float2 *)(out + d) = ends ? make_float2(__fdiv_rn(x, total_sum[h]), __fdiv_rn(y, total_sum[h])) : make_float2(x, y);
             }
         }
     }
@@ -401,6 +403,7 @@ template <int SLABS> struct chunk_task {
     __device__ void end_group(int unit)
     {
         const struct chunk_plan &plan = *j.plan;
+        const struct chunk_work &w = work();
         const int segment = unit / SEGMENT_UNITS, each = plan.cell_groups * FOLD_UNITS;
         const int2 cells = segment_cells(plan, segment, w.part.n_cells);
         const bool whole = w.whole || (cells.x >= w.part.from && cells.y <= w.part.to), ends = (unit + 1) % SEGMENT_UNITS == 0 || unit + 1 == w.end;
@@ -411,38 +414,62 @@ template <int SLABS> struct chunk_task {
         begin_group();
     }
 
+    __device__ void weigh_next(float (&s)[64], int unit)
+    {
+        wgmma_wait<0>();
+        pin(s);
+        release(&sh.k_free[n % shared::STAGES]);
+        weigh(s, unit);
+    }
+
+    __device__ void first_weights(int unit)
+    {
+        float s[64];
+        issue_scores(s);
+        weigh_next(s, unit);
+    }
+
     __device__ void part()
     {
         begin_part();
-        {
-            float s[64];
-            issue_scores(s, n);
-            wgmma_wait<0>();
-            pin(s);
-            release(&sh.k_free[n % shared::STAGES]);
-            weigh(s, w.unit);
+        const int end = work().end;
+        first_weights(work().unit);
+        for (int i = work().unit; i + 1 < end; i++) {
+            unit<true>(i);
+            if ((i + 1) % FOLD_UNITS == 0) end_group(i);
         }
-        for (int i = w.unit; i + 1 < w.end; i++) unit<true>(i);
-        unit<false>(w.end - 1);
+        unit<false>(end - 1);
+        end_group(end - 1);
     }
 
     /* No rows for this warpgroup: what the others wait for. */
     __device__ void pass_part()
     {
-        for (int i = w.unit; i < w.end; i++, n++) {
-            const int stage = n % shared::STAGES, parity = n / shared::STAGES % 2;
-            barrier_wait(&sh.k_full[stage], parity);
-            release(&sh.k_free[stage]);
-            barrier_wait(&sh.v_full[stage], parity);
-            clear_values(i, stage);
-            release(&sh.v_free[stage]);
-        }
+        const int end = work().end;
+        for (int i = work().unit; i < end; i++) pass_unit(i);
+    }
+
+    __device__ void pass_unit(int unit)
+    {
+        const int stage = n % shared::STAGES, parity = n / shared::STAGES % 2;
+        barrier_wait(&sh.k_full[stage], parity);
+        release(&sh.k_free[stage]);
+        barrier_wait(&sh.v_full[stage], parity);
+        clear_values(unit, stage);
+        release(&sh.v_free[stage]);
+        n++;
     }
 
     __device__ void go()
     {
         const int2 mine = work_of_pair(j);
-        for (int at = mine.x; next_work(j, &at, mine.y, w);) {
+        for (int at = mine.x; at < mine.y;) {
+            struct chunk_work w;
+            next_work(j, &at, mine.y, w);
+            named_sync(BAR_OWN + group, WARPGROUP); /* all have done the part before */
+            if (threadIdx.x % WARPGROUP == 0) sh.work[group] = w;
+            named_sync(BAR_OWN + group, WARPGROUP);
+            last = w.n > 0 ? w.last : INT_MAX;
             if (w.n > group * GROUP_ROWS) part();
             else pass_part();
         }
@@ -452,8 +479,8 @@ template <int SLABS> struct chunk_task {
 template <int SLABS>
 __global__ static void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1) chunk_kernel(const __grid_constant__ struct chunk_job j, const __grid_constant__ struct chunk_maps maps)
 {
-    extern __shared__ char memory[];
-    chunk_shared<SLABS> &sh = *(chunk_shared<SLABS> *)(memory + (1024 - shared_at(memory) % 1024) % 1024);
+    extern __shared__ __align__(1024) char memory[];
+    chunk_shared<SLABS> &sh = *(chunk_shared<SLABS> *)memory;
     if (threadIdx.x == 0) {
         for (int i = 0; i < chunk_shared<SLABS>::STAGES; i++) {
             barrier_init(&sh.k_full[i], 1);
@@ -520,7 +547,7 @@ static int make_maps(struct chunk_maps *m, const struct kv_cache *c)
 
 template <int SLABS> static int launch(struct device *d, const struct chunk_job &j, const struct chunk_maps &m)
 {
-    const size_t n_bytes = sizeof(chunk_shared<SLABS>) + 1024;
+    const size_t n_bytes = sizeof(chunk_shared<SLABS>);
     CUDA_TRY(cudaFuncSetAttribute(chunk_kernel<SLABS>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)n_bytes), "attention");
     TRY(chunk_make_plan(d, &j), "attention");
     chunk_kernel<SLABS><<<(unsigned)j.n_pairs * 2, THREADS, n_bytes, d->stream>>>(j, m);

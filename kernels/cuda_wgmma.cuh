@@ -80,12 +80,10 @@ __device__ static inline void named_sync(int id, int n_threads)
 
 /* ---- wgmma: four warps, 64 rows; warp w has rows 16 w .., distributed as mma()'s ---- */
 /* A place in a slab for wgmma, in 16 bytes: a slab read along its columns (k, 2 a step), or along its rows (128 a step of 16 rows), its
- * transpose.  The compiler is kept from making a register of every place that a loop will need. */
+ * transpose. */
 __device__ static inline uint32_t slab_of(const void *p)
 {
-    uint32_t at = shared_at(p) >> 4 | (1024 >> 4) << 16;
-    asm volatile("" : "+r"(at));
-    return at;
+    return shared_at(p) >> 4 | (1024 >> 4) << 16;
 }
 
 #define SLAB_HIGH 0x40000040 /* 1024 bytes from one 8 rows to the next; swizzled by 128 bytes */
@@ -119,34 +117,51 @@ template <int N> __device__ static inline void pin(uint32_t (&d)[N])
     for (int i = 0; i < N; i++) asm volatile("" : "+r"(d[i])::"memory");
 }
 
-#define F8(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define F8(io, d, i)                                                                                                           \
+    io(d[i]), io(d[i + 1]), io(d[i + 2]), io(d[i + 3]), io(d[i + 4]), io(d[i + 5]), io(d[i + 6]), io(d[i + 7])
+#define F32(io, d) F8(io, d, 0), F8(io, d, 8), F8(io, d, 16), F8(io, d, 24)
+#define F64(io, d) F32(io, d), F8(io, d, 32), F8(io, d, 40), F8(io, d, 48), F8(io, d, 56)
+#define WRITES(x) "=f"(x)
+#define ADDS(x) "+f"(x)
 #define R32                                                                                                                    \
     "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
 #define R64                                                                                                                    \
     R32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,"     \
         "%60,%61,%62,%63"
+#define ROWS(io, add)                                                                                                          \
+    asm volatile("{\n.reg .pred add;\n.reg .b64 a, b;\nsetp.ne.b32 add, " add ", 0;\nmov.b64 a, {%64, %66};\nmov.b64 b, {%65, %66};\n"  \
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" R64 "}, a, b, add, 1, 1, 0, 0;\n}"                     \
+                 : F64(io, d)                                                                                                  \
+                 : "r"(a), "r"(b), "n"(SLAB_HIGH))
+#define COLUMNS(io, add)                                                                                                       \
+    asm volatile("{\n.reg .pred add;\n.reg .b64 b;\nsetp.ne.b32 add, " add ", 0;\nmov.b64 b, {%36, %37};\n"                    \
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" R32 "}, {%32,%33,%34,%35}, b, add, 1, 1, 1;\n}"         \
+                 : F32(io, d)                                                                                                  \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "n"(SLAB_HIGH))
 
 /* d = A B^T (+ d where add), 64 x 128: A and B slabs read along their columns. */
-__device__ static inline void wgmma_rows(float (&d)[64], uint32_t a, uint32_t b, int add)
+__device__ static inline void wgmma_rows(float (&d)[64], uint32_t a, uint32_t b, bool add)
 {
-    asm volatile("{\n.reg .pred add;\n.reg .b64 a, b;\nsetp.ne.b32 add, %66, 0;\nmov.b64 a, {%64, %67};\nmov.b64 b, {%65, %67};\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" R64 "}, a, b, add, 1, 1, 0, 0;\n}"
-                 : F8(d, 0), F8(d, 8), F8(d, 16), F8(d, 24), F8(d, 32), F8(d, 40), F8(d, 48), F8(d, 56)
-                 : "r"(a), "r"(b), "r"(add), "n"(SLAB_HIGH));
+    if (add) ROWS(ADDS, "1");
+    else ROWS(WRITES, "0");
 }
 
 /* d = A B (+ d where add), 64 x 64: A in registers as mma()'s, B a slab read along its rows. */
-__device__ static inline void wgmma_columns(float (&d)[32], const uint32_t *a, uint32_t b, int add)
+__device__ static inline void wgmma_columns(float (&d)[32], const uint32_t *a, uint32_t b, bool add)
 {
-    asm volatile("{\n.reg .pred add;\n.reg .b64 b;\nsetp.ne.b32 add, %37, 0;\nmov.b64 b, {%36, %38};\n"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" R32 "}, {%32,%33,%34,%35}, b, add, 1, 1, 1;\n}"
-                 : F8(d, 0), F8(d, 8), F8(d, 16), F8(d, 24)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(add), "n"(SLAB_HIGH));
+    if (add) COLUMNS(ADDS, "1");
+    else COLUMNS(WRITES, "0");
 }
 
 #undef F8
+#undef F32
+#undef F64
+#undef WRITES
+#undef ADDS
 #undef R32
 #undef R64
+#undef ROWS
+#undef COLUMNS
 #undef SLAB_HIGH
 
 /* setmaxnreg: registers of each thread of this warpgroup. */
