@@ -477,7 +477,7 @@ template <int SLABS> struct chunk_task {
 };
 
 template <int SLABS>
-__global__ static void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1) chunk_kernel(const __grid_constant__ struct chunk_job j, const __grid_constant__ struct chunk_maps maps)
+__global__ static void __launch_bounds__(THREADS, 1) chunk_kernel(const __grid_constant__ struct chunk_job j, const __grid_constant__ struct chunk_maps maps)
 {
     extern __shared__ __align__(1024) char memory[];
     chunk_shared<SLABS> &sh = *(chunk_shared<SLABS> *)memory;
@@ -491,6 +491,8 @@ __global__ static void __cluster_dims__(2, 1, 1) __launch_bounds__(THREADS, 1) c
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     cluster_sync();
+    dependency_wait();
+    dependents_launch();
     if (threadIdx.x >= 2 * WARPGROUP) {
         registers_give<24>();
         if (threadIdx.x == 2 * WARPGROUP) copier<SLABS>::go(sh, j, maps);
@@ -547,11 +549,8 @@ static int make_maps(struct chunk_maps *m, const struct kv_cache *c)
 
 template <int SLABS> static int launch(struct device *d, const struct chunk_job &j, const struct chunk_maps &m)
 {
-    const size_t n_bytes = sizeof(chunk_shared<SLABS>);
-    CUDA_TRY(cudaFuncSetAttribute(chunk_kernel<SLABS>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)n_bytes), "attention");
     TRY(chunk_make_plan(d, &j), "attention");
-    chunk_kernel<SLABS><<<(unsigned)j.n_pairs * 2, THREADS, n_bytes, d->stream>>>(j, m);
-    LAUNCHED("attention");
+    TRY(cuda_launch(d, "attention", chunk_kernel<SLABS>, (unsigned)j.n_pairs * 2, THREADS, sizeof(chunk_shared<SLABS>), 2, j, m), "attention");
     return chunk_merge(d, &j);
 }
 

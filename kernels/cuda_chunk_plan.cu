@@ -1,7 +1,7 @@
 /* kernels/cuda_chunk_plan.cu: the plan of a chunk's attention, and the merging of its nodes. */
 #include "kernels/cuda_chunk.cuh"
 
-static constexpr int THREADS = 1024, MERGE_THREADS = 256;
+static constexpr int THREADS = 256;
 
 /* Whether row i follows the one before it in a run. */
 __device__ static bool continues(const struct attend_row *rows, int i)
@@ -13,7 +13,7 @@ __device__ static bool continues(const struct attend_row *rows, int i)
 /* Inclusive: the sum, or the greatest, over this thread and those before it, and over all of them. */
 template <bool SUM> __device__ static int scan(int x, int *all)
 {
-    __shared__ int warps[32];
+    __shared__ int warps[THREADS / 32];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     for (int o = 1; o < 32; o *= 2) {
         const int y = __shfl_up_sync(0xffffffffu, x, o);
@@ -22,7 +22,7 @@ template <bool SUM> __device__ static int scan(int x, int *all)
     __syncthreads();
     if (lane == 31) warps[warp] = x;
     __syncthreads();
-    int y = warps[lane]; /* scanned by every warp */
+    int y = lane < THREADS / 32 ? warps[lane] : 0; /* scanned by every warp */
     for (int o = 1; o < 32; o *= 2) {
         const int z = __shfl_up_sync(0xffffffffu, y, o);
         if (lane >= o) y = SUM ? y + z : max(y, z);
@@ -85,6 +85,8 @@ __device__ static int choose_cell(const struct chunk_job &j, int2 sum)
 /* One block of threads. */
 __global__ static void __launch_bounds__(THREADS) plan_kernel(const __grid_constant__ struct chunk_job j)
 {
+    dependency_wait();
+    dependents_launch();
     const int n_items = find_items(j);
     __syncthreads();
     const int cell_groups = choose_cell(j, measure_items(j, n_items));
@@ -119,26 +121,6 @@ __device__ static int item_of_row(const struct chunk_job &j, int row, int head, 
     return item - (p.items[item].packed - of_run / PACK * PACK) / PACK;
 }
 
-struct merge_shared {
-    float o[FOLD_GROUPS][256], most[FOLD_GROUPS], sum[FOLD_GROUPS];
-};
-
-/* A packed row's part of n nodes that follow each other, to shared memory. */
-__device__ static void load_nodes(merge_shared &sh, const float *node, int n, int packed, int dim)
-{
-    const size_t step = (size_t)PACK * (dim + 2);
-    const int pieces = dim / 4;
-    for (int i = threadIdx.x; i < n * pieces; i += MERGE_THREADS)
-        copy_async(&sh.o[i / pieces][i % pieces * 4], node + (size_t)(i / pieces) * step + (size_t)packed * dim + i % pieces * 4);
-    copy_commit();
-    if ((int)threadIdx.x < n) {
-        const float *stats = node + threadIdx.x * step + (size_t)PACK * dim;
-        sh.most[threadIdx.x] = stats[packed];
-        sh.sum[threadIdx.x] = stats[PACK + packed];
-    }
-    copy_wait<0>();
-}
-
 struct sums {
     float most, sum, o;
 };
@@ -151,43 +133,60 @@ __device__ static void fold_in(struct sums &x, float most, float sum, float o, f
     x.o = fold_sum(x.o, o, f);
 }
 
-/* One block of threads for each row and head, a thread for each element. */
-__global__ static void __launch_bounds__(MERGE_THREADS) merge_kernel(const __grid_constant__ struct chunk_job j)
+/* The fold of an element of n nodes that follow each other. */
+__device__ static struct sums fold_nodes(const struct chunk_job &j, const float *node, int n, int packed, int d)
 {
-    __shared__ merge_shared sh;
+    static constexpr int AHEAD = 16;
+    const size_t step = (size_t)PACK * (j.kv.head_dim + 2), stats = (size_t)PACK * j.kv.head_dim + packed;
+    struct sums x = { -INFINITY, 0, 0 };
+    for (int base = 0; base < n; base += AHEAD) {
+        struct sums y[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            const float *at = node + (size_t)min(base + i, n - 1) * step;
+            y[i].o = at[(size_t)packed * j.kv.head_dim + d];
+            y[i].most = at[stats];
+            y[i].sum = at[stats + PACK];
+        }
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++)
+            if (base + i < n) fold_in(x, y[i].most, y[i].sum, y[i].o, j.scale2);
+    }
+    return x;
+}
+
+/* One block of threads for each row and head, a thread for each element. */
+__global__ static void __launch_bounds__(256) merge_kernel(const __grid_constant__ struct chunk_job j)
+{
+    dependency_wait();
     const struct chunk_plan &p = *j.plan;
-    const int row = blockIdx.x, head = blockIdx.y, kv_head = head / j.group, dim = j.kv.head_dim, d = threadIdx.x;
+    const int row = blockIdx.x, head = blockIdx.y, kv_head = head / j.group, d = threadIdx.x;
     int packed;
     const int item = item_of_row(j, row, head % j.group, &packed);
     const int n_cells = item_cells(p, item), first = kv_head * p.n_cells + p.items[item].cell;
     if (first / p.cells_each == (first + n_cells - 1) / p.cells_each) return; /* one pair of blocks had all of it */
     const struct attend_row r = j.rows[row];
-    const int n_groups = r.position / GROUP_TOKENS + 1;
+    const int n_groups = r.position / GROUP_TOKENS + 1, n_segments = (n_groups + FOLD_GROUPS - 1) / FOLD_GROUPS;
     struct sums x = { -INFINITY, 0, 0 };
-    for (int s = 0; s * FOLD_GROUPS < n_groups; s++) {
-        const int2 cells = segment_cells(p, s, n_cells);
-        const bool whole = (first + cells.x) / p.cells_each == (first + cells.y - 1) / p.cells_each;
-        const int n = whole ? 1 : min(n_groups - s * FOLD_GROUPS, FOLD_GROUPS);
-        __syncthreads();
-        load_nodes(sh, node_at(j, kv_head, item, cells.x), n, packed, dim);
-        __syncthreads();
-        struct sums y = { -INFINITY, 0, 0 };
-        for (int i = 0; d < dim && i < n; i++) fold_in(y, sh.most[i], sh.sum[i], sh.o[i][d], j.scale2);
-        fold_in(x, y.most, y.sum, y.o, j.scale2);
+    if (p.cell_groups == FOLD_GROUPS) {
+        x = fold_nodes(j, node_at(j, kv_head, item, 0), n_segments, packed, d);
+    } else {
+        for (int s = 0; s < n_segments; s++) {
+            const int2 cells = segment_cells(p, s, n_cells);
+            const bool whole = (first + cells.x) / p.cells_each == (first + cells.y - 1) / p.cells_each;
+            const struct sums y = fold_nodes(j, node_at(j, kv_head, item, cells.x), whole ? 1 : min(n_groups - cells.x, FOLD_GROUPS), packed, d);
+            fold_in(x, y.most, y.sum, y.o, j.scale2);
+        }
     }
-    if (d < dim) j.out[((size_t)r.out_row * j.n_heads + head) * dim + d] = __fdiv_rn(x.o, x.sum);
+    j.out[((size_t)r.out_row * j.n_heads + head) * j.kv.head_dim + d] = __fdiv_rn(x.o, x.sum);
 }
 
 int chunk_make_plan(struct device *d, const struct chunk_job *j)
 {
-    plan_kernel<<<1, THREADS, 0, d->stream>>>(*j);
-    LAUNCHED("attention's plan");
-    return 0;
+    return cuda_launch(d, "attention's plan", plan_kernel, 1, THREADS, 0, 1, *j);
 }
 
 int chunk_merge(struct device *d, const struct chunk_job *j)
 {
-    merge_kernel<<<dim3((unsigned)j->n_rows, (unsigned)j->n_heads), MERGE_THREADS, 0, d->stream>>>(*j);
-    LAUNCHED("attention's merge");
-    return 0;
+    return cuda_launch(d, "attention's merge", merge_kernel, dim3((unsigned)j->n_rows, (unsigned)j->n_heads), j->kv.head_dim, 0, 1, *j);
 }
