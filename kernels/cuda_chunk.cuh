@@ -8,8 +8,8 @@
 #ifndef KERNELS_CUDA_CHUNK_CUH
 #define KERNELS_CUDA_CHUNK_CUH
 
-#include "kernels/cuda_attend.cuh"
 #include "kernels/cuda_fold.cuh"
+#include "kernels/cuda_kv.cuh"
 
 static constexpr int CHUNK_TILE = 128, PACK = 2 * CHUNK_TILE, GROUP_TOKENS = FOLD_UNITS * ATTEND_CHUNK;
 
@@ -84,6 +84,11 @@ __device__ static inline float *node_at(const struct chunk_job &j, int kv_head, 
     return j.nodes + slot * PACK * (j.kv.head_dim + 2);
 }
 
+/* Whether cuda_attend_chunk() should compute it: rows enough to share tokens, all of them dense.  It computes any dense rows right. */
+static inline bool cuda_chunk_suits(const struct attend_args *a)
+{
+    return !a->lists && a->n_rows >= 32;
+}
 int cuda_attend_chunk(struct device *d, const struct attend_args *a);
 int chunk_make_plan(struct device *d, const struct chunk_job *j);
 int chunk_merge(struct device *d, const struct chunk_job *j);

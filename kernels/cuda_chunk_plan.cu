@@ -1,6 +1,8 @@
 /* kernels/cuda_chunk_plan.cu: the plan of a chunk's attention, and the merging of its nodes. */
 #include "kernels/cuda_chunk.cuh"
 
+#include <climits>
+
 static constexpr int THREADS = 256;
 
 /* Whether row i follows the one before it in a run. */
