@@ -1,0 +1,96 @@
+/* kernels/cuda_chunk.cuh: how the attention of many rows is dealt out over the device.
+ *
+ * Rows of one store at consecutive positions are a run.  Its packed rows (a query head of one KV head of a row: row by row, head by
+ * head) are cut into items of PACK, and the tokens up to an item's last row into cells of cell_groups groups (kernels/cuda_fold.cuh).
+ * The cells of all KV heads and items, in that order, are dealt to pairs of blocks of threads, cells_each to a pair: what a pair cannot
+ * finish by itself, because it has not all cells of an item, it leaves in the workspace as nodes, of a segment where it has all of it
+ * and else of a group, and chunk_merge folds them in order.  How cells are dealt out changes no bit of a result. */
+#ifndef KERNELS_CUDA_CHUNK_CUH
+#define KERNELS_CUDA_CHUNK_CUH
+
+#include "kernels/cuda_fold.cuh"
+#include "kernels/cuda_kv.cuh"
+
+static constexpr int CHUNK_TILE = 128, PACK = 2 * CHUNK_TILE, GROUP_TOKENS = FOLD_UNITS * ATTEND_CHUNK;
+
+struct chunk_item {
+    int run, packed, n_packed; /* first row of its run; packed rows of the run before it; its own */
+    int n_groups, cell;        /* groups of its tokens; cells of the items before it, of one KV head */
+};
+
+struct chunk_plan {
+    int n_items, n_cells;      /* n_cells: of one KV head */
+    int cell_groups, cells_each;
+    struct chunk_item items[1];/* n_items, and one more whose cell is n_cells */
+};
+
+struct chunk_job {
+    struct kv_cache kv;
+    const struct attend_row *rows;
+    int n_rows, n_heads, group, layer, qkv_stride, n_pairs;
+    size_t max_nodes;
+    const float *qkv;
+    float scale2, *out;
+    struct chunk_plan *plan;
+    float *nodes;  /* [cell of all KV heads][PACK][head_dim], then [PACK] greatest scores and [PACK] sums: a node where its first cell is */
+    float *totals; /* [blocks of threads][..]: segments in work where shared memory is too small for them */
+};
+
+/* Cells from .. to-1 of an item, of one KV head. */
+struct chunk_part {
+    int kv_head, item, from, to, n_cells;
+};
+
+__device__ static inline int item_cells(const struct chunk_plan &p, int item)
+{
+    return p.items[item + 1].cell - p.items[item].cell;
+}
+
+/* The last item with at most this many cells before it. */
+__device__ static inline int item_of_cell(const struct chunk_plan &p, int cell)
+{
+    int low = 0, high = p.n_items;
+    while (high - low > 1) {
+        const int mid = (low + high) / 2;
+        if (p.items[mid].cell <= cell) low = mid;
+        else high = mid;
+    }
+    return low;
+}
+
+/* The part that begins with cell `at` of all KV heads and ends before cell `end`. */
+__device__ static inline struct chunk_part part_at(const struct chunk_plan &p, int at, int end)
+{
+    struct chunk_part t;
+    t.kv_head = at / p.n_cells;
+    const int cell = at % p.n_cells;
+    t.item = item_of_cell(p, cell);
+    t.from = cell - p.items[t.item].cell;
+    t.n_cells = item_cells(p, t.item);
+    t.to = min(t.n_cells, t.from + end - at);
+    return t;
+}
+
+/* A segment's cells. */
+__device__ static inline int2 segment_cells(const struct chunk_plan &p, int segment, int n_cells)
+{
+    const int each = max(FOLD_GROUPS / p.cell_groups, 1);
+    return make_int2(segment * each, min((segment + 1) * each, n_cells));
+}
+
+__device__ static inline float *node_at(const struct chunk_job &j, int kv_head, int item, int cell)
+{
+    const size_t slot = (size_t)kv_head * j.plan->n_cells + j.plan->items[item].cell + cell;
+    return j.nodes + slot * PACK * (j.kv.head_dim + 2);
+}
+
+/* Whether cuda_attend_chunk() should compute it: rows enough to share tokens, all of them dense.  It computes any dense rows right. */
+static inline bool cuda_chunk_suits(const struct attend_args *a)
+{
+    return !a->lists && a->n_rows >= 32;
+}
+int cuda_attend_chunk(struct device *d, const struct attend_args *a);
+int chunk_make_plan(struct device *d, const struct chunk_job *j);
+int chunk_merge(struct device *d, const struct chunk_job *j);
+
+#endif

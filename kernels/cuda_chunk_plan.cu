@@ -1,0 +1,194 @@
+/* kernels/cuda_chunk_plan.cu: the plan of a chunk's attention, and the merging of its nodes. */
+#include "kernels/cuda_chunk.cuh"
+
+#include <climits>
+
+static constexpr int THREADS = 256;
+
+/* Whether row i follows the one before it in a run. */
+__device__ static bool continues(const struct attend_row *rows, int i)
+{
+    const struct attend_row a = rows[i - 1], b = rows[i];
+    return a.store == b.store && a.position + 1 == b.position && a.tail == NO_TAIL && b.tail == NO_TAIL;
+}
+
+/* Inclusive: the sum, or the greatest, over this thread and those before it, and over all of them. */
+template <bool SUM> __device__ static int scan(int x, int *all)
+{
+    __shared__ int warps[THREADS / 32];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    for (int o = 1; o < 32; o *= 2) {
+        const int y = __shfl_up_sync(0xffffffffu, x, o);
+        if (lane >= o) x = SUM ? x + y : max(x, y);
+    }
+    __syncthreads();
+    if (lane == 31) warps[warp] = x;
+    __syncthreads();
+    int y = lane < THREADS / 32 ? warps[lane] : 0; /* scanned by every warp */
+    for (int o = 1; o < 32; o *= 2) {
+        const int z = __shfl_up_sync(0xffffffffu, y, o);
+        if (lane >= o) y = SUM ? y + z : max(y, z);
+    }
+    *all = __shfl_sync(0xffffffffu, y, 31);
+    const int before = __shfl_sync(0xffffffffu, y, max(warp - 1, 0));
+    return warp == 0 ? x : SUM ? x + before : max(x, before);
+}
+
+/* An item begins in every row that holds a packed row at a multiple of PACK. */
+__device__ static int find_items(const struct chunk_job &j)
+{
+    int run_before = 0, n_items = 0;
+    for (int base = 0; base < j.n_rows; base += THREADS) {
+        const int i = base + threadIdx.x;
+        int all;
+        const bool in = i < j.n_rows, starts = in && (i == 0 || !continues(j.rows, i));
+        const int run = max(scan<false>(starts ? i : 0, &all), run_before);
+        run_before = max(run_before, all);
+        const int first = (i - run) * j.group, packed = (first + PACK - 1) / PACK * PACK;
+        const bool begins = in && packed < first + j.group;
+        const int at = n_items + scan<true>(begins, &all) - 1;
+        n_items += all;
+        if (begins) {
+            j.plan->items[at].run = run;
+            j.plan->items[at].packed = packed;
+        }
+    }
+    return n_items;
+}
+
+/* Each item's packed rows and groups; all items' groups (x) and segments (y). */
+__device__ static int2 measure_items(const struct chunk_job &j, int n_items)
+{
+    int groups = 0, segments = 0;
+    for (int i = threadIdx.x; i < n_items; i += THREADS) {
+        struct chunk_item &t = j.plan->items[i];
+        const bool last = i + 1 == n_items || j.plan->items[i + 1].run != t.run;
+        const int end_row = i + 1 == n_items ? j.n_rows : j.plan->items[i + 1].run;
+        t.n_packed = last ? (end_row - t.run) * j.group - t.packed : PACK;
+        t.n_groups = j.rows[t.run + (t.packed + t.n_packed - 1) / j.group].position / GROUP_TOKENS + 1;
+        groups += t.n_groups;
+        segments += (t.n_groups + FOLD_GROUPS - 1) / FOLD_GROUPS;
+    }
+    int2 sum;
+    scan<true>(groups, &sum.x);
+    scan<true>(segments, &sum.y);
+    return sum;
+}
+
+/* Segments where they are dealt out as evenly as groups, and where nodes of all groups would be too many; items as the last resort. */
+__device__ static int choose_cell(const struct chunk_job &j, int2 sum)
+{
+    const long heads = j.kv.n_kv_heads, groups = heads * sum.x, segments = heads * sum.y;
+    const long by_group = (groups + j.n_pairs - 1) / j.n_pairs, by_segment = (segments + j.n_pairs - 1) / j.n_pairs * FOLD_GROUPS;
+    if ((size_t)segments > j.max_nodes) return INT_MAX / GROUP_TOKENS;
+    return (size_t)groups > j.max_nodes || by_segment * 25 <= by_group * 26 ? FOLD_GROUPS : 1;
+}
+
+/* One block of threads. */
+__global__ static void __launch_bounds__(THREADS) plan_kernel(const __grid_constant__ struct chunk_job j)
+{
+    dependency_wait();
+    dependents_launch();
+    const int n_items = find_items(j);
+    __syncthreads();
+    const int cell_groups = choose_cell(j, measure_items(j, n_items));
+    int before = 0;
+    for (int base = 0; base < n_items; base += THREADS) {
+        const int i = base + threadIdx.x, n = i < n_items ? (j.plan->items[i].n_groups + cell_groups - 1) / cell_groups : 0;
+        int all;
+        const int end = scan<true>(n, &all);
+        if (i < n_items) j.plan->items[i].cell = before + end - n;
+        before += all;
+    }
+    if (threadIdx.x != 0) return;
+    j.plan->items[n_items].cell = before;
+    j.plan->n_items = n_items;
+    j.plan->n_cells = before;
+    j.plan->cell_groups = cell_groups;
+    j.plan->cells_each = (before * j.kv.n_kv_heads + j.n_pairs - 1) / j.n_pairs;
+}
+
+/* The item of a row's packed row; *packed becomes its place in the item. */
+__device__ static int item_of_row(const struct chunk_job &j, int row, int head, int *packed)
+{
+    const struct chunk_plan &p = *j.plan;
+    int item = 0, high = p.n_items; /* the last item whose run begins at or before the row, and back to the row's own */
+    while (high - item > 1) {
+        const int mid = (item + high) / 2;
+        if (p.items[mid].run <= row) item = mid;
+        else high = mid;
+    }
+    const int of_run = (row - p.items[item].run) * j.group + head;
+    *packed = of_run % PACK;
+    return item - (p.items[item].packed - of_run / PACK * PACK) / PACK;
+}
+
+struct sums {
+    float most, sum, o;
+};
+
+__device__ static void fold_in(struct sums &x, float most, float sum, float o, float scale2)
+{
+    const struct fold f = fold_of(x.most, most, scale2);
+    x.most = f.most;
+    x.sum = fold_sum(x.sum, sum, f);
+    x.o = fold_sum(x.o, o, f);
+}
+
+/* The fold of an element of n nodes that follow each other. */
+__device__ static struct sums fold_nodes(const struct chunk_job &j, const float *node, int n, int packed, int d)
+{
+    static constexpr int AHEAD = 16;
+    const size_t step = (size_t)PACK * (j.kv.head_dim + 2), stats = (size_t)PACK * j.kv.head_dim + packed;
+    struct sums x = { -INFINITY, 0, 0 };
+    for (int base = 0; base < n; base += AHEAD) {
+        struct sums y[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            const float *at = node + (size_t)min(base + i, n - 1) * step;
+            y[i].o = at[(size_t)packed * j.kv.head_dim + d];
+            y[i].most = at[stats];
+            y[i].sum = at[stats + PACK];
+        }
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++)
+            if (base + i < n) fold_in(x, y[i].most, y[i].sum, y[i].o, j.scale2);
+    }
+    return x;
+}
+
+/* One block of threads for each row and head, a thread for each element. */
+__global__ static void __launch_bounds__(256) merge_kernel(const __grid_constant__ struct chunk_job j)
+{
+    dependency_wait();
+    const struct chunk_plan &p = *j.plan;
+    const int row = blockIdx.x, head = blockIdx.y, kv_head = head / j.group, d = threadIdx.x;
+    int packed;
+    const int item = item_of_row(j, row, head % j.group, &packed);
+    const int n_cells = item_cells(p, item), first = kv_head * p.n_cells + p.items[item].cell;
+    if (first / p.cells_each == (first + n_cells - 1) / p.cells_each) return; /* one pair of blocks had all of it */
+    const struct attend_row r = j.rows[row];
+    const int n_groups = r.position / GROUP_TOKENS + 1, n_segments = (n_groups + FOLD_GROUPS - 1) / FOLD_GROUPS;
+    struct sums x = { -INFINITY, 0, 0 };
+    if (p.cell_groups == FOLD_GROUPS) {
+        x = fold_nodes(j, node_at(j, kv_head, item, 0), n_segments, packed, d);
+    } else {
+        for (int s = 0; s < n_segments; s++) {
+            const int2 cells = segment_cells(p, s, n_cells);
+            const bool whole = (first + cells.x) / p.cells_each == (first + cells.y - 1) / p.cells_each;
+            const struct sums y = fold_nodes(j, node_at(j, kv_head, item, cells.x), whole ? 1 : min(n_groups - cells.x, FOLD_GROUPS), packed, d);
+            fold_in(x, y.most, y.sum, y.o, j.scale2);
+        }
+    }
+    j.out[((size_t)r.out_row * j.n_heads + head) * j.kv.head_dim + d] = __fdiv_rn(x.o, x.sum);
+}
+
+int chunk_make_plan(struct device *d, const struct chunk_job *j)
+{
+    return cuda_launch(d, "attention's plan", plan_kernel, 1, THREADS, 0, 1, *j);
+}
+
+int chunk_merge(struct device *d, const struct chunk_job *j)
+{
+    return cuda_launch(d, "attention's merge", merge_kernel, dim3((unsigned)j->n_rows, (unsigned)j->n_heads), j->kv.head_dim, 0, 1, *j);
+}

@@ -1,0 +1,380 @@
+/* kernels/cuda_chunk_task.cuh: the arithmetic of a warpgroup in the attention of many rows: scores, weights, products with V, folds. */
+#ifndef KERNELS_CUDA_CHUNK_TASK_CUH
+#define KERNELS_CUDA_CHUNK_TASK_CUH
+
+#include "kernels/cuda_chunk_work.cuh"
+
+#include <climits>
+
+/* What one thread of a warpgroup has of 64 packed rows: rows h = 0, 1, at 8 from each other. */
+template <int SLABS> struct chunk_task {
+    using shared = chunk_shared<SLABS>;
+    shared &sh;
+    const struct chunk_job &j;
+    int group, last;                     /* warpgroup; position of the tile's last row */
+    int limit[2];                        /* position of the packed row, -1: none */
+    int n;                               /* units so far */
+    uint32_t p[32];                      /* weights of a unit */
+    float o[SLABS][32];                  /* the group in work */
+    float most[2], sum[2];
+    float unit_most[2], unit_sum[2], run[2], next[2]; /* of the unit in work; what its fold multiplies by */
+    volatile float segment_most[2], segment_sum[2], total_most[2], total_sum[2]; /* seldom used: not in registers */
+
+    __device__ chunk_task(shared &sh, const struct chunk_job &j) : sh(sh), j(j)
+    {
+        group = __shfl_sync(0xffffffffu, threadIdx.x / WARPGROUP, 0); /* known to be the same in a warp */
+        n = 0;
+    }
+
+    __device__ const struct chunk_work &work() const { return sh.work[group]; }
+
+    /* The segment in work. */
+    __device__ float *total() const
+    {
+        float *all = SLABS <= 2 ? sh.total : j.totals + (size_t)blockIdx.x * CHUNK_TILE * SLABS * SLAB;
+        return all + (size_t)group * GROUP_ROWS * SLABS * SLAB + threadIdx.x % WARPGROUP * 4;
+    }
+
+    __device__ int packed_row(int h) const { return group * GROUP_ROWS + threadIdx.x % WARPGROUP / 32 * 16 + threadIdx.x % 32 / 4 + 8 * h; }
+
+    __device__ void load_queries()
+    {
+        const struct chunk_work &w = work();
+        const int dim = j.kv.head_dim;
+        for (int i = threadIdx.x % WARPGROUP; i < GROUP_ROWS * SLABS * (SLAB / 8); i += WARPGROUP) {
+            const int row = group * GROUP_ROWS + i / (SLABS * (SLAB / 8)), piece = i % (SLABS * (SLAB / 8)), d = piece * 8;
+            __half2 x[4] = {};
+            if (row < w.n && d < dim) {
+                const int at = w.first + row, head = w.part.kv_head * j.group + at % j.group;
+                const float4 *q = (const float4 *)(j.qkv + (size_t)j.rows[w.run + at / j.group].q_row * j.qkv_stride + (size_t)head * dim + d);
+                const float4 a = q[0], b = q[1];
+                x[0] = __floats2half2_rn(a.x, a.y);
+                x[1] = __floats2half2_rn(a.z, a.w);
+                x[2] = __floats2half2_rn(b.x, b.y);
+                x[3] = __floats2half2_rn(b.z, b.w);
+            }
+            *(uint4 *)&sh.q[d / SLAB][slab_at(row, d % SLAB)] = *(uint4 *)x;
+        }
+        fence_async();
+        named_sync(BAR_OWN + group, WARPGROUP);
+    }
+
+    __device__ void begin_part()
+    {
+        const struct chunk_work &w = work();
+        load_queries();
+        for (int h = 0; h < 2; h++) {
+            const int row = packed_row(h);
+            limit[h] = row < w.n ? j.rows[w.run + (w.first + row) / j.group].position : -1;
+        }
+        begin_group();
+    }
+
+    __device__ void begin_group()
+    {
+#pragma unroll
+        for (int i = 0; i < SLABS * 32; i++) o[i / 32][i % 32] = 0;
+        most[0] = most[1] = -INFINITY;
+        sum[0] = sum[1] = 0;
+    }
+
+    /* The stage of this unit or a later one, known to be the same in a warp. */
+    __device__ int stage_of(int n) const { return shared::STAGES == 1 ? 0 : __shfl_sync(0xffffffffu, n % shared::STAGES, 0); }
+
+    __device__ void issue_scores(float (&s)[64])
+    {
+        const int stage = stage_of(n);
+        barrier_wait(&sh.k_full[stage], n / shared::STAGES % 2);
+        wgmma_fence();
+        const uint32_t q_at = slab_of(sh.q[0]) + group * (GROUP_ROWS * SLAB / 8), k_at = slab_of(sh.k[0]) + stage * (SLABS * UNIT * SLAB / 8);
+#pragma unroll
+        for (int k = 0; k < SLABS * 4; k++)
+            wgmma_rows(s, q_at + k / 4 * (CHUNK_TILE * SLAB / 8) + k % 4 * 2, k_at + k / 4 * (UNIT * SLAB / 8) + k % 4 * 2, k > 0);
+        wgmma_commit();
+    }
+
+    __device__ void issue_values(float (&u)[32], int stage, int slab)
+    {
+        wgmma_fence();
+        const uint32_t v_at = slab_of(sh.v[0][slab]) + stage * (SLABS * UNIT * SLAB / 8);
+#pragma unroll
+        for (int k = 0; k < UNIT / 16; k++) wgmma_columns(u, p + 4 * k, v_at + k * (16 * SLAB / 8), k > 0);
+        wgmma_commit();
+    }
+
+    __device__ void release(uint64_t *b)
+    {
+        if (threadIdx.x % 32 < 2) barrier_arrive_at(b, threadIdx.x % 32);
+    }
+
+    /* Scores to weights; the greatest score, and this thread's part of the sum of weights. */
+    __device__ void weigh(float (&s)[64], int unit)
+    {
+        if ((unit + 1) * UNIT - 1 > min(limit[0], limit[1])) {
+#pragma unroll
+            for (int i = 0; i < 64; i++)
+                if (unit * UNIT + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 > limit[i / 2 % 2]) s[i] = -INFINITY;
+        }
+        float m[4] = { s[0], s[1], s[2], s[3] }, bias[2];
+#pragma unroll
+        for (int i = 4; i < 64; i++) m[i % 4] = fmaxf(m[i % 4], s[i]);
+#pragma unroll
+        for (int h = 0; h < 2; h++) unit_most[h] = fmaxf(m[2 * h], m[2 * h + 1]);
+#pragma unroll
+        for (int o = 1; o < 4; o *= 2)
+#pragma unroll
+            for (int h = 0; h < 2; h++) unit_most[h] = fmaxf(unit_most[h], __shfl_xor_sync(0xffffffffu, unit_most[h], o));
+#pragma unroll
+        for (int h = 0; h < 2; h++) bias[h] = attend_bias(unit_most[h], j.scale2);
+        float l[4], even[4], odd[4]; /* of the elements that m had; sums over bits 5 and 6 of the token, then 3, then 4 */
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float y[4][4];
+#pragma unroll
+            for (int b = 0; b < 4; b++) {
+                const int tile = i + 4 * b;
+#pragma unroll
+                for (int e = 0; e < 4; e++) y[b][e] = attend_weight(s[tile * 4 + e], j.scale2, bias[e / 2]);
+                const __half2 x = __floats2half2_rn(y[b][0], y[b][1]), z = __floats2half2_rn(y[b][2], y[b][3]);
+                p[tile * 2] = *(const uint32_t *)&x;
+                p[tile * 2 + 1] = *(const uint32_t *)&z;
+            }
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const float sum = __fadd_rn(__fadd_rn(y[0][e], y[1][e]), __fadd_rn(y[2][e], y[3][e]));
+                if (i == 0) even[e] = sum;
+                if (i == 1) even[e] = __fadd_rn(even[e], sum);
+                if (i == 2) odd[e] = sum;
+                if (i == 3) l[e] = __fadd_rn(even[e], __fadd_rn(odd[e], sum));
+            }
+        }
+        unit_sum[0] = __fadd_rn(l[0], l[1]);
+        unit_sum[1] = __fadd_rn(l[2], l[3]);
+    }
+
+    /* The unit's greatest score and sum of weights join the group's. */
+    __device__ void fold_sums()
+    {
+#pragma unroll
+        for (int o = 1; o < 4; o *= 2)
+#pragma unroll
+            for (int h = 0; h < 2; h++) unit_sum[h] = __fadd_rn(unit_sum[h], __shfl_xor_sync(0xffffffffu, unit_sum[h], o));
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const struct fold f = fold_of(most[h], unit_most[h], j.scale2);
+            most[h] = f.most;
+            sum[h] = fold_sum(sum[h], unit_sum[h], f);
+            run[h] = f.run;
+            next[h] = f.next;
+        }
+    }
+
+    __device__ void fold_values(float (&u)[32], int slab)
+    {
+        pin(u);
+#pragma unroll
+        for (int i = 0; i < 32; i++) o[slab][i] = __fmaf_rn(o[slab][i], run[i / 2 % 2], __fmul_rn(u[i], next[i / 2 % 2]));
+        pin(o[slab]); /* now, not after the next wait */
+    }
+
+    /* V of tokens after the tile's last may be anything; a weight of 0 does not make NaN nothing. */
+    __device__ void clear_values(int unit, int stage)
+    {
+        if ((unit + 1) * UNIT - 1 <= last) return;
+        const int first = max(last + 1 - unit * UNIT, 0);
+        for (int i = first * 8 + threadIdx.x; i < UNIT * 8; i += 2 * WARPGROUP)
+            for (int s = 0; s < SLABS; s++) ((uint4 *)sh.v[stage][s])[i] = make_uint4(0, 0, 0, 0);
+        fence_async();
+        named_sync(BAR_BOTH, 2 * WARPGROUP);
+    }
+
+    /* A unit that was weighed; then the one after it, where there is one (MORE), is weighed. */
+    template <bool MORE> __device__ void unit(int unit)
+    {
+        const int stage = stage_of(n);
+        float u[2][32];
+        barrier_wait(&sh.v_full[stage], n / shared::STAGES % 2);
+        clear_values(unit, stage);
+        issue_values(u[0], stage, 0);
+        if constexpr (SLABS == 2) issue_values(u[1], stage, 1);
+        fold_sums();
+        n++;
+        if constexpr (SLABS <= 2) {
+            float s[64];
+            if constexpr (SLABS == 2) {
+                wgmma_wait<1>();
+                fold_values(u[0], 0);
+            }
+            if constexpr (MORE) issue_scores(s);
+            wgmma_wait<MORE ? 1 : 0>();
+            pin(p);
+            release(&sh.v_free[stage]);
+            fold_values(u[SLABS - 1], SLABS - 1);
+            if constexpr (MORE) weigh_next(s, unit + 1);
+        } else {
+#pragma unroll
+            for (int slab = 0; slab < SLABS; slab++) {
+                if (slab > 0) issue_values(u[0], stage, slab);
+                wgmma_wait<0>();
+                fold_values(u[0], slab);
+            }
+            pin(p);
+            release(&sh.v_free[stage]);
+            if constexpr (MORE) first_weights(unit + 1);
+        }
+    }
+
+    /* The segment in work joins what was written of it so far: total = the fold of total and o. */
+    __device__ void fold_total()
+    {
+        struct fold f[2];
+        for (int h = 0; h < 2; h++) {
+            f[h] = fold_of(segment_most[h], most[h], j.scale2);
+            most[h] = f[h].most;
+            sum[h] = fold_sum(segment_sum[h], sum[h], f[h]);
+        }
+#pragma unroll
+        for (int i = 0; i < SLABS * 8; i++) {
+            const float4 x = *(const float4 *)(total() + (size_t)i * WARPGROUP * 4);
+            float *y = &o[i / 8][i % 8 * 4];
+            y[0] = fold_sum(x.x, y[0], f[0]);
+            y[1] = fold_sum(x.y, y[1], f[0]);
+            y[2] = fold_sum(x.z, y[2], f[1]);
+            y[3] = fold_sum(x.w, y[3], f[1]);
+        }
+    }
+
+    __device__ void keep_total()
+    {
+        for (int h = 0; h < 2; h++) {
+            segment_most[h] = most[h];
+            segment_sum[h] = sum[h];
+        }
+#pragma unroll
+        for (int i = 0; i < SLABS * 8; i++) {
+            const float *y = &o[i / 8][i % 8 * 4];
+            *(float4 *)(total() + (size_t)i * WARPGROUP * 4) = make_float4(y[0], y[1], y[2], y[3]);
+        }
+    }
+
+    /* o to the workspace, as a node. */
+    __device__ void write_node(int cell)
+    {
+        const struct chunk_work &w = work();
+        const int t = threadIdx.x % 4;
+        float *node = node_at(j, w.part.kv_head, w.part.item, cell), *stats = node + (size_t)PACK * j.kv.head_dim;
+        for (int h = 0; h < 2; h++) {
+            const int packed = blockIdx.x % 2 * CHUNK_TILE + packed_row(h);
+            if (limit[h] < 0) continue;
+            if (t == 0) {
+                stats[packed] = most[h];
+                stats[PACK + packed] = sum[h];
+            }
+#pragma unroll
+            for (int i = 0; i < SLABS * 8; i++) {
+                const int d = i * 8 + 2 * t;
+                if (d < j.kv.head_dim) *(float2 *)(node + (size_t)packed * j.kv.head_dim + d) = make_float2(o[i / 8][i % 8 * 4 + 2 * h], o[i / 8][i % 8 * 4 + 2 * h + 1]);
+            }
+        }
+    }
+
+    /* A segment of an item that is this block's alone: folded into the result in place. */
+    __device__ void write_out(bool first, bool ends)
+    {
+        const struct chunk_work &w = work();
+        const int t = threadIdx.x % 4;
+        for (int h = 0; h < 2; h++) {
+            const struct fold f = fold_of(first ? -INFINITY : total_most[h], most[h], j.scale2);
+            total_most[h] = f.most;
+            total_sum[h] = fold_sum(first ? 0.0f : total_sum[h], sum[h], f);
+            if (limit[h] < 0) continue;
+            const int packed = w.first + packed_row(h), head = w.part.kv_head * j.group + packed % j.group;
+            float *out = j.out + ((size_t)j.rows[w.run + packed / j.group].out_row * j.n_heads + head) * j.kv.head_dim;
+#pragma unroll
+            for (int i = 0; i < SLABS * 8; i++) {
+                const int d = i * 8 + 2 * t;
+                if (d >= j.kv.head_dim) continue;
+                const float2 before = first ? make_float2(0, 0) : *(const float2 *)(out + d);
+                const float x = fold_sum(before.x, o[i / 8][i % 8 * 4 + 2 * h], f), y = fold_sum(before.y, o[i / 8][i % 8 * 4 + 2 * h + 1], f);
+                *(float2 *)(out + d) = ends ? make_float2(__fdiv_rn(x, total_sum[h]), __fdiv_rn(y, total_sum[h])) : make_float2(x, y);
+            }
+        }
+    }
+
+    __device__ void end_group(int unit)
+    {
+        const struct chunk_plan &plan = *j.plan;
+        const struct chunk_work &w = work();
+        const int segment = unit / SEGMENT_UNITS, each = plan.cell_groups * FOLD_UNITS;
+        const int2 cells = segment_cells(plan, segment, w.part.n_cells);
+        const bool whole = w.whole || (cells.x >= w.part.from && cells.y <= w.part.to), ends = (unit + 1) % SEGMENT_UNITS == 0 || unit + 1 == w.end;
+        if (whole && unit % SEGMENT_UNITS >= FOLD_UNITS) fold_total();
+        if (whole && !ends) keep_total();
+        else if (w.whole) write_out(segment == 0, unit + 1 == w.end);
+        else write_node(whole ? cells.x : unit / each);
+        begin_group();
+    }
+
+    __device__ void weigh_next(float (&s)[64], int unit)
+    {
+        wgmma_wait<0>();
+        pin(s);
+        release(&sh.k_free[n % shared::STAGES]);
+        weigh(s, unit);
+    }
+
+    __device__ void first_weights(int unit)
+    {
+        float s[64];
+        issue_scores(s);
+        weigh_next(s, unit);
+    }
+
+    __device__ void part()
+    {
+        begin_part();
+        const int end = work().end;
+        first_weights(work().unit);
+        for (int i = work().unit; i + 1 < end; i++) {
+            unit<true>(i);
+            if ((i + 1) % FOLD_UNITS == 0) end_group(i);
+        }
+        unit<false>(end - 1);
+        end_group(end - 1);
+    }
+
+    /* No rows for this warpgroup: what the others wait for. */
+    __device__ void pass_part()
+    {
+        const int end = work().end;
+        for (int i = work().unit; i < end; i++) pass_unit(i);
+    }
+
+    __device__ void pass_unit(int unit)
+    {
+        const int stage = n % shared::STAGES, parity = n / shared::STAGES % 2;
+        barrier_wait(&sh.k_full[stage], parity);
+        release(&sh.k_free[stage]);
+        barrier_wait(&sh.v_full[stage], parity);
+        clear_values(unit, stage);
+        release(&sh.v_free[stage]);
+        n++;
+    }
+
+    __device__ void go()
+    {
+        const int2 mine = work_of_pair(j);
+        for (int at = mine.x; at < mine.y;) {
+            struct chunk_work w;
+            next_work(j, &at, mine.y, w);
+            named_sync(BAR_OWN + group, WARPGROUP); /* all have done the part before */
+            if (threadIdx.x % WARPGROUP == 0) sh.work[group] = w;
+            named_sync(BAR_OWN + group, WARPGROUP);
+            last = w.n > 0 ? w.last : INT_MAX;
+            if (w.n > group * GROUP_ROWS) part();
+            else pass_part();
+        }
+    }
+};
+
+#endif
