@@ -55,7 +55,7 @@ static void draw_lists(struct fixture *f, struct rows *r, float share)
 static struct attend_args args_of(const struct fixture *f, const struct rows *r, int layer)
 {
     return (struct attend_args){ r->n,   layer, f->shape.n_heads, r->rows, r->qkv, (int)qkv_stride(f),
-                                 &f->kv, &r->lists, r->out };
+                                 &f->kv, &r->lists, r->out, NULL };
 }
 
 static void attend(struct fixture *f, const struct rows *r, int layer)
