@@ -6,7 +6,8 @@
 #include "kernels/cuda_chunk_task.cuh"
 
 template <int SLABS>
-__global__ static void __launch_bounds__(THREADS, 1) chunk_kernel(const __grid_constant__ struct chunk_job j, const __grid_constant__ struct chunk_maps maps)
+__global__ static void __launch_bounds__(THREADS, 1)
+    chunk_kernel(const __grid_constant__ struct chunk_job j, const __grid_constant__ struct chunk_maps maps)
 {
     extern __shared__ __align__(1024) char memory[];
     chunk_shared<SLABS> &sh = *(chunk_shared<SLABS> *)memory;
@@ -34,29 +35,35 @@ __global__ static void __launch_bounds__(THREADS, 1) chunk_kernel(const __grid_c
 }
 
 /* ---- host ---- */
-typedef CUresult (*encode_tiled)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
-                                 const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+typedef CUresult (*encode_tiled)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                                 const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
+                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
 static int find_encode(encode_tiled *encode)
 {
     void *f = NULL;
     cudaDriverEntryPointQueryResult found;
-    CUDA_TRY(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000, cudaEnableDefault, &found), "cuTensorMapEncodeTiled");
+    CUDA_TRY(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000, cudaEnableDefault, &found),
+             "cuTensorMapEncodeTiled");
     if (found != cudaDriverEntryPointSuccess) return fail("cuda: the driver has no cuTensorMapEncodeTiled");
     *encode = (encode_tiled)f;
     return 0;
 }
 
 /* Boxes of box_rows tokens and SLAB elements of [runs][tokens][head_dim]; what is past a run's tokens or past head_dim reads as 0. */
-static int make_map(encode_tiled encode, CUtensorMap *m, void *p, const struct kv_cache *c, int tokens, size_t runs, int box_rows)
+static int make_map(encode_tiled encode, CUtensorMap *m, void *p, const struct kv_cache *c, int tokens, size_t runs,
+                    int box_rows)
 {
     const cuuint64_t dims[3] = { (cuuint64_t)c->head_dim, (cuuint64_t)tokens, runs };
     const cuuint64_t strides[2] = { (cuuint64_t)c->head_dim * 2, (cuuint64_t)c->head_dim * 2 * (cuuint64_t)tokens };
     const cuuint32_t box[3] = { SLAB, (cuuint32_t)box_rows, 1 }, one[3] = { 1, 1, 1 };
     if (tokens == 0 || runs == 0) return 0;
-    const CUresult e = encode(m, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 3, p, dims, strides, box, one, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    return e == CUDA_SUCCESS ? 0 : fail("cuda: cuTensorMapEncodeTiled: error %d for %d tokens of %d elements", (int)e, tokens, c->head_dim);
+    const CUresult e =
+        encode(m, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 3, p, dims, strides, box, one, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    return e == CUDA_SUCCESS ? 0
+                             : fail("cuda: cuTensorMapEncodeTiled: error %d for %d tokens of %d elements", (int)e,
+                                    tokens, c->head_dim);
 }
 
 static int make_maps(struct chunk_maps *m, const struct kv_cache *c)
@@ -68,8 +75,10 @@ static int make_maps(struct chunk_maps *m, const struct kv_cache *c)
         const int tokens = (i ? c->own_tiles : c->prefix_tiles) * KV_TILE;
         TRY(make_map(encode, &m->k[i], i ? c->k_own : c->k_prefix, c, tokens, i ? own : layers, HALF), "attention");
         TRY(make_map(encode, &m->v[i], i ? c->v_own : c->v_prefix, c, tokens, i ? own : layers, HALF), "attention");
-        TRY(make_map(encode, &m->k_tile[i], i ? c->k_own : c->k_prefix, c, tokens, i ? own : layers, KV_TILE), "attention");
-        TRY(make_map(encode, &m->v_tile[i], i ? c->v_own : c->v_prefix, c, tokens, i ? own : layers, KV_TILE), "attention");
+        TRY(make_map(encode, &m->k_tile[i], i ? c->k_own : c->k_prefix, c, tokens, i ? own : layers, KV_TILE),
+            "attention");
+        TRY(make_map(encode, &m->v_tile[i], i ? c->v_own : c->v_prefix, c, tokens, i ? own : layers, KV_TILE),
+            "attention");
     }
     const size_t tails = (size_t)c->n_tails * (size_t)c->n_kv_heads;
     TRY(make_map(encode, &m->k_tail, c->k_tail, c, KV_TILE, tails, KV_TILE), "attention");
@@ -79,7 +88,9 @@ static int make_maps(struct chunk_maps *m, const struct kv_cache *c)
 template <int SLABS> static int launch(struct device *d, const struct chunk_job &j, const struct chunk_maps &m)
 {
     TRY(chunk_make_plan(d, &j), "attention");
-    TRY(cuda_launch(d, "attention", chunk_kernel<SLABS>, (unsigned)j.n_pairs * 2, THREADS, sizeof(chunk_shared<SLABS>), 2, j, m), "attention");
+    TRY(cuda_launch(d, "attention", chunk_kernel<SLABS>, (unsigned)j.n_pairs * 2, THREADS, sizeof(chunk_shared<SLABS>),
+                    2, j, m),
+        "attention");
     return chunk_merge(d, &j);
 }
 

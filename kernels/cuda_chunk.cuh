@@ -19,9 +19,9 @@ struct chunk_item {
 };
 
 struct chunk_plan {
-    int n_items, n_cells;      /* n_cells: of one KV head */
+    int n_items, n_cells; /* n_cells: of one KV head */
     int cell_groups, cells_each;
-    struct chunk_item items[1];/* n_items, and one more whose cell is n_cells */
+    struct chunk_item items[1]; /* n_items, and one more whose cell is n_cells */
 };
 
 struct chunk_job {
@@ -32,7 +32,8 @@ struct chunk_job {
     const float *qkv;
     float scale2, *out;
     struct chunk_plan *plan;
-    float *nodes;  /* [cell of all KV heads][PACK][head_dim], then [PACK] greatest scores and [PACK] sums: a node where its first cell is */
+    float *
+        nodes; /* [cell of all KV heads][PACK][head_dim], then [PACK] greatest scores and [PACK] sums: a node where its first cell is */
     float *totals; /* [blocks of threads][..]: segments in work where shared memory is too small for them */
 };
 
@@ -52,8 +53,10 @@ __device__ static inline int item_of_cell(const struct chunk_plan &p, int cell)
     int low = 0, high = p.n_items;
     while (high - low > 1) {
         const int mid = (low + high) / 2;
-        if (p.items[mid].cell <= cell) low = mid;
-        else high = mid;
+        if (p.items[mid].cell <= cell)
+            low = mid;
+        else
+            high = mid;
     }
     return low;
 }

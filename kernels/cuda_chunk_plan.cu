@@ -79,7 +79,8 @@ __device__ static int2 measure_items(const struct chunk_job &j, int n_items)
 __device__ static int choose_cell(const struct chunk_job &j, int2 sum)
 {
     const long heads = j.kv.n_kv_heads, groups = heads * sum.x, segments = heads * sum.y;
-    const long by_group = (groups + j.n_pairs - 1) / j.n_pairs, by_segment = (segments + j.n_pairs - 1) / j.n_pairs * FOLD_GROUPS;
+    const long by_group = (groups + j.n_pairs - 1) / j.n_pairs,
+               by_segment = (segments + j.n_pairs - 1) / j.n_pairs * FOLD_GROUPS;
     if ((size_t)segments > j.max_nodes) return INT_MAX / GROUP_TOKENS;
     return (size_t)groups > j.max_nodes || by_segment * 25 <= by_group * 26 ? FOLD_GROUPS : 1;
 }
@@ -94,7 +95,8 @@ __global__ static void __launch_bounds__(THREADS) plan_kernel(const __grid_const
     const int cell_groups = choose_cell(j, measure_items(j, n_items));
     int before = 0;
     for (int base = 0; base < n_items; base += THREADS) {
-        const int i = base + threadIdx.x, n = i < n_items ? (j.plan->items[i].n_groups + cell_groups - 1) / cell_groups : 0;
+        const int i = base + threadIdx.x,
+                  n = i < n_items ? (j.plan->items[i].n_groups + cell_groups - 1) / cell_groups : 0;
         int all;
         const int end = scan<true>(n, &all);
         if (i < n_items) j.plan->items[i].cell = before + end - n;
@@ -115,8 +117,10 @@ __device__ static int item_of_row(const struct chunk_job &j, int row, int head, 
     int item = 0, high = p.n_items; /* the last item whose run begins at or before the row, and back to the row's own */
     while (high - item > 1) {
         const int mid = (item + high) / 2;
-        if (p.items[mid].run <= row) item = mid;
-        else high = mid;
+        if (p.items[mid].run <= row)
+            item = mid;
+        else
+            high = mid;
     }
     const int of_run = (row - p.items[item].run) * j.group + head;
     *packed = of_run % PACK;
@@ -176,7 +180,8 @@ __global__ static void __launch_bounds__(256) merge_kernel(const __grid_constant
         for (int s = 0; s < n_segments; s++) {
             const int2 cells = segment_cells(p, s, n_cells);
             const bool whole = (first + cells.x) / p.cells_each == (first + cells.y - 1) / p.cells_each;
-            const struct sums y = fold_nodes(j, node_at(j, kv_head, item, cells.x), whole ? 1 : min(n_groups - cells.x, FOLD_GROUPS), packed, d);
+            const struct sums y = fold_nodes(j, node_at(j, kv_head, item, cells.x),
+                                             whole ? 1 : min(n_groups - cells.x, FOLD_GROUPS), packed, d);
             fold_in(x, y.most, y.sum, y.o, j.scale2);
         }
     }
@@ -190,5 +195,6 @@ int chunk_make_plan(struct device *d, const struct chunk_job *j)
 
 int chunk_merge(struct device *d, const struct chunk_job *j)
 {
-    return cuda_launch(d, "attention's merge", merge_kernel, dim3((unsigned)j->n_rows, (unsigned)j->n_heads), j->kv.head_dim, 0, 1, *j);
+    return cuda_launch(d, "attention's merge", merge_kernel, dim3((unsigned)j->n_rows, (unsigned)j->n_heads),
+                       j->kv.head_dim, 0, 1, *j);
 }

@@ -11,11 +11,11 @@ template <int SLABS> struct chunk_task {
     using shared = chunk_shared<SLABS>;
     shared &sh;
     const struct chunk_job &j;
-    int group, last;                     /* warpgroup; position of the tile's last row */
-    int limit[2];                        /* position of the packed row, -1: none */
-    int n;                               /* units so far */
-    uint32_t p[32];                      /* weights of a unit */
-    float o[SLABS][32];                  /* the group in work */
+    int group, last;    /* warpgroup; position of the tile's last row */
+    int limit[2];       /* position of the packed row, -1: none */
+    int n;              /* units so far */
+    uint32_t p[32];     /* weights of a unit */
+    float o[SLABS][32]; /* the group in work */
     float most[2], sum[2];
     float unit_most[2], unit_sum[2], run[2], next[2]; /* of the unit in work; what its fold multiplies by */
     volatile float segment_most[2], segment_sum[2], total_most[2], total_sum[2]; /* seldom used: not in registers */
@@ -26,7 +26,10 @@ template <int SLABS> struct chunk_task {
         n = 0;
     }
 
-    __device__ const struct chunk_work &work() const { return sh.work[group]; }
+    __device__ const struct chunk_work &work() const
+    {
+        return sh.work[group];
+    }
 
     /* The segment in work. */
     __device__ float *total() const
@@ -35,18 +38,23 @@ template <int SLABS> struct chunk_task {
         return all + (size_t)group * GROUP_ROWS * SLABS * SLAB + threadIdx.x % WARPGROUP * 4;
     }
 
-    __device__ int packed_row(int h) const { return group * GROUP_ROWS + threadIdx.x % WARPGROUP / 32 * 16 + threadIdx.x % 32 / 4 + 8 * h; }
+    __device__ int packed_row(int h) const
+    {
+        return group * GROUP_ROWS + threadIdx.x % WARPGROUP / 32 * 16 + threadIdx.x % 32 / 4 + 8 * h;
+    }
 
     __device__ void load_queries()
     {
         const struct chunk_work &w = work();
         const int dim = j.kv.head_dim;
         for (int i = threadIdx.x % WARPGROUP; i < GROUP_ROWS * SLABS * (SLAB / 8); i += WARPGROUP) {
-            const int row = group * GROUP_ROWS + i / (SLABS * (SLAB / 8)), piece = i % (SLABS * (SLAB / 8)), d = piece * 8;
+            const int row = group * GROUP_ROWS + i / (SLABS * (SLAB / 8)), piece = i % (SLABS * (SLAB / 8)),
+                      d = piece * 8;
             __half2 x[4] = {};
             if (row < w.n && d < dim) {
                 const int at = w.first + row, head = w.part.kv_head * j.group + at % j.group;
-                const float4 *q = (const float4 *)(j.qkv + (size_t)j.rows[w.run + at / j.group].q_row * j.qkv_stride + (size_t)head * dim + d);
+                const float4 *q = (const float4 *)(j.qkv + (size_t)j.rows[w.run + at / j.group].q_row * j.qkv_stride +
+                                                   (size_t)head * dim + d);
                 const float4 a = q[0], b = q[1];
                 x[0] = __floats2half2_rn(a.x, a.y);
                 x[1] = __floats2half2_rn(a.z, a.w);
@@ -79,17 +87,22 @@ template <int SLABS> struct chunk_task {
     }
 
     /* The stage of this unit or a later one, known to be the same in a warp. */
-    __device__ int stage_of(int n) const { return shared::STAGES == 1 ? 0 : __shfl_sync(0xffffffffu, n % shared::STAGES, 0); }
+    __device__ int stage_of(int n) const
+    {
+        return shared::STAGES == 1 ? 0 : __shfl_sync(0xffffffffu, n % shared::STAGES, 0);
+    }
 
     __device__ void issue_scores(float (&s)[64])
     {
         const int stage = stage_of(n);
         barrier_wait(&sh.k_full[stage], n / shared::STAGES % 2);
         wgmma_fence();
-        const uint32_t q_at = slab_of(sh.q[0]) + group * (GROUP_ROWS * SLAB / 8), k_at = slab_of(sh.k[0]) + stage * (SLABS * UNIT * SLAB / 8);
+        const uint32_t q_at = slab_of(sh.q[0]) + group * (GROUP_ROWS * SLAB / 8),
+                       k_at = slab_of(sh.k[0]) + stage * (SLABS * UNIT * SLAB / 8);
 #pragma unroll
         for (int k = 0; k < SLABS * 4; k++)
-            wgmma_rows(s, q_at + k / 4 * (CHUNK_TILE * SLAB / 8) + k % 4 * 2, k_at + k / 4 * (UNIT * SLAB / 8) + k % 4 * 2, k > 0);
+            wgmma_rows(s, q_at + k / 4 * (CHUNK_TILE * SLAB / 8) + k % 4 * 2,
+                       k_at + k / 4 * (UNIT * SLAB / 8) + k % 4 * 2, k > 0);
         wgmma_commit();
     }
 
@@ -123,10 +136,12 @@ template <int SLABS> struct chunk_task {
 #pragma unroll
         for (int o = 1; o < 4; o *= 2)
 #pragma unroll
-            for (int h = 0; h < 2; h++) unit_most[h] = fmaxf(unit_most[h], __shfl_xor_sync(0xffffffffu, unit_most[h], o));
+            for (int h = 0; h < 2; h++)
+                unit_most[h] = fmaxf(unit_most[h], __shfl_xor_sync(0xffffffffu, unit_most[h], o));
 #pragma unroll
         for (int h = 0; h < 2; h++) bias[h] = attend_bias(unit_most[h], j.scale2);
-        float l[4], even[4], odd[4]; /* of the elements that m had; sums over bits 5 and 6 of the token, then 3, then 4 */
+        float l[4], even[4],
+            odd[4]; /* of the elements that m had; sums over bits 5 and 6 of the token, then 3, then 4 */
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             float y[4][4];
@@ -158,7 +173,8 @@ template <int SLABS> struct chunk_task {
 #pragma unroll
         for (int o = 1; o < 4; o *= 2)
 #pragma unroll
-            for (int h = 0; h < 2; h++) unit_sum[h] = __fadd_rn(unit_sum[h], __shfl_xor_sync(0xffffffffu, unit_sum[h], o));
+            for (int h = 0; h < 2; h++)
+                unit_sum[h] = __fadd_rn(unit_sum[h], __shfl_xor_sync(0xffffffffu, unit_sum[h], o));
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             const struct fold f = fold_of(most[h], unit_most[h], j.scale2);
@@ -173,7 +189,8 @@ template <int SLABS> struct chunk_task {
     {
         pin(u);
 #pragma unroll
-        for (int i = 0; i < 32; i++) o[slab][i] = __fmaf_rn(o[slab][i], run[i / 2 % 2], __fmul_rn(u[i], next[i / 2 % 2]));
+        for (int i = 0; i < 32; i++)
+            o[slab][i] = __fmaf_rn(o[slab][i], run[i / 2 % 2], __fmul_rn(u[i], next[i / 2 % 2]));
         pin(o[slab]); /* now, not after the next wait */
     }
 
@@ -273,7 +290,9 @@ template <int SLABS> struct chunk_task {
 #pragma unroll
             for (int i = 0; i < SLABS * 8; i++) {
                 const int d = i * 8 + 2 * t;
-                if (d < j.kv.head_dim) *(float2 *)(node + (size_t)packed * j.kv.head_dim + d) = make_float2(o[i / 8][i % 8 * 4 + 2 * h], o[i / 8][i % 8 * 4 + 2 * h + 1]);
+                if (d < j.kv.head_dim)
+                    *(float2 *)(node + (size_t)packed * j.kv.head_dim + d) =
+                        make_float2(o[i / 8][i % 8 * 4 + 2 * h], o[i / 8][i % 8 * 4 + 2 * h + 1]);
             }
         }
     }
@@ -295,8 +314,10 @@ template <int SLABS> struct chunk_task {
                 const int d = i * 8 + 2 * t;
                 if (d >= j.kv.head_dim) continue;
                 const float2 before = first ? make_float2(0, 0) : *(const float2 *)(out + d);
-                const float x = fold_sum(before.x, o[i / 8][i % 8 * 4 + 2 * h], f), y = fold_sum(before.y, o[i / 8][i % 8 * 4 + 2 * h + 1], f);
-                *(float2 *)(out + d) = ends ? make_float2(__fdiv_rn(x, total_sum[h]), __fdiv_rn(y, total_sum[h])) : make_float2(x, y);
+                const float x = fold_sum(before.x, o[i / 8][i % 8 * 4 + 2 * h], f),
+                            y = fold_sum(before.y, o[i / 8][i % 8 * 4 + 2 * h + 1], f);
+                *(float2 *)(out + d) =
+                    ends ? make_float2(__fdiv_rn(x, total_sum[h]), __fdiv_rn(y, total_sum[h])) : make_float2(x, y);
             }
         }
     }
@@ -307,11 +328,15 @@ template <int SLABS> struct chunk_task {
         const struct chunk_work &w = work();
         const int segment = unit / SEGMENT_UNITS, each = plan.cell_groups * FOLD_UNITS;
         const int2 cells = segment_cells(plan, segment, w.part.n_cells);
-        const bool whole = w.whole || (cells.x >= w.part.from && cells.y <= w.part.to), ends = (unit + 1) % SEGMENT_UNITS == 0 || unit + 1 == w.end;
+        const bool whole = w.whole || (cells.x >= w.part.from && cells.y <= w.part.to),
+                   ends = (unit + 1) % SEGMENT_UNITS == 0 || unit + 1 == w.end;
         if (whole && unit % SEGMENT_UNITS >= FOLD_UNITS) fold_total();
-        if (whole && !ends) keep_total();
-        else if (w.whole) write_out(segment == 0, unit + 1 == w.end);
-        else write_node(whole ? cells.x : unit / each);
+        if (whole && !ends)
+            keep_total();
+        else if (w.whole)
+            write_out(segment == 0, unit + 1 == w.end);
+        else
+            write_node(whole ? cells.x : unit / each);
         begin_group();
     }
 
@@ -371,8 +396,10 @@ template <int SLABS> struct chunk_task {
             if (threadIdx.x % WARPGROUP == 0) sh.work[group] = w;
             named_sync(BAR_OWN + group, WARPGROUP);
             last = w.n > 0 ? w.last : INT_MAX;
-            if (w.n > group * GROUP_ROWS) part();
-            else pass_part();
+            if (w.n > group * GROUP_ROWS)
+                part();
+            else
+                pass_part();
         }
     }
 };

@@ -7,26 +7,28 @@
 #include "kernels/cuda_wgmma.cuh"
 
 static constexpr int THREADS = 384, WARPGROUP = 128, GROUP_ROWS = 64, UNIT = ATTEND_CHUNK;
-static constexpr int HALF = UNIT / 2;    /* tokens of a unit that one block of a pair copies, for both */
-enum { BAR_OWN = 1, BAR_BOTH = 3 };      /* named barriers: of a warpgroup, of both */
+static constexpr int HALF = UNIT / 2; /* tokens of a unit that one block of a pair copies, for both */
+enum { BAR_OWN = 1, BAR_BOTH = 3 };   /* named barriers: of a warpgroup, of both */
 
 struct chunk_maps {
-    CUtensorMap k[2], v[2], k_tile[2], v_tile[2], k_tail, v_tail; /* prefix, own: boxes of HALF tokens, of a tile; tails */
+    CUtensorMap k[2], v[2], k_tile[2], v_tile[2], k_tail,
+        v_tail; /* prefix, own: boxes of HALF tokens, of a tile; tails */
 };
 
 /* What a block of threads does of a part: the units, and the packed rows of its tile. */
 struct chunk_work {
     struct chunk_part part;
-    int first, n, unit, end;   /* packed rows of the run before the tile; the tile's; units unit .. end-1, the same for both tiles */
-    int run, last;             /* first row of the run; position of the tile's last row, -1 where it has none */
-    bool whole;                /* the part is all of its item */
+    int first, n, unit,
+        end; /* packed rows of the run before the tile; the tile's; units unit .. end-1, the same for both tiles */
+    int run, last; /* first row of the run; position of the tile's last row, -1 where it has none */
+    bool whole;    /* the part is all of its item */
 };
 
 template <int SLABS> struct chunk_shared {
     static constexpr int STAGES = SLABS <= 2 ? 2 : 1;
     __half k[STAGES][SLABS][UNIT * SLAB], v[STAGES][SLABS][UNIT * SLAB], q[SLABS][CHUNK_TILE * SLAB];
     float total[SLABS <= 2 ? CHUNK_TILE * SLABS * SLAB : 4];
-    struct chunk_work work[2];           /* of a warpgroup */
+    struct chunk_work work[2]; /* of a warpgroup */
     uint64_t k_full[STAGES], k_free[STAGES], v_full[STAGES], v_free[STAGES];
 };
 
@@ -58,27 +60,33 @@ template <int SLABS> struct copier {
     using shared = chunk_shared<SLABS>;
 
     /* This block's half of a unit of K or of V: in one piece where all the unit lies in the prefix or in the store, else tile by tile. */
-    __device__ static void copy(const struct chunk_job &j, const struct attend_row &row, int kv_head, int unit, __half (*to)[UNIT * SLAB],
-                                const CUtensorMap *maps, const CUtensorMap *tile_maps, const CUtensorMap *tail_map, uint64_t *full)
+    __device__ static void copy(const struct chunk_job &j, const struct attend_row &row, int kv_head, int unit,
+                                __half (*to)[UNIT * SLAB], const CUtensorMap *maps, const CUtensorMap *tile_maps,
+                                const CUtensorMap *tail_map, uint64_t *full)
     {
         static constexpr int TILES = UNIT / KV_TILE;
         const struct kv_cache &c = j.kv;
         const int unit_tile = unit * TILES, prefix_run = j.layer * c.n_kv_heads + kv_head, half = blockIdx.x % 2;
         const int own_run = (j.layer * c.n_stores + row.store) * c.n_kv_heads + kv_head;
-        const bool prefix = row.store == KV_PREFIX || unit_tile + TILES <= c.first_own_tile, own = !prefix && unit_tile >= c.first_own_tile;
+        const bool prefix = row.store == KV_PREFIX || unit_tile + TILES <= c.first_own_tile,
+                   own = !prefix && unit_tile >= c.first_own_tile;
         const bool tail = row.tail != NO_TAIL && row.position / KV_TILE < unit_tile + TILES;
         const int first = unit_tile + half * TILES / 2;
         barrier_expect(full, SLABS * UNIT * SLAB * (int)sizeof(__half));
         for (int s = 0; s < SLABS; s++) {
             __half *at = to[s] + half * HALF * SLAB;
             if ((prefix || own) && !tail) {
-                copy_box(at, &maps[own], s * SLAB, (first - (own ? c.first_own_tile : 0)) * KV_TILE, own ? own_run : prefix_run, full);
+                copy_box(at, &maps[own], s * SLAB, (first - (own ? c.first_own_tile : 0)) * KV_TILE,
+                         own ? own_run : prefix_run, full);
                 continue;
             }
             for (int tile = first; tile < first + TILES / 2; tile++, at += KV_TILE * SLAB) {
                 const bool in_own = row.store != KV_PREFIX && tile >= c.first_own_tile;
-                if (tail && tile == row.position / KV_TILE) copy_box(at, tail_map, s * SLAB, 0, row.tail * c.n_kv_heads + kv_head, full);
-                else copy_box(at, &tile_maps[in_own], s * SLAB, (tile - (in_own ? c.first_own_tile : 0)) * KV_TILE, in_own ? own_run : prefix_run, full);
+                if (tail && tile == row.position / KV_TILE)
+                    copy_box(at, tail_map, s * SLAB, 0, row.tail * c.n_kv_heads + kv_head, full);
+                else
+                    copy_box(at, &tile_maps[in_own], s * SLAB, (tile - (in_own ? c.first_own_tile : 0)) * KV_TILE,
+                             in_own ? own_run : prefix_run, full);
             }
         }
     }

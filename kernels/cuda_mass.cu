@@ -13,9 +13,10 @@ static constexpr int S_STRIDE = UNIT + 4; /* rows of scores 4 banks apart */
 struct mass_job {
     struct block_mass_args a;
     struct kv_cache kv;
-    int group, max_units, prefix_units, sets; /* units that lie in the prefix whole; sets of WARPS * COLUMNS columns that share one of them */
+    int group, max_units, prefix_units,
+        sets; /* units that lie in the prefix whole; sets of WARPS * COLUMNS columns that share one of them */
     float scale2;
-    double *before, *stale;                   /* [row][head][unit]: of the block that began before the unit; of stale tokens */
+    double *before, *stale; /* [row][head][unit]: of the block that began before the unit; of stale tokens */
     float *most;
 };
 
@@ -73,16 +74,21 @@ __device__ static bool find_work(const struct mass_job &j, int *members, struct 
 }
 
 /* K of the unit's tokens, as the leader sees them.  What lies past its last token may be anything: scores that nobody reads. */
-template <int DIM> __device__ static void load_keys(mass_shared<DIM> &sh, const struct mass_job &j, const struct mass_work &w, const struct mass_row &leader)
+template <int DIM>
+__device__ static void load_keys(mass_shared<DIM> &sh, const struct mass_job &j, const struct mass_work &w,
+                                 const struct mass_row &leader)
 {
     static constexpr int PIECES = DIM / 8;
-    const int end = leader.store == KV_PREFIX ? j.kv.prefix_tiles * KV_TILE : (j.kv.first_own_tile + j.kv.own_tiles) * KV_TILE;
+    const int end =
+        leader.store == KV_PREFIX ? j.kv.prefix_tiles * KV_TILE : (j.kv.first_own_tile + j.kv.own_tiles) * KV_TILE;
     for (int i = threadIdx.x; i < UNIT * PIECES; i += THREADS) {
         const int p = i / PIECES, d = i % PIECES * 8, position = w.unit * UNIT + p;
         __half *to = &sh.k[p][d];
         if (d < j.kv.head_dim && position < end)
-            copy_async(to, token_of(j.kv, j.a.layer, leader.store, leader.tail, leader.position, w.kv_head, position).k + d);
-        else *(uint4 *)to = make_uint4(0, 0, 0, 0);
+            copy_async(
+                to, token_of(j.kv, j.a.layer, leader.store, leader.tail, leader.position, w.kv_head, position).k + d);
+        else
+            *(uint4 *)to = make_uint4(0, 0, 0, 0);
     }
     copy_commit();
 }
@@ -107,7 +113,9 @@ template <int DIM> struct mass_queries {
 };
 
 /* Raw scores of COLUMNS columns by the warp's threads; what this thread has seen of the greatest of its two columns in most. */
-template <int DIM> __device__ static void unit_scores(const mass_shared<DIM> &sh, const mass_queries<DIM> &q, const int n_tokens[2], float *s, float most[2])
+template <int DIM>
+__device__ static void unit_scores(const mass_shared<DIM> &sh, const mass_queries<DIM> &q, const int n_tokens[2],
+                                   float *s, float most[2])
 {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     most[0] = most[1] = -INFINITY;
@@ -119,8 +127,11 @@ template <int DIM> __device__ static void unit_scores(const mass_shared<DIM> &sh
 #pragma unroll
             for (int m = 0; m < SIDE; m++) {
                 uint32_t b[4];
-                const unsigned at = (unsigned)__cvta_generic_to_shared(&sh.k[(n + m) * 8 + lane % 8][k * 32 + lane / 8 * 8]);
-                asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3]) : "r"(at));
+                const unsigned at =
+                    (unsigned)__cvta_generic_to_shared(&sh.k[(n + m) * 8 + lane % 8][k * 32 + lane / 8 * 8]);
+                asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                             : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
+                             : "r"(at));
                 mma(c[m], q.a[2 * k][0], q.a[2 * k][1], q.a[2 * k][2], q.a[2 * k][3], b[0], b[1]);
                 mma(c[m], q.a[2 * k + 1][0], q.a[2 * k + 1][1], q.a[2 * k + 1][2], q.a[2 * k + 1][3], b[2], b[3]);
             }
@@ -150,7 +161,8 @@ __device__ static double sum_of(const float *e, int from, int end)
 }
 
 /* One column's sums by block, by one of two threads (half): every other block; the stale tokens by the first. */
-__device__ static void column_sums(const struct mass_job &j, int row_at, int head, int unit, const float *e, float most, int half)
+__device__ static void column_sums(const struct mass_job &j, int row_at, int head, int unit, const float *e, float most,
+                                   int half)
 {
     const struct mass_row row = j.a.rows[row_at];
     const int first = unit * UNIT, n = min(row.position + 1 - first, UNIT);
@@ -161,8 +173,10 @@ __device__ static void column_sums(const struct mass_job &j, int row_at, int hea
     for (int b = block + half; b <= last_block; b += 2) {
         const int from = b * row.block_size - first, end = from + row.block_size;
         const double sum = sum_of(e, max(from, 0), min(end, n));
-        if (from < 0) j.before[at] = sum;
-        else mass[b] = sum;
+        if (from < 0)
+            j.before[at] = sum;
+        else
+            mass[b] = sum;
     }
     if (half != 0) return;
     j.most[at] = most;
@@ -171,7 +185,9 @@ __device__ static void column_sums(const struct mass_job &j, int row_at, int hea
 }
 
 /* COLUMNS columns from `column` on, by one warp. */
-template <int DIM> __device__ static void column_tile(mass_shared<DIM> &sh, const struct mass_job &j, const struct mass_work &w, const int *members, float *s, int column, bool first)
+template <int DIM>
+__device__ static void column_tile(mass_shared<DIM> &sh, const struct mass_job &j, const struct mass_work &w,
+                                   const int *members, float *s, int column, bool first)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4;
     const float *q[2];
@@ -183,7 +199,8 @@ template <int DIM> __device__ static void column_tile(mass_shared<DIM> &sh, cons
         n_tokens[h] = 0;
         if (c >= w.end) continue;
         const struct mass_row &row = j.a.rows[members[c / j.group]];
-        q[h] = j.a.qkv + (size_t)row.q_row * j.a.qkv_stride + (size_t)(w.kv_head * j.group + c % j.group) * j.kv.head_dim;
+        q[h] =
+            j.a.qkv + (size_t)row.q_row * j.a.qkv_stride + (size_t)(w.kv_head * j.group + c % j.group) * j.kv.head_dim;
         n_tokens[h] = row.position + 1 - w.unit * UNIT;
     }
     mass_queries<DIM> queries;
@@ -206,17 +223,19 @@ template <int DIM> __device__ static void column_tile(mass_shared<DIM> &sh, cons
         const int c = i * AT_ONCE + lane / (32 / AT_ONCE);
         float4 *at = (float4 *)(s + c * S_STRIDE) + lane % (32 / AT_ONCE), x = *at;
         const float bias = attend_bias(sh.most[warp][c], j.scale2);
-        *at = make_float4(attend_weight(x.x, j.scale2, bias), attend_weight(x.y, j.scale2, bias), attend_weight(x.z, j.scale2, bias),
-                          attend_weight(x.w, j.scale2, bias));
+        *at = make_float4(attend_weight(x.x, j.scale2, bias), attend_weight(x.y, j.scale2, bias),
+                          attend_weight(x.z, j.scale2, bias), attend_weight(x.w, j.scale2, bias));
     }
     __syncwarp();
     const int c = lane % COLUMNS;
     if (column + c < w.end)
-        column_sums(j, members[(column + c) / j.group], w.kv_head * j.group + (column + c) % j.group, w.unit, s + c * S_STRIDE, sh.most[warp][c], lane / COLUMNS);
+        column_sums(j, members[(column + c) / j.group], w.kv_head * j.group + (column + c) % j.group, w.unit,
+                    s + c * S_STRIDE, sh.most[warp][c], lane / COLUMNS);
     __syncwarp();
 }
 
-template <int DIM> __global__ static void __launch_bounds__(THREADS) mass_kernel(const __grid_constant__ struct mass_job j)
+template <int DIM>
+__global__ static void __launch_bounds__(THREADS) mass_kernel(const __grid_constant__ struct mass_job j)
 {
     extern __shared__ __align__(16) char memory[];
     mass_shared<DIM> &sh = *(mass_shared<DIM> *)memory;
@@ -250,8 +269,10 @@ __global__ static void __launch_bounds__(THREADS) mass_scale_kernel(const __grid
     dependency_wait();
     dependents_launch();
     const struct mass_row row = j.a.rows[blockIdx.y];
-    const int head = blockIdx.x, n_tokens = row.position + 1, n_blocks = (n_tokens + row.block_size - 1) / row.block_size, n_units = (n_tokens + UNIT - 1) / UNIT;
-    const size_t at = ((size_t)blockIdx.y * j.a.n_heads + head) * j.max_units, out = (size_t)row.out_row * j.a.n_heads + head;
+    const int head = blockIdx.x, n_tokens = row.position + 1,
+              n_blocks = (n_tokens + row.block_size - 1) / row.block_size, n_units = (n_tokens + UNIT - 1) / UNIT;
+    const size_t at = ((size_t)blockIdx.y * j.a.n_heads + head) * j.max_units,
+                 out = (size_t)row.out_row * j.a.n_heads + head;
     double *mass = j.a.mass + out * j.a.mass_blocks;
     float most = -INFINITY;
     for (int u = threadIdx.x; u < n_units; u += THREADS) most = fmaxf(most, j.most[at + u]);
@@ -276,8 +297,10 @@ __global__ static void __launch_bounds__(THREADS) mass_scale_kernel(const __grid
 
 template <int DIM> static int launch(struct device *d, const struct mass_job &j)
 {
-    const size_t n_bytes = sizeof(mass_shared<DIM>) + (size_t)WARPS * COLUMNS * S_STRIDE * sizeof(float) + (size_t)j.a.n_rows * sizeof(int);
-    const unsigned n_blocks = (unsigned)j.kv.n_kv_heads * (unsigned)(j.prefix_units * j.sets + (j.max_units - j.prefix_units) * j.a.n_rows);
+    const size_t n_bytes = sizeof(mass_shared<DIM>) + (size_t)WARPS * COLUMNS * S_STRIDE * sizeof(float) +
+                           (size_t)j.a.n_rows * sizeof(int);
+    const unsigned n_blocks =
+        (unsigned)j.kv.n_kv_heads * (unsigned)(j.prefix_units * j.sets + (j.max_units - j.prefix_units) * j.a.n_rows);
     return cuda_launch(d, "block mass", mass_kernel<DIM>, n_blocks, THREADS, n_bytes, 1, j);
 }
 
@@ -297,6 +320,12 @@ extern "C" int cuda_block_mass(struct device *d, const struct block_mass_args *a
     j.before = (double *)d->work;
     j.stale = j.before + n;
     j.most = (float *)(j.stale + n);
-    TRY(dim <= 32 ? launch<32>(d, j) : dim <= 64 ? launch<64>(d, j) : dim <= 96 ? launch<96>(d, j) : dim <= 128 ? launch<128>(d, j) : launch<256>(d, j), "block mass");
-    return cuda_launch(d, "block mass", mass_scale_kernel, dim3((unsigned)a->n_heads, (unsigned)a->n_rows), THREADS, 0, 1, j);
+    TRY(dim <= 32    ? launch<32>(d, j)
+        : dim <= 64  ? launch<64>(d, j)
+        : dim <= 96  ? launch<96>(d, j)
+        : dim <= 128 ? launch<128>(d, j)
+                     : launch<256>(d, j),
+        "block mass");
+    return cuda_launch(d, "block mass", mass_scale_kernel, dim3((unsigned)a->n_heads, (unsigned)a->n_rows), THREADS, 0,
+                       1, j);
 }

@@ -38,8 +38,8 @@ __device__ static inline void barrier_wait(uint64_t *b, uint32_t parity)
 {
     asm volatile("{\n.reg .pred done;\n"
                  "again:\n mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-                 "@!done bra again;\n}"
-                 ::"r"(shared_at(b)), "r"(parity)
+                 "@!done bra again;\n}" ::"r"(shared_at(b)),
+                 "r"(parity)
                  : "memory");
 }
 
@@ -47,7 +47,8 @@ __device__ static inline void barrier_wait(uint64_t *b, uint32_t parity)
 __device__ static inline void barrier_arrive_at(uint64_t *b, int block)
 {
     asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
-                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_at(b)), "r"(block)
+                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_at(b)),
+                 "r"(block)
                  : "memory");
 }
 
@@ -61,8 +62,9 @@ __device__ static inline void cluster_sync()
 /* The box of a map at (column, row, run) to the same place in the shared memory of both blocks of a pair; each one's b counts its bytes. */
 __device__ static inline void copy_box(void *to, const CUtensorMap *map, int column, int row, int run, uint64_t *b)
 {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::
-                     "r"(shared_at(to)), "l"(map), "r"(shared_at(b)), "r"(column), "r"(row), "r"(run), "h"((uint16_t)3)
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+                 "[%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(shared_at(to)),
+                 "l"(map), "r"(shared_at(b)), "r"(column), "r"(row), "r"(run), "h"((uint16_t)3)
                  : "memory");
 }
 
@@ -117,40 +119,48 @@ template <int N> __device__ static inline void pin(uint32_t (&d)[N])
     for (int i = 0; i < N; i++) asm volatile("" : "+r"(d[i])::"memory");
 }
 
-#define F8(io, d, i)                                                                                                           \
+#define F8(io, d, i)                                                                                                   \
     io(d[i]), io(d[i + 1]), io(d[i + 2]), io(d[i + 3]), io(d[i + 4]), io(d[i + 5]), io(d[i + 6]), io(d[i + 7])
 #define F32(io, d) F8(io, d, 0), F8(io, d, 8), F8(io, d, 16), F8(io, d, 24)
 #define F64(io, d) F32(io, d), F8(io, d, 32), F8(io, d, 40), F8(io, d, 48), F8(io, d, 56)
 #define WRITES(x) "=f"(x)
 #define ADDS(x) "+f"(x)
-#define R32                                                                                                                    \
-    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define R64                                                                                                                    \
-    R32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,"     \
+#define R32                                                                                                            \
+    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%"  \
+    "30,%31"
+#define R64                                                                                                            \
+    R32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%"   \
+        "58,%59,"                                                                                                      \
         "%60,%61,%62,%63"
-#define ROWS(io, add)                                                                                                          \
-    asm volatile("{\n.reg .pred add;\n.reg .b64 a, b;\nsetp.ne.b32 add, " add ", 0;\nmov.b64 a, {%64, %66};\nmov.b64 b, {%65, %66};\n"  \
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" R64 "}, a, b, add, 1, 1, 0, 0;\n}"                     \
-                 : F64(io, d)                                                                                                  \
+#define ROWS(io, add)                                                                                                  \
+    asm volatile("{\n.reg .pred add;\n.reg .b64 a, b;\nsetp.ne.b32 add, " add                                          \
+                 ", 0;\nmov.b64 a, {%64, %66};\nmov.b64 b, {%65, %66};\n"                                              \
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" R64 "}, a, b, add, 1, 1, 0, 0;\n}"            \
+                 : F64(io, d)                                                                                          \
                  : "r"(a), "r"(b), "n"(SLAB_HIGH))
-#define COLUMNS(io, add)                                                                                                       \
-    asm volatile("{\n.reg .pred add;\n.reg .b64 b;\nsetp.ne.b32 add, " add ", 0;\nmov.b64 b, {%36, %37};\n"                    \
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" R32 "}, {%32,%33,%34,%35}, b, add, 1, 1, 1;\n}"         \
-                 : F32(io, d)                                                                                                  \
+#define COLUMNS(io, add)                                                                                               \
+    asm volatile("{\n.reg .pred add;\n.reg .b64 b;\nsetp.ne.b32 add, " add ", 0;\nmov.b64 b, {%36, %37};\n"            \
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" R32                                            \
+                 "}, {%32,%33,%34,%35}, b, add, 1, 1, 1;\n}"                                                           \
+                 : F32(io, d)                                                                                          \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "n"(SLAB_HIGH))
 
 /* d = A B^T (+ d where add), 64 x 128: A and B slabs read along their columns. */
 __device__ static inline void wgmma_rows(float (&d)[64], uint32_t a, uint32_t b, bool add)
 {
-    if (add) ROWS(ADDS, "1");
-    else ROWS(WRITES, "0");
+    if (add)
+        ROWS(ADDS, "1");
+    else
+        ROWS(WRITES, "0");
 }
 
 /* d = A B (+ d where add), 64 x 64: A in registers as mma()'s, B a slab read along its rows. */
 __device__ static inline void wgmma_columns(float (&d)[32], const uint32_t *a, uint32_t b, bool add)
 {
-    if (add) COLUMNS(ADDS, "1");
-    else COLUMNS(WRITES, "0");
+    if (add)
+        COLUMNS(ADDS, "1");
+    else
+        COLUMNS(WRITES, "0");
 }
 
 #undef F8
