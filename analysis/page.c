@@ -13,11 +13,19 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Whether two notes begin with the same words up to a colon. */
+static bool same_subject(const char *a, const char *b)
+{
+    const size_t n = strcspn(a, ":");
+    return a[n] && n == strcspn(b, ":") && strncmp(a, b, n) == 0;
+}
+
+/* A little room where the subject changes. */
 static void list_write(FILE *out, const struct notes *notes)
 {
     fputs("<ul>\n", out);
     for (int i = 0; i < notes->n; i++) {
-        fputs("<li>", out);
+        fputs(i && !same_subject(notes->text[i - 1], notes->text[i]) ? "<li class=\"next\">" : "<li>", out);
         output_html(out, notes->text[i]);
         fputs("</li>\n", out);
     }
@@ -57,8 +65,9 @@ static int table_write(FILE *out, const struct evidence *e, const struct sheet *
 {
     const bool folded = sheet_n_rows(t) > LONG_TABLE;
     if (sheet_n_rows(t) == 0) return 0;
-    fprintf(out, "<div class=\"table%s\" id=\"table-%s\">%s<strong>", t->n_columns > BROAD_TABLE ? " broad" : "",
-            t->name, folded ? "<details><summary class=\"caption\">" : "<p class=\"caption\">");
+    fprintf(out, "<div class=\"table%s\" id=\"table-%s\">%s<strong>",
+            t->n_columns > BROAD_TABLE && !folded ? " broad" : "", t->name,
+            folded ? "<details><summary class=\"caption\">" : "<p class=\"caption\">");
     table_title(out, t);
     fputs(".</strong> ", out);
     output_html(out, t->caption);

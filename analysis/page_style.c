@@ -8,7 +8,7 @@ static const char style[] =
     "h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0}h2{font-size:1.25rem;margin:2.2rem 0 .5rem;border-bottom:1px "
     "solid "
     "#ccc}h3{font-size:1.05rem;margin:1.6rem 0 .4rem}\n"
-    "p,li,dd{overflow-wrap:anywhere}ul{padding-left:1.3rem;margin:.4rem 0}li{margin:.15rem 0}a{color:#0b5394}\n"
+    "p,li,dd{overflow-wrap:anywhere}ul{padding-left:1.3rem;margin:.4rem 0}li{margin:.15rem 0}li.next{margin-top:.6rem}a{color:#0b5394}\n"
     "nav{font-size:.9rem;background:#f6f7f8;padding:.5rem 1rem;margin:1rem 0}nav "
     "ul{columns:2;column-gap:2rem;list-style:"
     "none;padding:0}nav li{break-inside:avoid}\n"

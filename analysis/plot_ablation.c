@@ -123,13 +123,12 @@ static void caption_write(struct figure *f, const struct plot_job *job, const st
 {
     char legend[512], texts[200];
     snprintf(f->title, sizeof f->title, "Ablations");
-    snprintf(
-        f->caption, sizeof f->caption,
-        "Ablations: %s, against the setting named below, everything else the same. %s clean: the undisturbed cache, "
-        "read sparsely (selection alone); %s.%s",
-        against_measures(job->study), plot_words_of_texts(job->study, true, texts, sizeof texts),
-        legend_print(job->study, job->lanes->corners, a->n_series - 1, legend, sizeof legend),
-        job->lanes->n + 1 > a->n_series ? " More lanes are in the tables." : "");
+    snprintf(f->caption, sizeof f->caption,
+             "%s, against the setting named below, everything else the same. %s clean: the undisturbed cache, "
+             "read sparsely (selection alone); %s.%s",
+             against_measures(job->study), plot_words_of_texts(job->study, true, texts, sizeof texts),
+             legend_print(job->study, job->lanes->corners, a->n_series - 1, legend, sizeof legend),
+             job->lanes->n + 1 > a->n_series ? " More lanes are in the tables." : "");
 }
 
 int plot_ablation(struct figure *f, const struct plot_job *job)

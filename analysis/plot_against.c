@@ -21,8 +21,7 @@ static const struct row {
                              { MEASURE_K_ACCUM, 1, "distance of K to clean (1)" },
                              { MEASURE_BYTES, 1.0 / (1 << 20), "KV bytes per step (MiB)" } };
 
-/* A page's width for few columns: panels as wide as pages are look empty. */
-static const int widths[AGAINST_COLUMNS + 1] = { 0, 290, 400, FIGURE_WIDTH };
+static const int widths[AGAINST_COLUMNS + 1] = { 0, 290, 400, FIGURE_WIDTH }; /* panels of few places are narrow */
 
 int against_place(struct against_column *column, const char *name)
 {

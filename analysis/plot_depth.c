@@ -20,6 +20,7 @@ struct kind {
         bool rectified; /* of a rectified lane, if there is one */
         const char *title;
     } columns[N_COLUMNS];
+    int n_columns;
     bool stale; /* over stale tokens, else over steps */
 };
 
@@ -100,7 +101,7 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
                        const struct corner_set *set, const struct plot_grid *g, int at, double *max, bool *any)
 {
     const struct study *s = job->study;
-    const int column = at % N_COLUMNS;
+    const int column = at % kind->n_columns;
     const struct corner *c = corner_pick(set, s, kind->columns[column].rectified);
     char block[32], title[256];
     snprintf(block, sizeof block, "m%d", at);
@@ -112,9 +113,9 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
     if (kind->stale) stale_ticks(f->body, s, grid_is_foot(g, at));
     snprintf(title, sizeof title, "%s%s%s", set->title, c ? ", " : "", c ? c->label : "");
     grid_title(f->body, title);
-    if (at < N_COLUMNS)
+    if (at < kind->n_columns)
         fprintf(f->body, "set label 4 '%s' at graph 0.5, graph 1 center offset 0,1.9\n", kind->columns[column].title);
-    if (column == 0) grid_y_name(g, f->body, at / N_COLUMNS, at / N_COLUMNS, "layer");
+    if (column == 0) grid_y_name(g, f->body, at / kind->n_columns, at / kind->n_columns, "layer");
     if (at == column) grid_colour_box(g, f->body, column, BOX_FOOT, BOX_HEIGHT);
     fprintf(f->body, "set cbrange [0:c%d_high]\nset cbtics c%d_tick\n", column, column);
     if (rc == 0)
@@ -126,27 +127,46 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
     return 0;
 }
 
-static int maps_draw(struct figure *f, const struct plot_job *job, const struct kind *kind)
+/* Whether a run has the column's variable: a metric group may be off. */
+static bool column_is_there(const struct study *s, const struct kind *kind, enum study_map map)
 {
+    if (!kind->stale) return s->steps[map].sum != NULL;
+    for (int run = 0; run < s->n_runs; run++)
+        if (s->runs[run].grids[AXIS_STALE][map].sum) return true;
+    return false;
+}
+
+static struct kind kind_there(const struct study *s, const struct kind *all)
+{
+    struct kind kind = { .stale = all->stale };
+    for (int i = 0; i < all->n_columns; i++)
+        if (column_is_there(s, all, all->columns[i].map)) kind.columns[kind.n_columns++] = all->columns[i];
+    return kind;
+}
+
+static int maps_draw(struct figure *f, const struct plot_job *job, const struct kind *all)
+{
+    const struct kind there = kind_there(job->study, all), *kind = &there;
     struct plot_grid g = plot_grid_usual;
     const struct study *s = job->study;
     double max[N_COLUMNS] = { 0 };
     int first, n_sets;
     bool any = false;
-    if (!plot_part(job->corners->n_sets, MAX_ROWS, job->part, &first, &n_sets)) return 1;
-    g.n_columns = N_COLUMNS;
-    g.n_panels = N_COLUMNS * n_sets;
+    if (kind->n_columns == 0 || !plot_part(job->corners->n_sets, MAX_ROWS, job->part, &first, &n_sets)) return 1;
+    g.n_columns = kind->n_columns;
+    g.n_panels = kind->n_columns * n_sets;
+    f->width = FIGURE_WIDTH * (kind->n_columns + 1) / (N_COLUMNS + 1);
     g.left = 34;
     g.top = 30;
     g.bottom = 62;
     g.panel_height = 96;
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
-        if (panel_write(f, job, kind, &job->corners->sets[first + at / N_COLUMNS], &g, at, &max[at % N_COLUMNS],
-                        &any) != 0)
+        if (panel_write(f, job, kind, &job->corners->sets[first + at / kind->n_columns], &g, at,
+                        &max[at % kind->n_columns], &any) != 0)
             return -1;
     if (!any) return 1;
-    for (int i = 0; i < N_COLUMNS; i++)
+    for (int i = 0; i < kind->n_columns; i++)
         fprintf(f->script.file, "c%d_high = %g; c%d_tick = %g\n", i, plot_ceil(max[i]), i,
                 plot_tick(plot_ceil(max[i]), 2));
     grid_begin(&g, f);
@@ -163,6 +183,7 @@ int plot_depth(struct figure *f, const struct plot_job *job)
     static const struct kind kind = { { { MAP_K_DRIFT, false, "drift of K (1)" },
                                         { MAP_V_DRIFT, true, "drift of V (1)" },
                                         { MAP_K_ACCUM, true, "distance of K to clean (1)" } },
+                                      N_COLUMNS,
                                       false };
     const struct study *s = job->study;
     snprintf(f->title, sizeof f->title, "Drift by layer and step");
@@ -181,6 +202,7 @@ int plot_stale_depth(struct figure *f, const struct plot_job *job)
     static const struct kind kind = { { { MAP_K_ACCUM, false, "distance of K to clean (1)" },
                                         { MAP_ATTN_ACCUM, false, "attention, to clean (1)" },
                                         { MAP_STALE_MASS, false, "attention on stale tokens (1)" } },
+                                      N_COLUMNS,
                                       true };
     const struct study *s = job->study;
     snprintf(f->title, sizeof f->title, "Accumulation by layer and stale tokens");

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { KEY_HEIGHT = 12, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 28 };
+enum { KEY_HEIGHT = 12, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 28, ONE_COLUMN = 320 };
 
 const struct plot_grid plot_grid_usual = {
     .n_columns = 1, .panel_height = 120, .left = 46, .right = 8, .top = 16, .bottom = 36, .gap_x = 14, .gap_y = 18
@@ -41,8 +41,10 @@ static void key_place(const struct plot_grid *g, int i, int *left, int *row)
 void grid_open(struct plot_grid *g, struct figure *f)
 {
     int left = 0, row = -1;
-    g->width = f->width;
     if (g->n_columns > g->n_panels) g->n_columns = g->n_panels;
+    if (g->n_columns == 1 && f->width == FIGURE_WIDTH)
+        f->width = ONE_COLUMN; /* a panel as wide as a page looks empty */
+    g->width = f->width;
     g->n_rows = (g->n_panels + g->n_columns - 1) / g->n_columns;
     if (g->n_keys) key_place(g, g->n_keys - 1, &left, &row);
     g->key_height = (row + 1) * KEY_HEIGHT;

@@ -36,7 +36,7 @@ extern const struct plot_grid plot_grid_usual;
 /* An entry of the key, once for each text. */
 void grid_key_add(struct plot_grid *g, int style, enum grid_look look, const char *text);
 
-/* The size of everything, and the figure's height. */
+/* The size of everything, and the figure's: a page wide, unless it has one column or the caller has set a width. */
 void grid_open(struct plot_grid *g, struct figure *f);
 /* After the panels: figure_begin() and the key. */
 void grid_begin(const struct plot_grid *g, struct figure *f);

@@ -173,7 +173,7 @@ static const struct growth_set *set_of(const struct growth_study *g, int lane)
 }
 
 static int prediction_write(struct figure *f, const struct plot_job *job, const struct plot_grid *g, int at,
-                            const struct sawtooth *w, struct plot_range *range)
+                            const struct sawtooth *w, int longest, struct plot_range *range)
 {
     const struct lane_spec *l = &job->study->lanes[w->lane];
     const struct growth_set *set = set_of(&job->growth->study, w->lane);
@@ -194,7 +194,7 @@ static int prediction_write(struct figure *f, const struct plot_job *job, const 
     grid_panel(g, out, at);
     grid_axes(g, out, at, "stale tokens");
     plot_axis_use(out, 'y', 0);
-    plot_x_stale(out, job->study->n_steps, grid_is_foot(g, at));
+    plot_x_stale(out, longest, grid_is_foot(g, at));
     snprintf(title, sizeof title, "%s%sf%d", set ? set->group->title : "", set ? ", " : "", l->interval);
     if (l->phase > 0) snprintf(title + strlen(title), sizeof title - strlen(title), ", phase %d", l->phase);
     grid_title(out, title);
@@ -212,7 +212,7 @@ int plot_prediction(struct figure *f, const struct plot_job *job)
     struct plot_grid g = plot_grid_usual;
     struct plot_range range = { 0 };
     const struct sawtooth *list[MAX_SAWTEETH];
-    int n = 0, first, n_here;
+    int n = 0, first, n_here, longest = 1;
     for (int i = 0; i < job->growth->sawteeth.n && n < MAX_SAWTEETH; i++)
         if (job->growth->sawteeth.all[i].quantity == GROWTH_K && job->growth->sawteeth.all[i].n_points > 0)
             list[n++] = &job->growth->sawteeth.all[i];
@@ -223,7 +223,11 @@ int plot_prediction(struct figure *f, const struct plot_job *job)
     grid_key_add(&g, MEAN_STYLE, GRID_POINT, "measured");
     grid_key_add(&g, LAW_STYLE, GRID_LINE, "predicted");
     grid_open(&g, f);
-    for (int at = 0; at < n_here; at++) prediction_write(f, job, &g, at, list[first + at], &range);
+    for (int i = 0; i < n; i++) {
+        const int interval = job->study->lanes[list[i]->lane].interval;
+        longest = interval > longest ? interval : longest;
+    }
+    for (int at = 0; at < n_here; at++) prediction_write(f, job, &g, at, list[first + at], longest, &range);
     snprintf(f->title, sizeof f->title, "Rectified lanes, predicted and measured");
     snprintf(
         f->caption, sizeof f->caption,

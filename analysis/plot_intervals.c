@@ -65,11 +65,10 @@ int plot_intervals(struct figure *f, const struct plot_job *job)
     }
     const int rc = against_draw(f, s, &against);
     snprintf(f->title, sizeof f->title, "The interval of rectification");
-    snprintf(
-        f->caption, sizeof f->caption,
-        "The interval of rectification: %s. %s Beside each interval: never rectified, reading as many bytes more as "
-        "rectifying so often costs (equal bytes). At the right: never rectified, and the same policy over the "
-        "undisturbed cache (clean), the least that rectification can reach.",
-        against_measures(s), plot_words_of_texts(s, true, texts, sizeof texts));
+    snprintf(f->caption, sizeof f->caption,
+             "%s. %s Beside each interval: never rectified, reading as many bytes more as "
+             "rectifying so often costs (equal bytes). At the right: never rectified, and the same policy over the "
+             "undisturbed cache (clean), the least that rectification can reach.",
+             against_measures(s), plot_words_of_texts(s, true, texts, sizeof texts));
     return rc;
 }

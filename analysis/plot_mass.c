@@ -129,7 +129,7 @@ int plot_mass(struct figure *f, const struct plot_job *job)
     snprintf(f->title, sizeof f->title, "Attention mass kept");
     snprintf(
         f->caption, sizeof f->caption,
-        "Attention mass kept, under the lane's own queries and cache. Left: against the share of tokens read, means "
+        "Under the lane's own queries and cache. Left: against the share of tokens read, means "
         "over "
         "steps, layers and n = %d text%s%s; best blocks: what as many blocks would hold, chosen by the mass itself, so "
         "that the distance to them is the selector's loss; the diagonal is what blocks drawn at random hold of an even "

@@ -124,7 +124,7 @@ int plot_accumulation(struct figure *f, const struct plot_job *job)
         snprintf(bins, sizeof bins, " Means of bins of %d steps, so that most saw-teeth are averaged out.", bin);
     snprintf(f->title, sizeof f->title, "Accumulated error over steps");
     snprintf(f->caption, sizeof f->caption,
-             "Accumulated error. Above: distance of the current token's K to the same token's in the clean lane (same "
+             "Above: distance of the current token's K to the same token's in the clean lane (same "
              "policy, undisturbed cache), over the dense lane's norm, mean over layers 1 and up; 0 is no accumulation. "
              "Below: %s above the clean lane's, nat per token; 0 is no harm. %s %s.%s",
              study_is_of_text(s) ? "NLL of the text" : "KL from the dense lane",

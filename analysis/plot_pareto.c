@@ -158,7 +158,7 @@ static void caption_write(struct figure *f, const struct study *s, const struct 
     snprintf(f->title, sizeof f->title, "Cost against error");
     snprintf(
         f->caption, sizeof f->caption,
-        "Cost against error: KV bytes per step by the paper's equation, KV (1/b + active + 1/f) with KV = %.3g MiB, "
+        "KV bytes per step by the paper's equation, KV (1/b + active + 1/f) with KV = %.3g MiB, "
         "what "
         "the dense lane reads, and as counted, against what a lane errs from the dense one, which is at 0 in every "
         "row. %s. A thin line joins the sets; the grey stair and the rings are the Pareto set, by the means, with "

@@ -104,7 +104,7 @@ int plot_stale(struct figure *f, const struct plot_job *job)
                                .y_name = "relative K drift of the stale tokens (1)" };
     snprintf(f->title, sizeof f->title, "Drift of the stale tokens over steps");
     return rows_draw(f, job, &rows,
-                     "Stale drift: K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of "
+                     "K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of "
                      "the current one, against the dense lane, just before a rectification; relative norm, mean over "
                      "layers 1 and up.");
 }
@@ -119,7 +119,7 @@ int plot_sawtooth(struct figure *f, const struct plot_job *job)
                                .y_name = "relative norm (1)" };
     snprintf(f->title, sizeof f->title, "The saw-tooth of rectification, close up");
     return rows_draw(f, job, &rows,
-                     "The saw-tooth, close up: the last steps one by one. The cache's drift (K of all suffix tokens, "
+                     "The last steps one by one. The cache's drift (K of all suffix tokens, "
                      "as it stands after "
                      "the step, against the dense lane) falls to the floor at each rectification (dotted); the "
                      "current token's K, against the same policy over the undisturbed cache, falls with it. Mean over "
