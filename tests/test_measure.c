@@ -106,7 +106,7 @@ static void fixture_open(struct fixture *f)
         for (int g = 0; g < N_KV; g++) f->spread[kv][g] = 0.5 + kv + 2 * g;
     memset(f->squares, 0xff, sizeof f->squares);
     f->lists = (struct block_lists){ MAX_BLOCKS, (int32_t *)f->blocks, (int32_t *)f->count, (int32_t *)f->tokens };
-    f->device = (struct device){ CPU_PORTABLE, 2, (char *)f->workspace, sizeof f->workspace[0] };
+    f->device = (struct device){ .isa = CPU_PORTABLE, .n_threads = 2, .workspace = (char *)f->workspace, .workspace_bytes = sizeof f->workspace[0] };
     f->args = (struct measure_layer_args){
         .m = { &f->layout, f->record, N_LANES, f->row_of_lane, f->twin, f->diverged, f->end, &step },
         .layer = LAYER, .n_heads = N_HEADS, .n_kv_heads = N_KV, .head_dim = DIM, .hidden = HIDDEN,

@@ -38,7 +38,7 @@ static struct fixture *fresh(int vocab, float scale)
         f.from_lane[i] = f.token_at[i] = i;
         f.tokens[i] = f.diverged[i] = -1;
     }
-    f.device = (struct device){ CPU_PORTABLE, 2, (char *)f.workspace, sizeof f.workspace[0] };
+    f.device = (struct device){ .isa = CPU_PORTABLE, .n_threads = 2, .workspace = (char *)f.workspace, .workspace_bytes = sizeof f.workspace[0] };
     f.args = (struct sample_args){ .n_lanes = N_LANES, .vocab = vocab, .row_of_lane = f.row_of_lane, .from_lane = f.from_lane,
                                    .logits = f.logits, .step = &f.step, .temperature = 1, .top_p = 1, .seed = SEED, .tokens = f.tokens,
                                    .token_at = f.token_at };
