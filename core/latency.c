@@ -170,7 +170,7 @@ struct latency_bytes latency_step_bytes(const struct run_plan *plan, const struc
     const int n = plan->prefill_tokens + step + 1, dense = l->dense_layers < s->n_layers ? l->dense_layers : s->n_layers;
     const int64_t token = 2 * (int64_t)s->n_kv_heads * s->head_dim * be->cache_element_bytes, batch = plan->batch;
     const int64_t tokens = (int64_t)dense * n + (int64_t)(s->n_layers - dense) * lane_n_read_tokens(l, n);
-    struct latency_bytes b = { .kv = batch * (tokens + s->n_layers) * token, .keys = batch * run_key_bytes(s, l, n),
+    struct latency_bytes b = { .kv = batch * (tokens + s->n_layers) * token, .keys = batch * run_key_bytes(s, be->cache_element_bytes, l, n),
                                .weights = (int64_t)weights_bytes(be, m) };
     if (!s->tied) b.weights -= (int64_t)be->matrix_bytes((const struct tensor *[]){ &m->embedding }, 1);
     if (l->interval > 0) {

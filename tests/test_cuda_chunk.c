@@ -3,11 +3,6 @@
 #include "kernels/reference.h"
 #include "tests/cuda_pair.h"
 
-#define WITH_PAIR(p)                                                                                                           \
-    struct pair p;                                                                                                             \
-    (void)state;                                                                                                               \
-    if (!pair_open(&p)) skip()
-
 enum { MOST_WINDOWS = 4 };
 
 struct window {
