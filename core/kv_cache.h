@@ -62,20 +62,20 @@ static inline size_t kv_tail_at(const struct kv_cache *c, int tail, int kv_head)
     return ((size_t)tail * (size_t)c->n_kv_heads + (size_t)kv_head) * kv_tile_elems(c);
 }
 
-/* Block keys: elementwise min and max of the post-RoPE keys of each block (METHOD.md section 1, Block keys), f32, for one
- * block size over one store (or over the prefix, store KV_PREFIX: only its whole blocks).  In tiles of KEY_TILE blocks,
- * counted from first_block, so that a score is one chain over head_dim for KEY_TILE blocks at once:
+/* Block keys: elementwise min and max of the post-RoPE keys of each block (METHOD.md section 1, Block keys), of the cache's
+ * element type, for one block size over one store (or over the prefix, store KV_PREFIX: only its whole blocks).  In tiles of
+ * KEY_TILE blocks, counted from first_block, so that a score is one chain over head_dim for KEY_TILE blocks at once:
  *
- *   keys [layer][kv_head][n_tiles][2: min, max][head_dim][KEY_TILE]
+ *   keys [layer][kv_head][n_tiles][2: min, max][head_dim][KEY_TILE]     (a back end may order the blocks of a (layer, KV head) otherwise)
  *
  * Blocks below the first block of a store's set are in the prefix's set of the same block size.  A store's set covers
  * the tokens of earlier steps: the current token's key is folded in by the scoring, and committed after it.  An empty
- * block holds +inf, -inf. */
+ * block holds NaN, as fresh memory does, or +inf, -inf. */
 enum { KEY_TILE = 16 };
 struct key_set {
     int store;                          /* KV_PREFIX: the shared one */
     int block_size, first_block, n_tiles;
-    float *keys;                        /* owned, device memory */
+    float *keys;                        /* owned, device memory; what the elements are is the back end's affair */
 };
 static inline size_t key_tile_elems(const struct kv_cache *c)
 {

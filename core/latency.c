@@ -20,12 +20,12 @@ static int open_cache(struct latency *l, const struct model_shape *s)
     struct kv_cache *c = &l->kv;
     *c = (struct kv_cache){ .n_layers = s->n_layers, .n_kv_heads = s->n_kv_heads, .head_dim = s->head_dim,
                             .own_tiles = (most_tokens(l->plan) + KV_TILE - 1) / KV_TILE, .n_stores = l->plan->batch };
-    const size_t own = kv_own_elems(c) * (size_t)l->mem.be->cache_element_bytes;
+    const size_t element = (size_t)l->mem.be->cache_element_bytes, own = kv_own_elems(c) * element;
     TRY(memory_take(&l->mem, MEMORY_SUFFIX, &c->k_own, own, "k"), "kv cache");
     TRY(memory_take(&l->mem, MEMORY_SUFFIX, &c->v_own, own, "v"), "kv cache");
     for (int i = 0; i < l->lanes.n_sets; i++) {
         struct key_set *k = &l->lanes.sets[i];
-        TRY(memory_take(&l->mem, MEMORY_KEYS, (void **)&k->keys, key_set_elems(c, k) * sizeof(float), "block keys"), "kv cache");
+        TRY(memory_take(&l->mem, MEMORY_KEYS, (void **)&k->keys, key_set_elems(c, k) * element, "block keys"), "kv cache");
     }
     return 0;
 }
@@ -170,7 +170,7 @@ struct latency_bytes latency_step_bytes(const struct run_plan *plan, const struc
     const int n = plan->prefill_tokens + step + 1, dense = l->dense_layers < s->n_layers ? l->dense_layers : s->n_layers;
     const int64_t token = 2 * (int64_t)s->n_kv_heads * s->head_dim * be->cache_element_bytes, batch = plan->batch;
     const int64_t tokens = (int64_t)dense * n + (int64_t)(s->n_layers - dense) * lane_n_read_tokens(l, n);
-    struct latency_bytes b = { .kv = batch * (tokens + s->n_layers) * token, .keys = batch * run_key_bytes(s, l, n),
+    struct latency_bytes b = { .kv = batch * (tokens + s->n_layers) * token, .keys = batch * run_key_bytes(s, be->cache_element_bytes, l, n),
                                .weights = (int64_t)weights_bytes(be, m) };
     if (!s->tied) b.weights -= (int64_t)be->matrix_bytes((const struct tensor *[]){ &m->embedding }, 1);
     if (l->interval > 0) {

@@ -74,7 +74,7 @@ int  run_first_divergence(struct run *r, int32_t *out);
 int  run_memory(const struct run_plan *plan, const struct model *model, const struct backend *be, uint64_t bytes[N_MEMORY_PARTS]);
 
 /* Block keys that one step of a minmax lane reads (min and max of every block) and its open block's, written. */
-int64_t run_key_bytes(const struct model_shape *s, const struct lane_spec *l, int n_tokens);
+int64_t run_key_bytes(const struct model_shape *s, int element_bytes, const struct lane_spec *l, int n_tokens);
 /* A rectification reads each layer's whole cache once and writes its window; the last layer computes K, V only. */
 void run_rectify_cost(const struct model_shape *s, int element_bytes, int window, int n_tokens, int64_t *bytes, int64_t *flop);
 

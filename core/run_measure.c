@@ -81,11 +81,11 @@ int run_finish_spread(struct run *r)
     return rc;
 }
 
-int64_t run_key_bytes(const struct model_shape *s, const struct lane_spec *l, int n_tokens)
+int64_t run_key_bytes(const struct model_shape *s, int element_bytes, const struct lane_spec *l, int n_tokens)
 {
     if (l->selector != SELECT_MINMAX) return 0;
     const int layers = s->n_layers - (l->dense_layers < s->n_layers ? l->dense_layers : s->n_layers);
-    const int64_t key = 2 * (int64_t)s->head_dim * (int64_t)sizeof(float) * s->n_kv_heads;
+    const int64_t key = 2 * (int64_t)s->head_dim * element_bytes * s->n_kv_heads;
     return (lane_n_blocks(l, n_tokens) * (int64_t)layers + s->n_layers) * key;
 }
 
@@ -120,7 +120,7 @@ static void fill_lane(const struct run *r, const struct run_slot *slot, int lane
     ((float *)record_at(&r->layout, slot->record, VAR_ACTIVE_SHARE))[lane] =
         row >= 0 ? (float)((double)tokens / (double)all) : NAN;
     ((int64_t *)record_at(&r->layout, slot->record, VAR_KV_READ_BYTES))[lane] = (tokens + heads) * head_bytes;
-    ((int64_t *)record_at(&r->layout, slot->record, VAR_KEY_READ_BYTES))[lane] = row >= 0 ? run_key_bytes(shape, l, n_tokens) : 0;
+    ((int64_t *)record_at(&r->layout, slot->record, VAR_KEY_READ_BYTES))[lane] = row >= 0 ? run_key_bytes(shape, r->element_bytes, l, n_tokens) : 0;
     int64_t *bytes = (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_BYTES) + lane;
     int64_t *flop = (int64_t *)record_at(&r->layout, slot->record, VAR_RECTIFY_FLOP) + lane;
     *bytes = *flop = 0;

@@ -46,28 +46,7 @@ static int open_cache(struct run *r, const struct model_shape *s)
     TRY(memory_take(&r->mem, MEMORY_BUFFERS, &c->v_tail, tail, "tail v"), "kv cache");
     for (int i = 0; i < r->lanes.n_sets; i++) {
         struct key_set *k = &r->lanes.sets[i];
-        TRY(memory_take(&r->mem, MEMORY_KEYS, (void **)&k->keys, key_set_elems(c, k) * sizeof(float), "block keys"), "kv cache");
-    }
-    return 0;
-}
-
-/* Empty blocks hold +inf, -inf: the first key folded in is then both min and max. */
-static int clear_keys(struct run *r)
-{
-    for (int i = 0; i < r->lanes.n_sets; i++) {
-        const struct key_set *k = &r->lanes.sets[i];
-        const size_t n = key_set_elems(&r->kv, k), half = (size_t)r->kv.head_dim * KEY_TILE;
-        float *host = NULL;
-        TRY(MEM_NEW(&host, 2 * half, "block keys"), "kv cache");
-        for (size_t j = 0; j < half; j++) {
-            host[j] = __builtin_inff();
-            host[half + j] = -__builtin_inff();
-        }
-        int rc = 0;
-        for (size_t at = 0; at < n && rc == 0; at += 2 * half)
-            rc = r->w->be->upload(r->w->dev, k->keys + at, host, 2 * half * sizeof(float));
-        mem_free(host);
-        if (rc != 0) return -1;
+        TRY(memory_take(&r->mem, MEMORY_KEYS, (void **)&k->keys, key_set_elems(c, k) * element, "block keys"), "kv cache");
     }
     return 0;
 }
@@ -205,7 +184,6 @@ int run_open_chunked(struct run *r, const struct run_plan *plan, const struct we
     r->f.seed = plan->seed;
     TRY(open_host(r, &w->model->shape), "run %s", plan->id);
     if (replay_is_needed(plan)) TRY(replay_open(&r->replay, plan, &w->model->shape), "run %s", plan->id);
-    TRY(clear_keys(r), "run %s", plan->id);
     TRY(upload_tokens(r), "run %s", plan->id);
     return upload_fixed(r);
 }

@@ -4,11 +4,11 @@
  * enter attention are rounded to fp16 (a product's rows after a scaling by a power of two, so that nothing overflows), as is a
  * softmax weight before it meets V; products accumulate in float32 on the tensor cores, everything else is float32 or double as
  * core/ops.h says.  The KV cache is fp16, [token][head_dim] in the tiles of core/kv_cache.h, so that the tokens of a (layer, store,
- * KV head) follow each other; k and v in qkv are rounded to what the cache holds.  Block keys are float32 in the CPU's layout.
+ * KV head) follow each other; k and v in qkv are rounded to what the cache holds.  So are block keys (cuda_kv.cuh).
  *
  * Exactness: a row's result depends neither on the other rows of the batch nor on how a chunk is cut.  A product adds its terms in an
  * order that the matrix alone decides, whichever kernel computes it (cuda_product.cu); attention reduces the tokens that a row reads, in
- * the order of their positions, in pieces of a fixed number of them, so all blocks selected and no list give the same bits (cuda_attend.cu).
+ * the order of their positions, in pieces of a fixed number of them, so all blocks selected and no list give the same bits (cuda_fold.cuh).
  *
  * Everything is enqueued on one stream.  Uploads are copied into a ring of pinned memory first, so the host's table may change as
  * soon as upload() returns; what download() fetches is in the host's memory after sync() or after wait() for a later mark.

@@ -1,3 +1,4 @@
+#include "kernels/cuda_decode.cuh"
 #include "kernels/cuda_matrix.cuh"
 
 extern "C" {
@@ -29,6 +30,8 @@ static int open_streams(struct device *d)
     for (int i = 0; i < UPLOAD_SEGMENTS; i++)
         CUDA_TRY(cudaEventCreateWithFlags(&d->segment_free[i], cudaEventDisableTiming), "event");
     CUDA_TRY(cudaMallocHost((void **)&d->upload, (size_t)UPLOAD_SEGMENTS * UPLOAD_SEGMENT_BYTES), "pinned memory");
+    CUDA_TRY(cudaMalloc((void **)&d->left, (size_t)(d->n_sms + 1) * sizeof *d->left), "counters");
+    CUDA_TRY(cudaMemsetAsync(d->left, 0, (size_t)(d->n_sms + 1) * sizeof *d->left, d->stream), "counters");
     return 0;
 }
 
@@ -70,6 +73,7 @@ void cuda_close(struct device *d)
     if (d->stream) cudaStreamSynchronize(d->stream);
     cudaFree(d->operand);
     cudaFree(d->work);
+    cudaFree(d->left);
     cudaFreeHost(d->upload);
     cudaFreeHost(d->download);
     for (int i = 0; i < DEVICE_MARKS; i++)
@@ -155,7 +159,8 @@ static size_t partial_bytes(const struct model_shape *s, int max_rows, int max_c
     const size_t row = (size_t)s->n_heads * chunks * ((size_t)s->head_dim + 2) * sizeof(float);
     size_t n = max_rows < MAX_SPLIT_ROWS ? (size_t)max_rows : (size_t)MAX_SPLIT_ROWS;
     if (n * row > (size_t)1 << 30) n = largest(((size_t)1 << 30) / row, 1);
-    return largest(n * row, (size_t)16 << 20);
+    const size_t decode = cuda_decode_bytes(max_rows, s->n_heads, s->n_kv_heads, s->head_dim, max_context + 2 * KV_TILE);
+    return largest(largest(n * row, decode), (size_t)16 << 20);
 }
 
 uint64_t cuda_workspace_bytes(const struct model_shape *s, int max_rows, int max_context)

@@ -8,7 +8,8 @@
  *     O   = sum p_i v_i      p_i rounded to fp16; one mma of 16 tokens after the other, float32, from 0
  * FOLD_UNITS units folded in order are a group, FOLD_GROUPS groups in order a segment, all segments in order the result O / l.
  * A group and a segment begin from their own first part, so that any of them may be computed apart.  Folding the first part is a copy.
- * A part whose scores are all -inf weighs nothing beside others. */
+ * A part whose scores are all -inf weighs nothing beside others.  b is rounded, s_i c is not: where a score's logarithm to base 2 is beyond 2^27, far
+ * past what float32 sums resolve, p_i may leave fp16. */
 #ifndef KERNELS_CUDA_FOLD_CUH
 #define KERNELS_CUDA_FOLD_CUH
 

@@ -173,7 +173,6 @@ extern "C" int cuda_kv_compare(struct device *d, const struct kv_compare_args *a
     return 0;
 }
 
-/* Memory that was never written (NaN) counts as an empty block. */
 __device__ static void key_fold(float *low, float *high, float x)
 {
     *low = *low <= x ? *low : x;
@@ -184,20 +183,46 @@ struct key_sets {
     struct key_set s[MAX_KEY_SETS];
 };
 
-/* One block of threads for each set and KV head; a thread takes its element through all rows. */
-__global__ static void keys_commit_kernel(struct keys_commit_args a, struct kv_cache c, struct key_sets sets)
+static constexpr int COMMIT_THREADS = 128;
+
+/* Folds a row's k into its block's key. */
+__device__ static void key_commit(const struct keys_commit_args &a, const struct kv_cache &c, const struct key_set &s, int h, int r)
 {
+    const struct block_key key = key_at(c, s, a.layer, h, a.rows[r].position / s.block_size);
+    const float *k = a.qkv + ((size_t)r * (a.n_heads + 2 * c.n_kv_heads) + a.n_heads + h) * c.head_dim;
+    for (int i = threadIdx.x; i < c.head_dim; i += COMMIT_THREADS) {
+        __half *at = key.low + (size_t)i * 2 * key.width;
+        float low = __half2float(at[0]), high = __half2float(at[key.width]);
+        key_fold(&low, &high, k[i]);
+        at[0] = __float2half_rn(low);
+        at[key.width] = __float2half_rn(high);
+    }
+}
+
+/* One block of threads for each set and KV head: a thread for each row finds the set's, then all take them in order. */
+__global__ static void __launch_bounds__(COMMIT_THREADS) keys_commit_kernel(const __grid_constant__ struct keys_commit_args a,
+                                                                            const __grid_constant__ struct kv_cache c,
+                                                                            const __grid_constant__ struct key_sets sets)
+{
+    __shared__ unsigned votes[COMMIT_THREADS / 32];
     const struct key_set &s = sets.s[blockIdx.x];
-    const int h = blockIdx.y, end = key_set_end(c, s);
-    const size_t stride = (size_t)(a.n_heads + 2 * c.n_kv_heads) * (size_t)c.head_dim;
-    for (int r = 0; r < a.n_rows; r++) {
-        const struct row row = a.rows[r];
-        const int block = row.position / s.block_size;
-        if (row.tail != NO_TAIL || row.store != s.store || block < s.first_block || block >= end) continue;
-        float *low = key_at(c, s, a.layer, h, block);
-        const float *k = a.qkv + (size_t)r * stride + (size_t)(a.n_heads + h) * (size_t)c.head_dim;
-        for (int i = threadIdx.x; i < c.head_dim; i += blockDim.x)
-            key_fold(low + (size_t)i * KEY_TILE, low + (size_t)(c.head_dim + i) * KEY_TILE, k[i]);
+    const int end = key_set_end(c, s);
+    dependency_wait();
+    dependents_launch();
+    for (int base = 0; base < a.n_rows; base += COMMIT_THREADS) {
+        const int r = base + threadIdx.x;
+        bool folds = false;
+        if (r < a.n_rows) {
+            const struct row row = a.rows[r];
+            const int block = row.position / s.block_size;
+            folds = row.tail == NO_TAIL && row.store == s.store && block >= s.first_block && block < end;
+        }
+        const unsigned vote = __ballot_sync(0xffffffffu, folds);
+        __syncthreads();
+        if (threadIdx.x % 32 == 0) votes[threadIdx.x / 32] = vote;
+        __syncthreads();
+        for (int w = 0; w < COMMIT_THREADS / 32; w++)
+            for (unsigned left = votes[w]; left; left &= left - 1) key_commit(a, c, s, blockIdx.y, base + w * 32 + __ffs((int)left) - 1);
     }
 }
 
@@ -205,23 +230,22 @@ extern "C" int cuda_keys_commit(struct device *d, const struct keys_commit_args 
 {
     if (a->n_sets == 0) return 0;
     if (a->n_sets > MAX_KEY_SETS) return fail("keys_commit: %d sets of block keys, at most %d", a->n_sets, MAX_KEY_SETS);
-    struct key_sets sets;
+    struct key_sets sets = {};
     for (int i = 0; i < a->n_sets; i++) sets.s[i] = a->sets[i];
-    keys_commit_kernel<<<dim3((unsigned)a->n_sets, (unsigned)a->kv->n_kv_heads), 128, 0, d->stream>>>(*a, *a->kv, sets);
-    LAUNCHED("keys_commit");
-    return 0;
+    const dim3 grid((unsigned)a->n_sets, (unsigned)a->kv->n_kv_heads);
+    return cuda_launch(d, "keys_commit", keys_commit_kernel, grid, COMMIT_THREADS, 0, 1, *a, *a->kv, sets);
 }
 
 __global__ static void keys_build_kernel(struct keys_build_args a, struct kv_cache c, struct key_set s, int first)
 {
     const int block = first + blockIdx.x, h = blockIdx.y, to = min((block + 1) * s.block_size, a.n_tokens);
-    float *key = key_at(c, s, a.layer, h, block);
+    const struct block_key key = key_at(c, s, a.layer, h, block);
     for (int i = threadIdx.x; i < c.head_dim; i += blockDim.x) {
         float low = INFINITY, high = -INFINITY;
         for (int p = block * s.block_size; p < to; p++)
             key_fold(&low, &high, __half2float(token_of(c, a.layer, s.store, NO_TAIL, p, h, p).k[i]));
-        key[(size_t)i * KEY_TILE] = low;
-        key[(size_t)(c.head_dim + i) * KEY_TILE] = high;
+        key.low[(size_t)i * 2 * key.width] = __float2half_rn(low);
+        key.low[(size_t)(i * 2 + 1) * key.width] = __float2half_rn(high);
     }
 }
 

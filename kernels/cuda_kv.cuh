@@ -6,16 +6,19 @@
 
 #include "kernels/cuda_device.cuh"
 
-/* Index of a token's first element, in k_prefix and v_prefix or, *own, in k_own and v_own. */
+/* Row of a token in k_prefix and v_prefix or, *own, in k_own and v_own, as arrays [rows][head_dim]. */
+__device__ static inline size_t token_row(const struct kv_cache &c, int layer, int store, int kv_head, int position, bool *own)
+{
+    *own = store != KV_PREFIX && position / KV_TILE >= c.first_own_tile;
+    if (*own)
+        return (((size_t)layer * c.n_stores + store) * c.n_kv_heads + kv_head) * c.own_tiles * KV_TILE + (size_t)(position - c.first_own_tile * KV_TILE);
+    return ((size_t)layer * c.n_kv_heads + kv_head) * c.prefix_tiles * KV_TILE + (size_t)position;
+}
+
+/* Index of its first element. */
 __device__ static inline size_t token_at(const struct kv_cache &c, int layer, int store, int kv_head, int position, bool *own)
 {
-    const int tile = position / KV_TILE;
-    const size_t dim = (size_t)c.head_dim;
-    *own = store != KV_PREFIX && tile >= c.first_own_tile;
-    if (*own)
-        return ((((size_t)layer * c.n_stores + store) * c.n_kv_heads + kv_head) * c.own_tiles * KV_TILE +
-                (size_t)(position - c.first_own_tile * KV_TILE)) * dim;
-    return (((size_t)layer * c.n_kv_heads + kv_head) * c.prefix_tiles * KV_TILE + (size_t)position) * dim;
+    return token_row(c, layer, store, kv_head, position, own) * (size_t)c.head_dim;
 }
 
 /* The same in the tail of a probe. */
@@ -45,12 +48,21 @@ __device__ static inline struct token token_of(const struct kv_cache &c, int lay
     return t;
 }
 
-/* min[0] of a block; min[i] is i * KEY_TILE further on, max[i] (head_dim + i) * KEY_TILE. */
-__device__ static inline float *key_at(const struct kv_cache &c, const struct key_set &s, int layer, int kv_head, int block)
+/* Block keys are fp16, as K is, so that min and max are exact.  The blocks of a (layer, KV head) follow each other in tiles of CUDA_KEY_TILE (the
+ * last may be narrower): [head_dim][2: min, max][blocks of the tile].  The sign of a query's element says which of min and max a score
+ * takes; a row of either is 128 bytes, so what is not taken is not read.  Memory that was never written, NaN, is an empty block. */
+static constexpr int CUDA_KEY_TILE = 64;
+
+struct block_key {
+    __half *low; /* min[0] */
+    int width;   /* of the tile: max[i] is width further on than min[i], min[i + 1] another width */
+};
+
+__device__ static inline struct block_key key_at(const struct kv_cache &c, const struct key_set &s, int layer, int kv_head, int block)
 {
-    const int b = block - s.first_block;
-    const size_t tile = ((size_t)layer * c.n_kv_heads + kv_head) * s.n_tiles + b / KEY_TILE;
-    return s.keys + tile * c.head_dim * 2 * KEY_TILE + b % KEY_TILE;
+    const int b = block - s.first_block, first = b / CUDA_KEY_TILE * CUDA_KEY_TILE, n_blocks = s.n_tiles * KEY_TILE;
+    const size_t before = ((size_t)layer * c.n_kv_heads + kv_head) * n_blocks + first;
+    return { (__half *)s.keys + before * c.head_dim * 2 + b % CUDA_KEY_TILE, min(CUDA_KEY_TILE, n_blocks - first) };
 }
 
 /* One past the last block that a set may hold. */

@@ -4,7 +4,9 @@
 #include "kernels/cuda_kv.cuh"
 #include "kernels/cuda_top.cuh"
 
-static constexpr int SCORE_THREADS = 128, SELECT_THREADS = 512;
+static constexpr int SCORE_WARPS = 2, SCORE_THREADS = SCORE_WARPS * 32;
+static constexpr int HELD_KEYS = 16; /* keys that a thread of the selection holds; of more, none */
+static constexpr int KEY_ROW = CUDA_KEY_TILE * (int)sizeof(__half);
 
 struct select_job {
     struct select_args a;
@@ -44,46 +46,131 @@ __device__ static const float *row_head(const struct select_job &j, int row, int
     return j.a.qkv + ((size_t)row * (j.a.n_heads + 2 * j.kv.n_kv_heads) + head) * j.kv.head_dim;
 }
 
-/* Grid: SCORE_THREADS blocks each, KV heads, rows; a thread for each block. */
-__global__ static void score_kernel(const __grid_constant__ struct select_job j)
+/* An element of the pooled query, scaled, and the row of a tile of keys that its sign chooses. */
+struct pooled {
+    float q;
+    int row;
+};
+
+/* By all threads of the block. */
+__device__ static void pool_query(const struct select_job &j, int row, int kv_head, struct pooled *pool)
 {
-    __shared__ float q[256];
-    const int r = blockIdx.z, kv_head = blockIdx.y, dim = j.kv.head_dim;
-    const struct row row = j.a.rows[r];
-    if (!selects(j, row)) return;
-    const struct lane_params lane = j.a.lanes[row.lane];
-    const struct budget b = budget_of(lane, row.position);
-    const int block = blockIdx.x * SCORE_THREADS + threadIdx.x;
-    if (lane.selector != SELECT_MINMAX || (int)blockIdx.x * SCORE_THREADS >= b.n_rest) return;
+    const int dim = j.kv.head_dim;
+    const float *q = row_head(j, row, kv_head * j.group);
     for (int i = threadIdx.x; i < dim; i += SCORE_THREADS) {
-        float sum = row_head(j, r, kv_head * j.group)[i];
-        for (int g = 1; g < j.group; g++) sum = __fadd_rn(sum, row_head(j, r, kv_head * j.group + g)[i]);
-        q[i] = __fmul_rn(__fdiv_rn(sum, (float)j.group), j.scale);
+        float sum = 0;
+        for (int base = 0; base < j.group; base += 8) {
+            float x[8];
+#pragma unroll
+            for (int g = 0; g < 8; g++) x[g] = base + g < j.group ? q[(base + g) * dim + i] : 0;
+#pragma unroll
+            for (int g = 0; g < 8; g++)
+                if (base + g < j.group) sum = base + g == 0 ? x[g] : __fadd_rn(sum, x[g]);
+        }
+        sum = __fmul_rn(__fdiv_rn(sum, (float)j.group), j.scale);
+        pool[i] = { sum, 2 * i + (sum < 0 ? 0 : 1) };
     }
     __syncthreads();
-    if (block >= b.n_rest) return;
-    const struct key_set &own = j.sets[lane.key_set];
-    const struct key_set &set = block < own.first_block ? j.sets[lane.prefix_set] : own;
-    const float *low = key_at(j.kv, set, j.a.layer, kv_head, block), *high = low + (size_t)dim * KEY_TILE;
-    const float *k = block == b.n_blocks - 1 ? row_head(j, r, j.a.n_heads + kv_head) : NULL; /* the current token's block */
-    float score = 0;
+}
+
+/* The rows of a tile of keys that the query chooses, to shared memory, by a warp. */
+__device__ static void copy_keys(const struct block_key &key, const struct pooled *pool, int dim, char *to)
+{
+    const int piece = threadIdx.x % 8; /* of 8 keys in a row */
+    if (piece * 8 < key.width) {
 #pragma unroll 8
-    for (int i = 0; i < dim; i++) {
-        float mn = low[i * KEY_TILE], mx = high[i * KEY_TILE];
-        if (k) {
-            mn = mn <= k[i] ? mn : k[i];
-            mx = mx >= k[i] ? mx : k[i];
-        }
-        const float x = __fmul_rn(q[i], mx), y = __fmul_rn(q[i], mn);
-        score = __fadd_rn(score, x > y ? x : y);
+        for (int i = threadIdx.x % 32 / 8; i < dim; i += 4)
+            copy_async(to + i * KEY_ROW + piece * 16, key.low + pool[i].row * key.width + piece * 8);
     }
-    j.a.scores[((size_t)r * j.kv.n_kv_heads + kv_head) * j.a.max_score_blocks + block] = score;
+    copy_commit();
+}
+
+/* Scores of two blocks, the lane's.  Rounding is monotonic and min <= max, so the sign of q says which product is the larger. */
+__device__ static float2 score_two(const char *keys, const struct pooled *pool, int dim)
+{
+    float2 score = make_float2(0, 0);
+    const char *from = keys + threadIdx.x % 32 * sizeof(__half2);
+#pragma unroll 16
+    for (int i = 0; i < dim; i++) {
+        const float2 x = __half22float2(*(const __half2 *)(from + i * KEY_ROW));
+        score.x = __fadd_rn(score.x, __fmul_rn(pool[i].q, x.x));
+        score.y = __fadd_rn(score.y, __fmul_rn(pool[i].q, x.y));
+    }
+    return score;
+}
+
+/* Score of the current token's block, its key widened by that token's, by a warp: the additions in the order of the elements. */
+__device__ static float score_current(const struct block_key &key, const struct pooled *pool, const float *k, int dim)
+{
+    const int lane = threadIdx.x % 32;
+    float score = 0;
+    for (int base = 0; base < dim; base += 32) {
+        const int i = min(base + lane, dim - 1);
+        float low = __half2float(key.low[i * 2 * key.width]), high = __half2float(key.low[(i * 2 + 1) * key.width]);
+        low = low <= k[i] ? low : k[i];
+        high = high >= k[i] ? high : k[i];
+        const float x = __fmul_rn(pool[i].q, high), y = __fmul_rn(pool[i].q, low), most = x > y ? x : y;
+        for (int l = 0; l < min(32, dim - base); l++) score = __fadd_rn(score, __shfl_sync(0xffffffffu, most, l));
+    }
+    return score;
+}
+
+/* Grid: SCORE_WARPS tiles of keys each, KV heads, rows; a warp for each tile, the prefix's and then the store's. */
+__global__ static void __launch_bounds__(SCORE_THREADS) score_kernel(const __grid_constant__ struct select_job j)
+{
+    __shared__ struct pooled pool[256];
+    extern __shared__ __align__(16) char keys[];
+    dependency_wait();
+    dependents_launch();
+    const int r = blockIdx.z, kv_head = blockIdx.y, lane = threadIdx.x % 32;
+    const struct row row = j.a.rows[r];
+    if (!selects(j, row)) return;
+    const struct lane_params params = j.a.lanes[row.lane];
+    if (params.selector != SELECT_MINMAX) return;
+    const struct budget b = budget_of(params, row.position);
+    const struct key_set &own = j.sets[params.key_set];
+    const int n_prefix = min(own.first_block, b.n_rest), prefix_tiles = (n_prefix + CUDA_KEY_TILE - 1) / CUDA_KEY_TILE;
+    const int first_tile = blockIdx.x * SCORE_WARPS;
+    if (first_tile >= prefix_tiles + (b.n_rest - n_prefix + CUDA_KEY_TILE - 1) / CUDA_KEY_TILE) return;
+    pool_query(j, r, kv_head, pool);
+    const int tile = first_tile + threadIdx.x / 32, own_tile = tile - prefix_tiles;
+    const struct key_set &set = own_tile < 0 ? j.sets[params.prefix_set] : own;
+    const int first = own_tile < 0 ? tile * CUDA_KEY_TILE : own.first_block + own_tile * CUDA_KEY_TILE, end = own_tile < 0 ? n_prefix : b.n_rest;
+    if (first >= end) return;
+    float *scores = j.a.scores + ((size_t)r * j.kv.n_kv_heads + kv_head) * j.a.max_score_blocks;
+    const int block = first + 2 * lane, current = b.n_blocks - 1;
+    char *mine = keys + threadIdx.x / 32 * j.kv.head_dim * KEY_ROW;
+    copy_keys(key_at(j.kv, set, j.a.layer, kv_head, first), pool, j.kv.head_dim, mine);
+    copy_wait<0>();
+    __syncwarp();
+    const float2 score = score_two(mine, pool, j.kv.head_dim);
+    if (block < end) scores[block] = score.x;
+    if (block + 1 < end) scores[block + 1] = score.y;
+    if (first > current || current >= min(first + CUDA_KEY_TILE, end)) return;
+    __syncwarp();
+    const float widened = score_current(key_at(j.kv, set, j.a.layer, kv_head, current), pool, row_head(j, r, j.a.n_heads + kv_head), j.kv.head_dim);
+    if (lane == 0) scores[current] = widened;
+}
+
+template <class Key, class Take> __device__ static void select_f32(struct top_shared &s, int n, int k, const Key &key, const Take &take)
+{
+    if (n > HELD_KEYS * (int)blockDim.x) {
+        top_select_computed<uint32_t>(s, n, k, key, take);
+        return;
+    }
+    struct top_held<uint32_t, HELD_KEYS> keys;
+    keys.run = top_run_of(n);
+    keys.load(key);
+    top_select(s, n, k, keys, take);
 }
 
 /* Grid: KV heads, rows. */
-__global__ static void __launch_bounds__(SELECT_THREADS) select_kernel(const __grid_constant__ struct select_job j)
+__global__ static void __launch_bounds__(1024) select_kernel(const __grid_constant__ struct select_job j)
 {
     __shared__ struct top_shared shared;
+    __shared__ int last;
+    dependency_wait();
+    dependents_launch();
     const int r = blockIdx.y, kv_head = blockIdx.x;
     const size_t list = (size_t)r * j.kv.n_kv_heads + kv_head;
     const struct row row = j.a.rows[r];
@@ -97,56 +184,62 @@ __global__ static void __launch_bounds__(SELECT_THREADS) select_kernel(const __g
     const struct lane_params lane = j.a.lanes[row.lane];
     const struct budget b = budget_of(lane, row.position);
     int32_t *chosen = j.lists.blocks + list * j.lists.max_blocks;
-    const auto take = [=](int rank, int block) { chosen[rank] = block; };
+    const int n_selected = b.n_selected;
+    int *const last_chosen = &last;
+    const auto take = [=](int rank, int block) {
+        chosen[rank] = block;
+        if (rank == n_selected - 1) *last_chosen = block;
+    };
     if (lane.selector == SELECT_MINMAX) {
         const float *score = j.a.scores + list * j.a.max_score_blocks;
-        top_select<32>(shared, b.n_rest, b.k, [=](int i) { return ordered_f32(score[i]); }, take);
+        select_f32(shared, b.n_rest, b.k, [=](int i) { return ordered_f32(score[i]); }, take);
     } else if (lane.selector == SELECT_RANDOM) { /* as kernels/cpu_select.c draws them */
         const uint32_t counter = (uint32_t)j.a.layer << 16 | (uint32_t)kv_head, step = (uint32_t)(row.position - j.kv.prefix_tokens);
         const uint64_t seed = j.a.seed;
-        top_select<32>(shared, b.n_rest, b.k, [=](int i) {
+        select_f32(shared, b.n_rest, b.k, [=](int i) {
             const uint4 w = philox((uint32_t)i / 4, counter, step, PHILOX_SELECT, seed);
-            return (uint64_t)(i % 4 == 0 ? w.x : i % 4 == 1 ? w.y : i % 4 == 2 ? w.z : w.w);
+            return i % 4 == 0 ? w.x : i % 4 == 1 ? w.y : i % 4 == 2 ? w.z : w.w;
         }, take);
     } else if (lane.selector == SELECT_REPLAY) { /* the host has checked the list (core/replay.h); the local blocks are in it */
         const int32_t *given = j.a.replay + ((size_t)row.lane * j.kv.n_kv_heads + kv_head) * j.lists.max_blocks;
-        for (int i = threadIdx.x; i < b.n_selected; i += SELECT_THREADS) chosen[i] = given[i];
+        for (int i = threadIdx.x; i < b.n_selected; i += (int)blockDim.x) take(i, given[i]);
     } else if (lane.selector == SELECT_WINDOW) {
-        for (int i = threadIdx.x; i < b.k; i += SELECT_THREADS) chosen[i] = i == 0 ? 0 : b.n_rest - b.k + i;
+        for (int i = threadIdx.x; i < b.k; i += (int)blockDim.x) take(i, i == 0 ? 0 : b.n_rest - b.k + i);
     } else {
         const double *mass = j.a.mass + ((size_t)r * j.a.n_heads + kv_head * j.group) * j.a.mass_blocks;
         const int group = j.group, stride = j.a.mass_blocks;
-        top_select<64>(shared, b.n_rest, b.k, [=](int i) {
+        top_select_computed<uint64_t>(shared, b.n_rest, b.k, [=](int i) {
             double sum = 0;
             for (int g = 0; g < group; g++) sum += mass[(size_t)g * stride + i];
             return ordered_f64(sum / group);
         }, take);
     }
-    for (int i = threadIdx.x; i < b.n_local && lane.selector != SELECT_REPLAY; i += SELECT_THREADS) chosen[b.k + i] = b.n_rest + i;
+    for (int i = threadIdx.x; i < b.n_local && lane.selector != SELECT_REPLAY; i += (int)blockDim.x) take(b.k + i, b.n_rest + i);
     __syncthreads();
     if (threadIdx.x != 0) return;
     /* All blocks are whole but the last of the context. */
     const int missing = b.n_blocks * lane.block_size - b.n_tokens;
     j.lists.count[list] = b.n_selected;
-    j.lists.tokens[list] = b.n_selected * lane.block_size - (chosen[b.n_selected - 1] == b.n_blocks - 1 ? missing : 0);
+    j.lists.tokens[list] = b.n_selected * lane.block_size - (last == b.n_blocks - 1 ? missing : 0);
 }
 
 extern "C" int cuda_select(struct device *d, const struct select_args *a)
 {
-    struct select_job j;
+    struct select_job j = {};
     if (a->n_sets > MAX_KEY_SETS) return fail("select: %d sets of block keys, at most %d", a->n_sets, MAX_KEY_SETS);
     j.a = *a;
     j.kv = *a->kv;
     j.lists = *a->lists;
-    for (int i = 0; i < MAX_KEY_SETS; i++) j.sets[i] = i < a->n_sets ? a->sets[i] : key_set();
+    for (int i = 0; i < a->n_sets; i++) j.sets[i] = a->sets[i];
     j.group = a->n_heads / a->kv->n_kv_heads;
     j.scale = (float)(1 / sqrt((double)a->kv->head_dim));
     const unsigned n_kv = (unsigned)a->kv->n_kv_heads, n_rows = (unsigned)a->n_rows;
-    if (a->n_sets > 0) {
-        score_kernel<<<dim3((unsigned)ceil_div(a->max_score_blocks, SCORE_THREADS), n_kv, n_rows), SCORE_THREADS, 0, d->stream>>>(j);
-        LAUNCHED("select");
+    if (a->n_sets > 0) { /* the prefix's last tile and the store's first are not full */
+        const int n_tiles = a->max_score_blocks / CUDA_KEY_TILE + 2;
+        const size_t n_bytes = (size_t)(SCORE_WARPS * a->kv->head_dim * KEY_ROW);
+        TRY(cuda_launch(d, "select", score_kernel, dim3((unsigned)ceil_div(n_tiles, SCORE_WARPS), n_kv, n_rows), SCORE_THREADS, n_bytes, 1, j), "scores");
     }
-    select_kernel<<<dim3(n_kv, n_rows), SELECT_THREADS, 0, d->stream>>>(j);
-    LAUNCHED("select");
+    const int n_threads = a->max_score_blocks <= HELD_KEYS * 256 ? 256 : 1024;
+    TRY(cuda_launch(d, "select", select_kernel, dim3(n_kv, n_rows), n_threads, 0, 1, j), "selection");
     return 0;
 }

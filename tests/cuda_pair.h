@@ -1,4 +1,4 @@
-/* tests/cuda_pair.h: the CPU and the CUDA back end side by side, on the same inputs: what tests/test_cuda.c is made of.
+/* tests/cuda_pair.h: the CPU and the CUDA back end side by side, on the same inputs: what tests/test_cuda*.c are made of.
  *
  * Inputs are numbers that fp16 holds, so that what is compared is the order of sums and the rounding inside an operation alone. */
 #ifndef TESTS_CUDA_PAIR_H
@@ -107,6 +107,11 @@ static inline bool pair_open_bf16(struct pair *p)
     must(p->cuda->open(&p->gpu, 0));
     return true;
 }
+
+#define WITH_PAIR(p)                                                                                                           \
+    struct pair p;                                                                                                             \
+    (void)state;                                                                                                               \
+    if (!pair_open(&p)) skip()
 
 static inline void pair_close(struct pair *p)
 {

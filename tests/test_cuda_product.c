@@ -3,11 +3,6 @@
 #include "kernels/reference.h"
 #include "tests/cuda_pair.h"
 
-#define WITH_PAIR(p)                                                                                                           \
-    struct pair p;                                                                                                             \
-    (void)state;                                                                                                               \
-    if (!pair_open(&p)) skip()
-
 /* ---- products ---- */
 
 /* An mma adds 16 exact products and the sum so far: aligned to the largest and cut off rather than rounded (Fasi, Higham, Mikaitis and

@@ -1,0 +1,71 @@
+/* kernels/cuda_tma.cuh: bulk copies of rows of the cache into shared memory, and the barriers that they complete on.
+ *
+ * In shared memory a tile of rows is in regions of 64 elements of head_dim: a row has 128 bytes of a region, whose eight pieces of 16 bytes
+ * are swizzled: piece i of row r lies at i ^ (r % 8).  Regions begin at multiples of 1024 bytes. */
+#ifndef KERNELS_CUDA_TMA_CUH
+#define KERNELS_CUDA_TMA_CUH
+
+#include "kernels/cuda_device.cuh"
+
+#include <cuda.h>
+
+static constexpr int REGION_ELEMS = 64, REGION_ROW_BYTES = 128;
+
+__device__ static inline unsigned shared_address(const void *p)
+{
+    return (unsigned)__cvta_generic_to_shared(p);
+}
+
+__device__ static inline void barrier_open(uint64_t *b, int n_arrivals)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(n_arrivals));
+}
+
+__device__ static inline void barrier_arrive(uint64_t *b)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
+}
+
+/* Arrives, and n_bytes of copies must complete besides. */
+__device__ static inline void barrier_expect(uint64_t *b, int n_bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(n_bytes) : "memory");
+}
+
+/* Waits for the end of the barrier's phase of that parity. */
+__device__ static inline void barrier_wait(uint64_t *b, int parity)
+{
+    asm volatile("{\n.reg .pred done;\n"
+                 "again:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@!done bra again;\n}" ::"r"(shared_address(b)), "r"(parity) : "memory");
+}
+
+/* A box of rows from (row, column) on of an array [rows][columns], one region wide; zeros past its edges. */
+__device__ static inline void box_copy(void *to, const CUtensorMap *map, int column, int row, uint64_t *b)
+{
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)),
+                 "l"(map), "r"(column), "r"(row), "r"(shared_address(b))
+                 : "memory");
+}
+
+__device__ static inline void box_prefetch(const CUtensorMap *map)
+{
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+/* Ordinary accesses to shared memory so far come before copies that are begun later. */
+__device__ static inline void copies_follow()
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* Byte of row r, element 8 i (i: from 0, over all regions), in a tile of n_rows rows. */
+__device__ static inline int tile_at(int n_rows, int r, int i)
+{
+    return i / 8 * n_rows * REGION_ROW_BYTES + r * REGION_ROW_BYTES + ((i ^ r) % 8) * 16;
+}
+
+/* Describes an array [n_rows][n_columns] of fp16 for boxes of box_rows rows.  n_columns is a multiple of 8. */
+int cuda_box_map(CUtensorMap *map, const void *array, uint64_t n_rows, int n_columns, int box_rows);
+
+#endif
