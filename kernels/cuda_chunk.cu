@@ -13,10 +13,10 @@ __global__ static void __launch_bounds__(THREADS, 1)
     chunk_shared<SLABS> &sh = *(chunk_shared<SLABS> *)memory;
     if (threadIdx.x == 0) {
         for (int i = 0; i < chunk_shared<SLABS>::STAGES; i++) {
-            barrier_init(&sh.k_full[i], 1);
-            barrier_init(&sh.v_full[i], 1);
-            barrier_init(&sh.k_free[i], 4 * WARPGROUP / 32);
-            barrier_init(&sh.v_free[i], 4 * WARPGROUP / 32);
+            barrier_open(&sh.k_full[i], 1);
+            barrier_open(&sh.v_full[i], 1);
+            barrier_open(&sh.k_free[i], 4 * WARPGROUP / 32);
+            barrier_open(&sh.v_free[i], 4 * WARPGROUP / 32);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }

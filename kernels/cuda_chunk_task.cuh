@@ -63,7 +63,7 @@ template <int SLABS> struct chunk_task {
             }
             *(uint4 *)&sh.q[d / SLAB][slab_at(row, d % SLAB)] = *(uint4 *)x;
         }
-        fence_async();
+        copies_follow();
         named_sync(BAR_OWN + group, WARPGROUP);
     }
 
@@ -201,7 +201,7 @@ template <int SLABS> struct chunk_task {
         const int first = max(last + 1 - unit * UNIT, 0);
         for (int i = first * 8 + threadIdx.x; i < UNIT * 8; i += 2 * WARPGROUP)
             for (int s = 0; s < SLABS; s++) ((uint4 *)sh.v[stage][s])[i] = make_uint4(0, 0, 0, 0);
-        fence_async();
+        copies_follow();
         named_sync(BAR_BOTH, 2 * WARPGROUP);
     }
 

@@ -1,13 +1,11 @@
-/* kernels/cuda_wgmma.cuh: what Hopper adds, in single instructions: barriers in shared memory, bulk copies of tiles, wgmma.
+/* kernels/cuda_wgmma.cuh: what a cluster and wgmma add, in single instructions.
  *
  * Tiles of fp16 in shared memory are slabs of 64 columns: row r of a slab is 128 bytes, its pieces of 16 bytes permuted by r % 8 (the
  * 128-byte swizzle, which copies, products and slab_at agree on).  A slab begins at a multiple of 1024 bytes. */
 #ifndef KERNELS_CUDA_WGMMA_CUH
 #define KERNELS_CUDA_WGMMA_CUH
 
-#include "kernels/cuda_device.cuh"
-
-#include <cuda.h>
+#include "kernels/cuda_tma.cuh"
 
 static constexpr int SLAB = 64; /* columns */
 
@@ -17,37 +15,11 @@ __device__ static inline int slab_at(int row, int column)
     return row * SLAB + ((column / 8) ^ (row % 8)) * 8 + column % 8;
 }
 
-__device__ static inline uint32_t shared_at(const void *p)
-{
-    return (uint32_t)__cvta_generic_to_shared(p);
-}
-
-/* ---- barriers in shared memory: complete when `count` threads arrived and the bytes expected have landed ---- */
-__device__ static inline void barrier_init(uint64_t *b, int count)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_at(b)), "r"(count) : "memory");
-}
-
-__device__ static inline void barrier_expect(uint64_t *b, int n_bytes)
-{
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_at(b)), "r"(n_bytes) : "memory");
-}
-
-/* Waits until the phase of this parity is complete. */
-__device__ static inline void barrier_wait(uint64_t *b, uint32_t parity)
-{
-    asm volatile("{\n.reg .pred done;\n"
-                 "again:\n mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-                 "@!done bra again;\n}" ::"r"(shared_at(b)),
-                 "r"(parity)
-                 : "memory");
-}
-
-/* The same barrier of another block of the cluster, or of this one. */
+/* Arrives at the same barrier of another block of the cluster, or of this one. */
 __device__ static inline void barrier_arrive_at(uint64_t *b, int block)
 {
     asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
-                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_at(b)),
+                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(b)),
                  "r"(block)
                  : "memory");
 }
@@ -63,15 +35,9 @@ __device__ static inline void cluster_sync()
 __device__ static inline void copy_box(void *to, const CUtensorMap *map, int column, int row, int run, uint64_t *b)
 {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
-                 "[%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(shared_at(to)),
-                 "l"(map), "r"(shared_at(b)), "r"(column), "r"(row), "r"(run), "h"((uint16_t)3)
+                 "[%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(shared_address(to)),
+                 "l"(map), "r"(shared_address(b)), "r"(column), "r"(row), "r"(run), "h"((uint16_t)3)
                  : "memory");
-}
-
-/* Ordinary writes to shared memory become visible to wgmma and bulk copies (a barrier must follow). */
-__device__ static inline void fence_async()
-{
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 /* ---- barriers of some warps of a block ---- */
@@ -85,7 +51,7 @@ __device__ static inline void named_sync(int id, int n_threads)
  * transpose. */
 __device__ static inline uint32_t slab_of(const void *p)
 {
-    return shared_at(p) >> 4 | (1024 >> 4) << 16;
+    return shared_address(p) >> 4 | (1024 >> 4) << 16;
 }
 
 #define SLAB_HIGH 0x40000040 /* 1024 bytes from one 8 rows to the next; swizzled by 128 bytes */
