@@ -88,7 +88,7 @@ static int probes_add(struct corner_set *set, const struct study *s)
     return 0;
 }
 
-static int corner_compare(const void *a, const void *b, void *study)
+int corner_compare(const void *a, const void *b, void *study)
 {
     const struct study *s = study;
     const struct corner *x = a, *y = b;

@@ -47,6 +47,9 @@ struct corners {
 int corners_open(struct corners *c, const struct study *s);
 void corners_close(struct corners *c);
 
+/* For qsort_r of struct corner: by role, then by interval, phase, equal_bytes, lane; study: the struct study. */
+int corner_compare(const void *a, const void *b, void *study);
+
 /* The lane of a role; interval: of a rectified or an equal lane, 0: the first.  STUDY_ABSENT: none. */
 int corner_lane(const struct corner_set *set, enum corner_role role, int interval, const struct study *s);
 

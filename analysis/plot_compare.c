@@ -177,6 +177,7 @@ int plot_compare(struct figure *f, const struct evidence *all, int n, int part)
 {
     struct compare c;
     int first = 0, n_here = 0, rc = compare_open(&c, all, n);
+    if (rc == 0 && c.n_lanes == 0) rc = 1;
     if (rc == 0 && !plot_part(c.n_lanes, MAX_ROWS, part, &first, &n_here)) rc = 1;
     if (rc == 0) rc = page_draw(f, &c, first, n_here);
     snprintf(f->title, sizeof f->title, "Lanes of one name, side by side");

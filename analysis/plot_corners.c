@@ -197,7 +197,7 @@ int plot_corners(struct figure *f, const struct plot_job *job)
         rows_make(&r, &job->corners->sets[i], s);
         n_most = r.n > n_most ? r.n : n_most;
     }
-    if (!plot_part(job->corners->n_sets, MAX_PAGE_ROWS / n_most, job->part, &first, &n_sets)) return 1;
+    if (n_most == 0 || !plot_part(job->corners->n_sets, MAX_PAGE_ROWS / n_most, job->part, &first, &n_sets)) return 1;
     g.n_columns = N_COLUMNS;
     g.n_panels = N_COLUMNS * n_sets;
     g.left = 100;

@@ -96,7 +96,8 @@ static double panel_width(const struct plot_grid *g)
 
 static double panel_top(const struct plot_grid *g, int panel)
 {
-    return g->key_height + g->top + (double)(panel / g->n_columns) * (g->panel_height + g->gap_y);
+    const int row = panel / g->n_columns;
+    return g->key_height + g->top + (double)row * (g->panel_height + g->gap_y);
 }
 
 void grid_panel(const struct plot_grid *g, FILE *out, int panel)

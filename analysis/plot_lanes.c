@@ -22,14 +22,7 @@ static bool label_is_there(const struct plot_lanes *p, const char *label)
 
 static int lane_compare(const void *a, const void *b, void *study)
 {
-    const struct study *s = study;
-    const struct corner *x = *(const struct corner *const *)a, *y = *(const struct corner *const *)b;
-    const struct lane_spec *l = &s->lanes[x->lane], *m = &s->lanes[y->lane];
-    if (x->role != y->role) return (x->role > y->role) - (x->role < y->role);
-    if (l->interval != m->interval) return l->interval - m->interval;
-    if (l->phase != m->phase) return l->phase - m->phase;
-    if (l->equal_bytes != m->equal_bytes) return l->equal_bytes - m->equal_bytes;
-    return strcmp(x->label, y->label);
+    return corner_compare(*(const struct corner *const *)a, *(const struct corner *const *)b, study);
 }
 
 /* The two kinds take the styles from two ends, so that few lanes keep theirs from figure to figure. */

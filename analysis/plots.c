@@ -6,36 +6,36 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_PARTS = 6 };
-
 static const struct plot_kind {
     const char *name;
     const char *missing; /* what is said where there is nothing to draw */
     int (*draw)(struct figure *f, const struct plot_job *job);
     bool all_sets; /* those too that read densely at first */
+    int max_parts; /* what is drawn of a wide sweep */
 } kinds[] = {
-    { "corners", "the four corners are not drawn: no lane has NLL or KL (metric group logits)", plot_corners, false },
-    { "pareto", "cost against error is not drawn: the bytes of the dense lane are not there", plot_pareto, false },
-    { "intervals", NULL, plot_intervals, false },
-    { "ablation", NULL, plot_ablation, true },
+    { "corners", "the four corners are not drawn: no lane has NLL or KL (metric group logits)", plot_corners, false,
+      3 },
+    { "pareto", "cost against error is not drawn: the bytes of the dense lane are not there", plot_pareto, false, 1 },
+    { "intervals", NULL, plot_intervals, false, 2 },
+    { "ablation", NULL, plot_ablation, true, 3 },
     { "accumulation",
       "the distance to the clean lane is not drawn: no lane has k_accum, that is a clean twin and the metric group "
       "drift",
-      plot_accumulation, false },
+      plot_accumulation, false, 2 },
     { "stale-tokens",
       "the distance to clean by stale tokens is not drawn: no lane has a clean twin and the metric group drift",
-      plot_stale_tokens, false },
+      plot_stale_tokens, false, 2 },
     { "growth", "growth laws are not drawn: no lane was compared with its clean twin by stale tokens", plot_growth,
-      true },
-    { "prediction", NULL, plot_prediction, true },
-    { "sawtooth", NULL, plot_sawtooth, false },
+      true, 2 },
+    { "prediction", NULL, plot_prediction, true, 2 },
+    { "sawtooth", NULL, plot_sawtooth, false, 2 },
     { "stale-drift", "stale drift is not drawn: no sparse lane has k_stale_drift (metric group cache)", plot_stale,
-      false },
+      false, 2 },
     { "depth",
       "drift by layer is not drawn: no sparse lane has k_drift (metric group drift), or the model has one layer",
-      plot_depth, false },
-    { "stale-depth", NULL, plot_stale_depth, false },
-    { "mass", "attention mass is not drawn: no sparse lane has kept_mass (metric group mass)", plot_mass, false },
+      plot_depth, false, 2 },
+    { "stale-depth", NULL, plot_stale_depth, false, 2 },
+    { "mass", "attention mass is not drawn: no sparse lane has kept_mass (metric group mass)", plot_mass, false, 1 },
 };
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -62,14 +62,28 @@ static int part_draw(struct plots *p, const struct plot_kind *kind, const char *
     return rc;
 }
 
+/* Whether the part has something to draw, which is not: 0, 1: it has not, -1. */
+static int part_try(const struct plot_kind *kind, const char *results, const struct plot_job *job)
+{
+    struct figure f;
+    int rc = figure_open(&f, results, "rest");
+    if (rc == 0) rc = kind->draw(&f, job);
+    figure_close(&f);
+    return rc;
+}
+
 static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *results, struct plot_job job,
                      const char *suffix, struct notes *notes)
 {
     int rc = 0;
     for (job.part = 0; rc == 0; job.part++) {
-        if (job.part == MAX_PARTS || p->n_figures == MAX_FIGURES)
-            return notes_add(notes, "%s%s: only the first %d figures are drawn; the rest is in the tables", kind->name,
-                             suffix, job.part);
+        if (job.part == kind->max_parts || p->n_figures == MAX_FIGURES) {
+            rc = part_try(kind, results, &job);
+            return rc != 0
+                       ? (rc < 0 ? -1 : 0)
+                       : notes_add(notes, "%s%s: only the first %d of its figures %s drawn; the rest is in the tables",
+                                   kind->name, suffix, job.part, job.part == 1 ? "is" : "are");
+        }
         rc = part_draw(p, kind, results, &job, suffix);
         if (rc == 1 && job.part == 0 && kind->missing) return notes_add(notes, "%s", kind->missing);
     }
