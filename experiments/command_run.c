@@ -184,6 +184,8 @@ int command_run(int argc, char **argv)
     int status = open_job(&j, argv[at], argc - at - 1, argv + at + 1, argc, argv);
     if (status == EXIT_OK) {
         status = do_all(&j);
+        if (j.n_done == 0 && results_write_index(&j.results) != 0) /* the runs were there, the index may not be */
+            fprintf(stderr, "resa: index.csv: %s\n", fail_text());
         say_end(&j, status);
     }
     mem_free(j.failures);

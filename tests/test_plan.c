@@ -246,6 +246,7 @@ static void check_shipped(const char *path)
     assert_int_equal(plan.n_warnings, 0);
     int n_foreign = 0;
     for (int i = 0; i < plan.n_runs; i++) n_foreign += text_known_pattern(plan.runs[i].origin) != NULL;
+    if (strstr(path, "/long-")) return; /* a stream, not a study */
     if (n_foreign == 0) assert_int_equal(plan.n_runs, 8);
     else assert_true(plan.n_runs >= 12 && 2 * n_foreign >= plan.n_runs);
 }
