@@ -83,6 +83,7 @@ static void series_and_maps(void **state)
     study_read(&s, 2);
     assert_int_equal(s.n_texts, 2);
     assert_int_equal(s.n_bins, STUDY_MAP_BINS);
+    assert_null(s.runs[1].grids[AXIS_STEP][MAP_K_ACCUM].sum); /* kept once for all runs */
     const int lane = 3;
     float *x = layered(1, "k_accum");
     const float *series = study_series(&s, 1, lane, QUANTITY_K_ACCUM);
