@@ -209,12 +209,12 @@ static int stale_layers_rows(struct sheet *t, const struct where *w)
     if (rc == 0) where_stale_layers(w->s, w->never, MAP_STALE_MASS, mass);
     if (rc == 0) where_stale_layers(w->s, w->never, MAP_K_ACCUM, accum);
     for (size_t i = 0; i < cells && rc == 0; i++) {
-        const int bin = (int)(i % STUDY_STALE_BINS);
+        const int bin = (int)(i % STUDY_STALE_BINS), layer = (int)(i / STUDY_STALE_BINS);
         bool any = false;
         for (size_t at = i; at < one; at += cells) any = any || !isnan(mass[at]) || !isnan(accum[at]);
         if (bin == 0 || !any) continue;
         rc = sheet_text(t, w->set->group->title);
-        if (rc == 0) rc = sheet_number(t, (double)(i / STUDY_STALE_BINS));
+        if (rc == 0) rc = sheet_number(t, layer);
         if (rc == 0) rc = sheet_number(t, study_stale_bin_first(bin));
         if (rc == 0) rc = sheet_text(t, bin_words(text, sizeof text, bin));
         if (rc == 0) rc = where_estimate(t, w->s, mass, cells, i);

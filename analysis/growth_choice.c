@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* See tests/sim_growth.c: with 1 growth would be found in more than a tenth of series that have none. */
+/* In standard errors.  What it lets through and what it finds: tests/sim_growth.c. */
 static const double GROWTH_RULE = 1.0;
 
 void growth_curves_close(struct growth_curves *c)

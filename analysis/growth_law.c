@@ -156,7 +156,7 @@ static double shape_refine(struct shape_search *search, int best, const double *
 void growth_fit_law(const struct growth_axis *a, enum growth_law law, const double *y, struct growth_fit *fit)
 {
     const double all = weighted_squares(a, y);
-    double squares[GROWTH_SHAPES], curve[GROWTH_MAX_BINS], jump, growth;
+    double squares[GROWTH_SHAPES] = { 0 }, curve[GROWTH_MAX_BINS], jump, growth;
     int best = 0;
     *fit = (struct growth_fit){ .law = law, .parameters = { NAN, NAN, NAN } };
     for (int i = 0; i < a->n_shapes[law]; i++) {
