@@ -1,6 +1,49 @@
 /* tests/sim_growth.c: how often laws are found and their parameters covered, on series whose law is known.  By hand:
  *
  *   make build/tests/sim_growth && build/tests/sim_growth [simulations]
+ *
+ * 1,000 simulations each gave the following: the shares in which a law is chosen, and in which the true law's 95 % intervals
+ * hold its parameters.  Texts' levels are log-normal (0.3); sd, lag1: noise of a step and its AR(1); trend: spread of what each
+ * text gains or loses of its own over the series.  Where there is no growth none is found in 96.5 % and more.  At 16 texts
+ * intervals hold their parameter in 93.4 to 95.2 %.  Under noise as slow as the growth itself (lag 1 of 0.9) a faint power law
+ * is taken for a simpler one.
+ *
+ *     law          texts    sd  lag1 trend   const. linear   log.  power satur.  | jump growth shape
+ *     constant         6   0.3   0.5   0.0    0.969  0.005  0.014  0.002  0.010    0.930
+ *     constant         8   0.3   0.5   0.0    0.979  0.003  0.009  0.004  0.005    0.946
+ *     constant        12   0.3   0.5   0.0    0.977  0.005  0.009  0.000  0.009    0.938
+ *     constant        16   0.3   0.5   0.0    0.983  0.005  0.006  0.003  0.003    0.950
+ *     linear           6   0.3   0.5   0.0    0.000  0.949  0.000  0.041  0.010    0.928  0.934
+ *     linear          16   0.3   0.5   0.0    0.000  0.983  0.000  0.011  0.006    0.950  0.952
+ *     logarithmic      6   0.3   0.5   0.0    0.000  0.003  0.948  0.035  0.014    0.931  0.936
+ *     logarithmic     16   0.3   0.5   0.0    0.000  0.000  0.985  0.012  0.003    0.943  0.950
+ *     power            6   0.3   0.5   0.0    0.000  0.102  0.004  0.722  0.172    0.923  0.935  0.936
+ *     power           16   0.3   0.5   0.0    0.000  0.000  0.000  0.914  0.086    0.941  0.941  0.942
+ *     saturating       6   0.3   0.5   0.0    0.000  0.000  0.286  0.000  0.714    0.917  0.949  0.943
+ *     saturating      16   0.3   0.5   0.0    0.000  0.000  0.025  0.000  0.975    0.934  0.944  0.938
+ *     constant         6   0.3   0.9   0.0    0.979  0.003  0.013  0.001  0.004    0.928
+ *     constant         8   0.3   0.9   0.0    0.982  0.006  0.008  0.001  0.003    0.944
+ *     constant        12   0.3   0.9   0.0    0.985  0.004  0.009  0.001  0.001    0.942
+ *     constant        16   0.3   0.9   0.0    0.986  0.008  0.005  0.000  0.001    0.951
+ *     linear           6   0.3   0.9   0.0    0.000  0.914  0.019  0.056  0.011    0.929  0.938
+ *     linear          16   0.3   0.9   0.0    0.000  0.978  0.000  0.021  0.001    0.940  0.945
+ *     logarithmic      6   0.3   0.9   0.0    0.067  0.102  0.785  0.004  0.042    0.922  0.936
+ *     logarithmic     16   0.3   0.9   0.0    0.000  0.021  0.954  0.007  0.018    0.944  0.945
+ *     power            6   0.3   0.9   0.0    0.000  0.581  0.204  0.123  0.092    0.924  0.928  0.927
+ *     power           16   0.3   0.9   0.0    0.000  0.296  0.018  0.540  0.146    0.943  0.939  0.938
+ *     saturating       6   0.3   0.9   0.0    0.047  0.003  0.669  0.000  0.281    0.922  0.973  0.940
+ *     constant         6   1.0   0.5   0.0    0.971  0.005  0.014  0.001  0.009    0.924
+ *     constant         8   1.0   0.5   0.0    0.979  0.003  0.008  0.004  0.006    0.943
+ *     constant        12   1.0   0.5   0.0    0.979  0.005  0.009  0.000  0.007    0.949
+ *     constant        16   1.0   0.5   0.0    0.981  0.006  0.006  0.003  0.004    0.949
+ *     constant         6   1.0   0.9   0.0    0.982  0.005  0.009  0.001  0.003    0.929
+ *     constant         8   1.0   0.9   0.0    0.984  0.004  0.006  0.002  0.004    0.943
+ *     constant        12   1.0   0.9   0.0    0.988  0.004  0.005  0.001  0.002    0.941
+ *     constant        16   1.0   0.9   0.0    0.987  0.008  0.005  0.000  0.000    0.947
+ *     constant         6   0.3   0.5   0.3    0.975  0.006  0.017  0.000  0.002    0.924
+ *     constant         8   0.3   0.5   0.3    0.979  0.004  0.015  0.000  0.002    0.935
+ *     constant        12   0.3   0.5   0.3    0.990  0.002  0.008  0.000  0.000    0.938
+ *     constant        16   0.3   0.5   0.3    0.994  0.001  0.005  0.000  0.000    0.945
  */
 #include "tests/growth_series.h"
 

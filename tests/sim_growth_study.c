@@ -2,6 +2,20 @@
  * in memory whose law is known (tests/growth_study.h).  By hand:
  *
  *   make build/tests/sim_growth_study && build/tests/sim_growth_study [simulations]
+ *
+ * 1,000 simulations each gave the following.  Levels of texts log-normal (0.2), steps that disturb log-normal (0.4) and by a trend
+ * from 130 % down to 70 %, 10 % more in the first half of a block and less in the second, noise 0.3, AR(1) with 0.5; the lanes of
+ * configs/ablate-staleness.yaml.  Shares: a law is chosen; the rectified lane's mean, and its bins, are measured where the
+ * prediction's 95 % interval says; off: mean error of the predicted mean, in %; a parameter's 95 % interval holds its value.
+ *
+ *                       chosen                                   measured inside        covered
+ *     law          texts   const. linear   log.  power satur.   mean   bins    off    jump growth shape
+ *     constant         8    0.975  0.004  0.011  0.002  0.008    0.932  0.938   1.07     0.935
+ *     constant        16    0.989  0.001  0.006  0.000  0.004    0.937  0.925   0.77     0.943
+ *     logarithmic      8    0.000  0.000  0.996  0.004  0.000    0.936  0.938   1.35     0.943  0.932
+ *     logarithmic     16    0.000  0.000  1.000  0.000  0.000    0.924  0.930   1.01     0.940  0.948
+ *     saturating       8    0.000  0.000  0.002  0.000  0.998    0.938  0.938   1.42     0.938  0.935  0.943
+ *     saturating      16    0.000  0.000  0.000  0.000  1.000    0.938  0.933   1.05     0.941  0.946  0.946
  */
 #include "tests/growth_study.h"
 
