@@ -2,10 +2,10 @@
 #ifndef ANALYSIS_REPORT_H
 #define ANALYSIS_REPORT_H
 
-/* For each folder: FOLDER/tables/NAME.csv and .md, FOLDER/plots/NAME.gp, .svg and .png, FOLDER/report.html.  With more than one
- * folder also compare.csv, compare.md (tables/) and compare.html in the first.  Everything follows from the traces alone: the
- * same traces give the same bytes.  Figures and tables of an earlier report of the folder that this one does not have are
- * removed (analysis/leftovers.h).
+/* For each folder: FOLDER/tables/NAME.csv, .md and .tex, FOLDER/plots/NAME.gp, .svg, .pdf and .png, FOLDER/report.html.  With more
+ * than one folder also tables/compare.csv .., plots/compare.svg .. and compare.html in the first.  Everything follows from the
+ * traces alone: the same traces give the same bytes.  Figures and tables of an earlier report of the folder that this one does
+ * not have are removed (analysis/leftovers.h).
  * A broken run is a warning in the report, and so is a missing gnuplot: then the figures are scripts alone.  -1: a folder has no
  * run that can be read, something cannot be written, or gnuplot fails.                                           */
 int report_write(int n_folders, char *const *folders);
