@@ -160,7 +160,9 @@ static void huge_scores_are_weighed(void **state)
                              .out = on_gpu(&p, NULL, n_bytes) };
     must(p.cuda->attend(p.gpu, &a));
     const float *got = from_gpu(&p, a.out, n_bytes);
-    for (size_t i = 0; i < n_bytes / 4; i++) assert_true(fabsf(got[i]) <= 1); /* weights sum to 1, V is in [-1, 1) */
+    /* V is in [-1, 1), and weights sum to 1 but for their rounding to fp16, which the divisor does not see: at most 2^-11 of it, and the
+     * folds' float32 roundings, some 2^-20. */
+    for (size_t i = 0; i < n_bytes / 4; i++) assert_true(fabsf(got[i]) <= 1 + 0x1p-11f + 0x1p-18f);
     pair_close(&p);
 }
 
