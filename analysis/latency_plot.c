@@ -80,7 +80,7 @@ static void token_panel(struct figure *f, const struct plot_grid *g, const struc
     fputs("\n", f->body);
 }
 
-/* A tick at every context; axes around all values. */
+/* A tick at every context, a number at every other, as a factor of 2 is a narrow place; axes around all values. */
 static void token_axes(struct figure *f, const struct latency_study *s)
 {
     double low = INFINITY, high = 0;
@@ -97,8 +97,14 @@ static void token_axes(struct figure *f, const struct latency_study *s)
     for (int i = 0, n = 0; i < s->n_points; i++) {
         bool first = true;
         for (int k = 0; k < i; k++) first = first && s->points[k].context != s->points[i].context;
-        if (first) fprintf(f->script.file, "%s'%gK' %d", n++ ? ", " : "", s->points[i].context / 1024.0, s->points[i].context);
+        if (!first) continue;
+        fprintf(f->script.file, "%s'", n++ ? ", " : "");
+        if (lround(log2((double)s->points[i].context / least)) % 2 == 0) fprintf(f->script.file, "%gK", s->points[i].context / 1024.0);
+        fprintf(f->script.file, "' %d", s->points[i].context);
     }
+    fputs(")\nset ytics nomirror out (", f->script.file);
+    for (double decade = 1e-3; decade < 1e6; decade *= 10)
+        fprintf(f->script.file, "%s%g, %g, %g", decade > 1e-3 ? ", " : "", decade, 2 * decade, 5 * decade);
     fputs(")\n", f->script.file);
 }
 
