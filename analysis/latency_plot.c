@@ -92,7 +92,7 @@ static void token_axes(struct figure *f, const struct latency_study *s)
         least = p->context < least ? p->context : least;
         most = p->context > most ? p->context : most;
     }
-    fprintf(f->script.file, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.4g:%.4g]\nset ylabel 'ms' offset 1.5\nset xtics nomirror out (",
+    fprintf(f->script.file, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.4g:%.4g]\nset ylabel 'ms' offset 0.2\nset xtics nomirror out (",
             least / 1.3, most * 1.3, 1e3 * low / 1.3, 1e3 * high * 1.3);
     for (int i = 0, n = 0; i < s->n_points; i++) {
         bool first = true;
@@ -102,9 +102,9 @@ static void token_axes(struct figure *f, const struct latency_study *s)
         if (lround(log2((double)s->points[i].context / least)) % 2 == 0) fprintf(f->script.file, "%gK", s->points[i].context / 1024.0);
         fprintf(f->script.file, "' %d", s->points[i].context);
     }
-    fputs(")\nset ytics nomirror out (", f->script.file);
-    for (double decade = 1e-3; decade < 1e6; decade *= 10)
-        fprintf(f->script.file, "%s%g, %g, %g", decade > 1e-3 ? ", " : "", decade, 2 * decade, 5 * decade);
+    fputs(")\nset format y '%g'\nset ytics nomirror out (", f->script.file);
+    for (int decade = -3; decade < 6; decade++)
+        fprintf(f->script.file, "%s1e%d, 2e%d, 5e%d", decade > -3 ? ", " : "", decade, decade, decade);
     fputs(")\n", f->script.file);
 }
 

@@ -113,13 +113,13 @@ static void op_rope(struct bench *b, int layer)
 static void op_select(struct bench *b, int layer)
 {
     const struct select_args a = { b->n_rows, layer, N_HEADS, b->rows, b->lanes, b->sets, b->qkv, &b->kv, NULL, 0, 1,
-                                   &b->lists, NULL, 0, 0 };
+                                   &b->lists, NULL, 0, 0, NULL };
     must(cpu_select(b->device, &a));
 }
 
 static void op_attend(struct bench *b, int layer)
 {
-    const struct attend_args a = { b->n_rows, layer, N_HEADS, b->attend, b->qkv, QKV, &b->kv, &b->lists, b->out };
+    const struct attend_args a = { b->n_rows, layer, N_HEADS, b->attend, b->qkv, QKV, &b->kv, &b->lists, b->out, NULL };
     must(cpu_attend(b->device, &a));
 }
 
