@@ -139,9 +139,9 @@ static int advice_write(struct sheet *t, const struct interval_curve *c, double 
     const struct interval_point *p = interval_recommend(c, bound, measured);
     char text[32];
     const bool longest = p && !measured && p == &c->points[c->n - 1];
-    char at_least[40];
+    char at_least[72];
     snprintf(at_least, sizeof at_least, "%s%s", p ? interval_words(text, sizeof text, p->interval) : "",
-             longest ? " or more" : "");
+             longest ? " (the longest staleness run)" : "");
     if (sheet_text(t, p ? at_least : none_words(c, bound, measured)) != 0 ||
         sheet_estimate(t, p ? p->error : estimate_none()) != 0)
         return -1;

@@ -133,8 +133,9 @@ static void growth_caption(struct figure *f, const struct plot_job *job)
              "cache) "
              "over the dense lane's norm, and KL of the output from the clean lane's; the law chosen by left-out texts "
              "and%s what it leaves (residual). Points: means over n = %d text%s of lanes compared at the same steps%s, "
-             "thin: each text. A law is not drawn past the longest staleness that was run. Not matched: no two lanes "
-             "differ in stale tokens at the same step, so that staleness cannot be told from position.",
+             "thin: each text. A law is not drawn past the longest staleness that was run. Where a panel says "
+             "not matched, no two lanes differ in stale tokens at the same step, so that staleness cannot be told from "
+             "position.",
              s->n_texts >= ESTIMATE_MIN_TEXTS ? ", in brackets, how often resampled texts choose it;" : "", s->n_texts,
              s->n_texts == 1 ? "" : "s",
              s->n_texts >= ESTIMATE_MIN_TEXTS ? ", band: the law's 95 % interval over texts" : "");

@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-enum { STUDY_MAP_BINS = 128, STUDY_STALE_BINS = 32, STUDY_SLOTS = 16, STUDY_ABSENT = -1 };
+enum { STUDY_MAP_BINS = 128, STUDY_STALE_BINS = 32, STUDY_STALE_END = 65536, STUDY_SLOTS = 16, STUDY_ABSENT = -1 };
 
 /* Variables kept by layer. */
 enum study_map {
@@ -144,7 +144,7 @@ bool study_slot_map(const struct study *s, enum study_map map, int text, int lan
 
 /* Bins of stale tokens: 0, 1, 2, 3, 4, 6, 8, 11, 16 .. in half octaves; bin i is first(i) .. first(i + 1) - 1, the last is open. */
 int study_stale_bin(int stale_tokens);
-int study_stale_bin_first(int bin);
+int study_stale_bin_first(int bin); /* 0 .. STUDY_STALE_BINS: the last is the end of the last bin */
 
 /* The place of a step's token in its block. */
 static inline int study_slot(const struct study *s, int lane, int step)

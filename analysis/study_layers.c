@@ -31,7 +31,7 @@ int study_stale_bin(int stale_tokens)
 
 int study_stale_bin_first(int bin)
 {
-    return stale_firsts[bin];
+    return bin < STUDY_STALE_BINS ? stale_firsts[bin] : STUDY_STALE_END;
 }
 
 int study_axis_bins(const struct study *s, enum study_axis axis)

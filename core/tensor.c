@@ -4,6 +4,7 @@
 #include "core/philox.h"
 
 #include <math.h>
+#include <string.h>
 
 static const struct tensor_format formats[N_TENSOR_TYPES] = {
     [TENSOR_F32] = { "F32", 32, 0, 1, 4 },       [TENSOR_F16] = { "F16", 16, 0, 1, 2 },
@@ -203,14 +204,15 @@ static void row_of_floats(const struct tensor *t, const uint8_t *b, float *out)
 
 static void row_of_seed(const struct tensor *t, int row, float *out)
 {
-    const struct tensor_seed *s = (const struct tensor_seed *)(const void *)t->data;
+    struct tensor_seed s;
+    memcpy(&s, t->data, sizeof s); /* bytes, at any address */
     const uint64_t first = (uint64_t)row * (uint64_t)t->n_cols;
     uint32_t key[2], words[4];
-    philox_key(s->seed, key);
+    philox_key(s.seed, key);
     for (int c = 0; c < t->n_cols; c++) {
         const uint64_t i = first + (uint64_t)c, block = i / 4;
-        if (c == 0 || i % 4 == 0) philox4x32((uint32_t[4]){ (uint32_t)block, (uint32_t)(block >> 32), s->number, PHILOX_WEIGHTS }, key, words);
-        out[c] = s->size * philox_signed_f32(words[i % 4]);
+        if (c == 0 || i % 4 == 0) philox4x32((uint32_t[4]){ (uint32_t)block, (uint32_t)(block >> 32), s.number, PHILOX_WEIGHTS }, key, words);
+        out[c] = s.size * philox_signed_f32(words[i % 4]);
     }
 }
 
