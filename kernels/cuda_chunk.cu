@@ -18,7 +18,7 @@ __global__ static void __launch_bounds__(THREADS, 1)
             barrier_open(&sh.k_free[i], 4 * WARPGROUP / 32);
             barrier_open(&sh.v_free[i], 4 * WARPGROUP / 32);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        barriers_ready();
     }
     cluster_sync();
     dependency_wait();

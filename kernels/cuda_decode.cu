@@ -308,7 +308,7 @@ __global__ static void __launch_bounds__(THREADS) decode_kernel(const __grid_con
             barrier_open(&sh.full[i], 1);
             barrier_open(&sh.empty[i], WARPS);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        barriers_ready();
     }
     if (threadIdx.x < N_ARRAYS * N_BOXES && has_maps(j.kv, threadIdx.x / N_BOXES)) {
         box_prefetch(&maps.k[0][0] + threadIdx.x);

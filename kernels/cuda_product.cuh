@@ -5,6 +5,7 @@
 #ifndef KERNELS_CUDA_PRODUCT_CUH
 #define KERNELS_CUDA_PRODUCT_CUH
 
+#include "kernels/cuda_async.cuh"
 #include "kernels/cuda_matrix.cuh"
 
 static constexpr int N_SEGMENTS = 4;
@@ -57,39 +58,6 @@ __device__ static inline void put_act(const struct product_job &j, int row, int 
     if (i == 0) *operand_scale(j.act, n_chunks, row) = ldexpf(1.0f, e);
 }
 
-/* ---- barriers in shared memory, by their address: a phase is over when `count` threads arrived and the bytes expected came ---- */
-__device__ static inline uint32_t shared_at(const void *p)
-{
-    return (uint32_t)__cvta_generic_to_shared(p);
-}
-
-__device__ static inline void barrier_init(uint32_t b, int count)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(b), "r"(count) : "memory");
-}
-
-__device__ static inline void barriers_ready()
-{
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-}
-
-__device__ static inline void barrier_expect(uint32_t b, uint32_t n_bytes)
-{
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(b), "r"(n_bytes) : "memory");
-}
-
-__device__ static inline void barrier_arrive(uint32_t b)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(b) : "memory");
-}
-
-__device__ static inline void barrier_wait(uint32_t b, uint32_t parity)
-{
-    asm volatile("{\n.reg .pred over;\nagain_%=:\nmbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@!over bra again_%=;\n}" ::"r"(b),
-                 "r"(parity)
-                 : "memory");
-}
-
 __device__ static inline void bulk_copy(uint32_t to, const char *from, uint32_t n_bytes, uint32_t barrier)
 {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "r"(n_bytes),
@@ -115,28 +83,6 @@ template <int STAGES> __device__ static inline void ring_next(struct ring_place 
 __device__ static inline uint64_t cores_of(uint32_t at)
 {
     return (uint64_t)((at & 0x3ffff) >> 4) | (uint64_t)(CORE_BYTES >> 4) << 16 | (uint64_t)(GROUP_BYTES >> 4) << 32;
-}
-
-__device__ static inline void wgmma_begin()
-{
-    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-}
-
-__device__ static inline void wgmma_commit()
-{
-    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
-
-template <int N> __device__ static inline void wgmma_wait()
-{
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
-}
-
-/* The compiler must not move uses of registers across a wait. */
-template <int N> __device__ static inline void pin(float (&d)[N])
-{
-#pragma unroll
-    for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
 
 #define S0 "%0, %1, %2, %3"
@@ -185,7 +131,7 @@ __device__ static inline void segment_sum(float (&c)[N / 2], int n_chunks, int w
 #pragma unroll 1
     for (int k = 0; k < n_chunks; k++) {
         barrier_wait(full + p.stage * 8, p.parity);
-        wgmma_begin();
+        wgmma_fence();
         const uint32_t at = base + p.stage * STAGE_BYTES;
         const uint64_t a = cores_of(at + wg * (TILE_BYTES / 2)), b = cores_of(at + TILE_BYTES);
 #pragma unroll

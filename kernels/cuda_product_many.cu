@@ -42,11 +42,11 @@ template <bool BF16, int N, int STAGES> __global__ static void __launch_bounds__
     extern __shared__ __align__(1024) char ring[];
     __shared__ uint64_t barriers[2 * STAGES];
     const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
-    const uint32_t base = shared_at(ring), full = shared_at(barriers), empty = full + STAGES * 8;
+    const uint32_t base = shared_address(ring), full = shared_address(barriers), empty = full + STAGES * 8;
     if (threadIdx.x == 0) {
         for (int i = 0; i < STAGES; i++) {
-            barrier_init(full + i * 8, 1);
-            barrier_init(empty + i * 8, MULTIPLIERS);
+            barrier_open(full + i * 8, 1);
+            barrier_open(empty + i * 8, MULTIPLIERS);
         }
         barriers_ready();
     }

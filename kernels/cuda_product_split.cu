@@ -55,13 +55,13 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int rank = (int)cluster_rank(), unit = blockIdx.x / SPLIT, tile = unit / row_tiles, row0 = unit % row_tiles * N;
     const int from = segment_at(rank * OWN, j.n_chunks), n = segment_at((rank + 1) * OWN, j.n_chunks) - from;
-    const uint32_t base = shared_at(ring), full = shared_at(barriers), empty = full + STAGES * 8;
+    const uint32_t base = shared_address(ring), full = shared_address(barriers), empty = full + STAGES * 8;
     const char *w = j.w + ((size_t)tile * (size_t)j.n_chunks + (size_t)from) * TILE_BYTES;
     const char *x = j.x + (size_t)(row0 / TILE) * operand_block_bytes(j.n_chunks) + (size_t)from * TILE_BYTES + (size_t)(row0 % TILE / 8 * GROUP_BYTES);
     if (warp == MULTIPLIERS && lane == 0) {
         for (int i = 0; i < STAGES; i++) {
-            barrier_init(full + i * 8, 1);
-            barrier_init(empty + i * 8, MULTIPLIERS);
+            barrier_open(full + i * 8, 1);
+            barrier_open(empty + i * 8, MULTIPLIERS);
         }
         barriers_ready();
         for (int i = 0; i < STAGES && i < n; i++) {

@@ -1,44 +1,15 @@
-/* kernels/cuda_tma.cuh: bulk copies of rows of the cache into shared memory, and the barriers that they complete on.
+/* kernels/cuda_tma.cuh: bulk copies of rows of the cache into shared memory.
  *
  * In shared memory a tile of rows is in regions of 64 elements of head_dim: a row has 128 bytes of a region, whose eight pieces of 16 bytes
  * are swizzled: piece i of row r lies at i ^ (r % 8).  Regions begin at multiples of 1024 bytes. */
 #ifndef KERNELS_CUDA_TMA_CUH
 #define KERNELS_CUDA_TMA_CUH
 
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_async.cuh"
 
 #include <cuda.h>
 
 static constexpr int REGION_ELEMS = 64, REGION_ROW_BYTES = 128;
-
-__device__ static inline unsigned shared_address(const void *p)
-{
-    return (unsigned)__cvta_generic_to_shared(p);
-}
-
-__device__ static inline void barrier_open(uint64_t *b, int n_arrivals)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(n_arrivals));
-}
-
-__device__ static inline void barrier_arrive(uint64_t *b)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
-}
-
-/* Arrives, and n_bytes of copies must complete besides. */
-__device__ static inline void barrier_expect(uint64_t *b, int n_bytes)
-{
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(n_bytes) : "memory");
-}
-
-/* Waits for the end of the barrier's phase of that parity. */
-__device__ static inline void barrier_wait(uint64_t *b, int parity)
-{
-    asm volatile("{\n.reg .pred done;\n"
-                 "again:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-                 "@!done bra again;\n}" ::"r"(shared_address(b)), "r"(parity) : "memory");
-}
 
 /* A box of rows from (row, column) on of an array [rows][columns], one region wide; zeros past its edges. */
 __device__ static inline void box_copy(void *to, const CUtensorMap *map, int column, int row, uint64_t *b)

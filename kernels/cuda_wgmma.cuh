@@ -56,35 +56,6 @@ __device__ static inline uint32_t slab_of(const void *p)
 
 #define SLAB_HIGH 0x40000040 /* 1024 bytes from one 8 rows to the next; swizzled by 128 bytes */
 
-__device__ static inline void wgmma_fence()
-{
-    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-}
-
-__device__ static inline void wgmma_commit()
-{
-    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-}
-
-/* Waits until at most N groups are in flight. */
-template <int N> __device__ static inline void wgmma_wait()
-{
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
-}
-
-/* The compiler must not move uses of registers across a wait. */
-template <int N> __device__ static inline void pin(float (&d)[N])
-{
-#pragma unroll
-    for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i])::"memory");
-}
-
-template <int N> __device__ static inline void pin(uint32_t (&d)[N])
-{
-#pragma unroll
-    for (int i = 0; i < N; i++) asm volatile("" : "+r"(d[i])::"memory");
-}
-
 #define F8(io, d, i)                                                                                                   \
     io(d[i]), io(d[i + 1]), io(d[i + 2]), io(d[i + 3]), io(d[i + 4]), io(d[i + 5]), io(d[i + 6]), io(d[i + 7])
 #define F32(io, d) F8(io, d, 0), F8(io, d, 8), F8(io, d, 16), F8(io, d, 24)
