@@ -1,11 +1,8 @@
 #include "core/lane.h"
 
-#include <math.h>
+#include "core/ints.h"
 
-static int max_int(int a, int b)
-{
-    return a > b ? a : b;
-}
+#include <math.h>
 
 int lane_active_millionths(double sparsity, int equal_bytes)
 {

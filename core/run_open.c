@@ -2,16 +2,12 @@
 #include "core/run.h"
 
 #include "core/err.h"
+#include "core/ints.h"
 #include "core/mem.h"
 
 #include <limits.h>
 #include <stdint.h>
 #include <string.h>
-
-static int max_int(int a, int b)
-{
-    return a > b ? a : b;
-}
 
 /* The most rows of one rectification pass. */
 static int rectify_rows(const struct run_plan *plan, int chunk_rows)

@@ -2,13 +2,9 @@
 #include "kernels/kv_tile.h"
 
 #include "core/err.h"
+#include "core/ints.h"
 
 #include <math.h>
-
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
 
 /* Blocks that a set may hold: the prefix's set holds whole blocks only. */
 static int set_end(const struct kv_cache *kv, const struct key_set *s)

@@ -4,6 +4,7 @@
 #include "kernels/row_block.h"
 
 #include "core/err.h"
+#include "core/ints.h"
 #include "core/philox.h"
 
 #include <string.h>
@@ -21,16 +22,6 @@ struct selecting {
     int32_t *key;       /* [n_blocks + KEY_TILE] */
     double *mass;       /* [n_blocks], in the same memory */
 };
-
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-static int max_int(int a, int b)
-{
-    return a > b ? a : b;
-}
 
 static const float *row_head(const struct selecting *w, int head)
 {

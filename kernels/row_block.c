@@ -1,15 +1,12 @@
 #include "kernels/row_block.h"
 
+#include "core/ints.h"
+
 #include <math.h>
 #include <string.h>
 
 /* Rows times heads of a block: four chunks of the widest register blocking. */
 enum { BLOCK_PAIRS = 24, PAD_FLOATS = 16 };
-
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
 
 static int block_rows(int group)
 {
