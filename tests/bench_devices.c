@@ -357,9 +357,11 @@ static void measure_run(struct machine *m, const struct run_plan *plan, double n
 {
     static struct lane_spec lanes[MAX_LANES], again[MAX_LANES];
     static int partner[MAX_LANES];
-    char trace[] = "/tmp/bench_devices.XXXXXX";
+    const char *folder = getenv("TMPDIR");
+    char trace[4096];
     struct engine cpu, gpu, replayed;
     struct run_plan replay;
+    snprintf(trace, sizeof trace, "%s/bench_devices.XXXXXX", folder ? folder : "/tmp");
     const int fd = mkstemp(trace);
     if (fd < 0 || close(fd) != 0) must(fail("%s cannot be made", trace), "trace");
     record_lists(plan, &m->cpu_plain, trace);

@@ -220,15 +220,22 @@ static double list_error(struct bench_case *c, const struct pair *p, const uint8
     return fmax(worst, 0);
 }
 
+/* Opens a pair; which of its tokens the list of its last row reads: owned by the caller. */
+static uint8_t *pair_open_read(struct bench_case *c, int layer, int index, struct pair *p)
+{
+    uint8_t *read = NULL;
+    pair_open(c, layer, index, p);
+    must(MEM_NEW(&read, p->n_tokens, "read"));
+    mark_read(c, p->sequence, p->head, p->n_tokens, read);
+    return read;
+}
+
 double check_select(struct bench_case *c, int layer)
 {
     double worst = 0;
     for (int i = 0; i < n_pairs(c); i++) {
         struct pair p;
-        uint8_t *read = NULL;
-        pair_open(c, layer, pair_index(c, i), &p);
-        must(MEM_NEW(&read, p.n_tokens, "read"));
-        mark_read(c, p.sequence, p.head, p.n_tokens, read);
+        uint8_t *read = pair_open_read(c, layer, pair_index(c, i), &p);
         worst = fmax(worst, list_error(c, &p, read));
         mem_free(read);
         pair_close(&p);
@@ -241,10 +248,7 @@ void poison_unselected(struct bench_case *c, int layer)
     const size_t dim = (size_t)shape_of(c)->head_dim;
     for (int i = 0; i < n_pairs(c); i++) {
         struct pair p;
-        uint8_t *read = NULL;
-        pair_open(c, layer, pair_index(c, i), &p);
-        must(MEM_NEW(&read, p.n_tokens, "read"));
-        mark_read(c, p.sequence, p.head, p.n_tokens, read);
+        uint8_t *read = pair_open_read(c, layer, pair_index(c, i), &p);
         for (int t = 0; t < p.n_tokens; t++)
             for (size_t k = 0; k < dim && !read[t]; k++) p.k[(size_t)t * dim + k] = p.v[(size_t)t * dim + k] = 0x7e00; /* NaN */
         const size_t n = (size_t)p.n_tokens * dim;

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 try:
     import h5py
@@ -332,16 +334,6 @@ VIOLATIONS = [
     ("heads that do not add up", put("k_drift", (5, SPARSE, 1), 0.5), ["heads_add_up"]),
 ]
 
-n_results = 0
-n_failed = 0
-
-
-def report(good, name, why=""):
-    global n_results, n_failed
-    n_results += 1
-    n_failed += not good
-    print(("ok" if good else "not ok") + f" {n_results} - {name}" + ("" if good else f"\n# {why}"))
-
 
 def test_right_traces():
     exact = {f.__name__ for f in check_trace.checks if "t.exact()" in __import__("inspect").getsource(f)}
@@ -349,17 +341,17 @@ def test_right_traces():
         got = results(*make_trace(**options))
         skipped = exact if "device" in options else set()
         wrong = {k: str(x) for k, x in got.items() if (x is not None) != (k in skipped) or isinstance(x, AssertionError)}
-        report(not wrong, "a right trace passes, " + what, wrong)
+        tap.report(not wrong, "a right trace passes, " + what, wrong)
     v, attrs = make_trace(follow="self")
     diverge(v, SPARSE, 9)
     diverge_probe = v["first_divergence"].copy()
     diverge(v, STALE, 9)  # the probe goes with its owner
     v["first_divergence"] = np.maximum(v["first_divergence"], diverge_probe)
     wrong = {k: str(x) for k, x in results(v, attrs).items() if isinstance(x, AssertionError)}
-    report(not wrong, "a right trace passes, streams that part", wrong)
+    tap.report(not wrong, "a right trace passes, streams that part", wrong)
     v["first_divergence"][SPARSE] = 10
     got = results(v, attrs)
-    report(isinstance(got["streams"], AssertionError) and isinstance(got["nan_exactly_where_defined"], AssertionError),
+    tap.report(isinstance(got["streams"], AssertionError) and isinstance(got["nan_exactly_where_defined"], AssertionError),
            "a divergence a step late is seen", got)
 
 
@@ -369,10 +361,10 @@ def test_violations():
         change(v, attrs)
         got = results(v, attrs)
         blind = [k for k in seen_by if not isinstance(got[k], AssertionError)]
-        report(not blind, what + " is seen", f"not by {blind}: " + str({k: str(x) for k, x in got.items() if x}))
+        tap.report(not blind, what + " is seen", f"not by {blind}: " + str({k: str(x) for k, x in got.items() if x}))
     seen = {k for _, _, by in VIOLATIONS for k in by}
     unproved = {f.__name__ for f in check_trace.checks} - seen
-    report(not unproved, "every check has failed once", unproved)
+    tap.report(not unproved, "every check has failed once", unproved)
 
 
 def test_program():
@@ -387,13 +379,13 @@ def test_program():
             done = subprocess.run([sys.executable, check_trace.__file__, path], stdout=subprocess.PIPE, text=True)
         lines = done.stdout.splitlines()
         n_bad = sum(line.startswith("not ok") for line in lines)
-        report(done.returncode == (0 if good else 1) and (n_bad == 0) == good and lines[-1] == f"1..{len(check_trace.checks)}",
+        tap.report(done.returncode == (0 if good else 1) and (n_bad == 0) == good and lines[-1] == f"1..{len(check_trace.checks)}",
                "the program's exit status, " + ("right" if good else "wrong"), done.stdout)
 
 
 def test_no_trace():
     done = subprocess.run([sys.executable, check_trace.__file__, __file__], stdout=subprocess.PIPE, text=True)
-    report(done.returncode == 1 and done.stdout.count("\nnot ok") == len(check_trace.checks) - 1, "a file that is no trace fails every check",
+    tap.report(done.returncode == 1 and done.stdout.count("\nnot ok") == len(check_trace.checks) - 1, "a file that is no trace fails every check",
            done.stdout)
 
 
@@ -401,5 +393,4 @@ test_right_traces()
 test_violations()
 test_program()
 test_no_trace()
-print(f"1..{n_results}")
-sys.exit(1 if n_failed else 0)
+tap.done()

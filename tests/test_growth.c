@@ -1,12 +1,12 @@
 /* The growth law: exact curves are recovered, series without growth are not said to grow, intervals hold what they should. */
 #include "tests/growth_series.h"
+#include "tests/growth_random.h"
 
 #include "analysis/estimate.h"
 
 #include "core/err.h"
 
 #include <gsl/gsl_cdf.h>
-#include <gsl/gsl_errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,23 +19,6 @@ static const struct growth_fit truths[N_GROWTH_LAWS] = {
     { LAW_LOGARITHMIC, { 0.07, 0.01, NAN }, 0 }, { LAW_POWER, { 0.07, 0.004, 0.5 }, 0 },
     { LAW_SATURATING, { 0.07, 0.05, 30 }, 0 },
 };
-
-static gsl_rng *rng;
-
-static int setup(void **state)
-{
-    (void)state;
-    gsl_set_error_handler_off();
-    rng = gsl_rng_alloc(gsl_rng_mt19937);
-    return rng ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    gsl_rng_free(rng);
-    return 0;
-}
 
 static void curves_make(const struct series_kind *k, struct growth_curves *c)
 {
@@ -271,5 +254,5 @@ int main(void)
         cmocka_unit_test(short_simulation), cmocka_unit_test(twice_the_same), cmocka_unit_test(refusals),
         cmocka_unit_test(without_memory),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, growth_random_open, growth_random_close);
 }

@@ -1,5 +1,6 @@
 /* Growth laws of studies in memory whose law is known: matching, prediction, intervals, where the drift sits, what is missing. */
 #include "tests/growth_study.h"
+#include "tests/growth_random.h"
 
 #include "analysis/drift_where.h"
 #include "analysis/interval.h"
@@ -7,7 +8,6 @@
 
 #include "core/err.h"
 
-#include <gsl/gsl_errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,23 +16,6 @@
 #include <cmocka.h>
 
 static const struct growth_fit logarithmic = { LAW_LOGARITHMIC, { 0.07, 0.015, NAN }, 0 };
-
-static gsl_rng *rng;
-
-static int setup(void **state)
-{
-    (void)state;
-    gsl_set_error_handler_off();
-    rng = gsl_rng_alloc(gsl_rng_mt19937);
-    return rng ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    gsl_rng_free(rng);
-    return 0;
-}
 
 /* A study with its groups and laws. */
 struct known {
@@ -409,5 +392,5 @@ int main(void)
         cmocka_unit_test(past_the_law), cmocka_unit_test(advice),   cmocka_unit_test(interval_curves),
         cmocka_unit_test(where),        cmocka_unit_test(noisy),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, growth_random_open, growth_random_close);
 }

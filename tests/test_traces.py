@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESA = os.environ.get("RESA", os.path.join(ROOT, "build", "resa"))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
@@ -51,16 +53,6 @@ LANES = [
 ]
 SELF_LANES = [lane for lane in LANES if "late" not in lane and "noise" not in lane]  # dense_until is refused with self
 FEW_LANES = [LANES[i] for i in (1, 2, 3, 7)]
-
-n_results = 0
-n_failed = 0
-
-
-def report(good, name, why=""):
-    global n_results, n_failed
-    n_results += 1
-    n_failed += not good
-    print(("ok" if good else "not ok") + f" {n_results} - {name}" + ("" if good else "\n# " + str(why).strip().replace("\n", "\n# ")))
 
 
 def run(folder, lanes=LANES, env=None, **options):
@@ -105,21 +97,21 @@ def test_invariants(folder):
             failed = sum(check_trace.run(path, 1) for path in paths)
         lines = said.getvalue().splitlines()
         bad = [lines[i] + " " + lines[i + 1] for i in range(len(lines)) if lines[i].startswith("not ok")]
-        report(paths and not failed, "the trace holds: " + what, "\n".join(bad))
+        tap.report(paths and not failed, "the trace holds: " + what, "\n".join(bad))
 
 
 def test_bits_of_threads_and_instructions(folder):
     want = read(run(folder, steps=20, env=dict(OMP_NUM_THREADS="1"))[0])
     got = read(run(folder, steps=20, env=dict(OMP_NUM_THREADS="3"))[0])
-    report(not different(got, want), "3 threads write the same bits as 1", different(got, want))
+    tap.report(not different(got, want), "3 threads write the same bits as 1", different(got, want))
     for isa in ("portable", "avx2", "avx512"):
         try:
             got = read(run(folder, steps=20, env=dict(RESA_ISA=isa))[0])
         except RuntimeError as why:
             good = "does not have it" in str(why)
-            report(good, f"the same bits with {isa}" + (" # SKIP this processor does not have it" if good else ""), why)
+            tap.report(good, f"the same bits with {isa}" + (" # SKIP this processor does not have it" if good else ""), why)
             continue
-        report(not different(got, want), f"the same bits with {isa}", different(got, want))
+        tap.report(not different(got, want), f"the same bits with {isa}", different(got, want))
 
 
 def test_lanes_do_not_touch_each_other(folder):
@@ -134,7 +126,7 @@ def test_lanes_do_not_touch_each_other(folder):
                 n = min(x["selected_blocks"].shape[-1] for x in (a, b))
                 a["selected_blocks"], b["selected_blocks"] = a["selected_blocks"][..., :n], b["selected_blocks"][..., :n]
             bad = [n for n in b if a[n].tobytes() != b[n].tobytes()]
-            report(not bad, f"{name} is the same in a smaller batch, {follow.split(',')[0]}", bad)
+            tap.report(not bad, f"{name} is the same in a smaller batch, {follow.split(',')[0]}", bad)
 
 
 def test_longer_runs_begin_alike(folder):
@@ -143,7 +135,7 @@ def test_longer_runs_begin_alike(folder):
     for name in short:
         if name in long and short[name].ndim > 1 and len(short[name]) == 20 and len(long[name]) == 28 and name != "selected_blocks":
             bad += [name] * (short[name].tobytes() != long[name][:20].tobytes())
-    report("k_drift" in short and not bad, "the first 20 of 28 steps are those of a run of 20", bad)
+    tap.report("k_drift" in short and not bad, "the first 20 of 28 steps are those of a run of 20", bad)
 
 
 def test_seeds(folder):
@@ -153,7 +145,7 @@ def test_seeds(folder):
         x, y = lane_values(a, lane), lane_values(b, lane)
         chance = "noise" in lane or "random" in lane
         same = x["resid_err"].tobytes() == y["resid_err"].tobytes()
-        report(same != chance, f"{lane} " + ("follows" if chance else "does not follow") + " the seed")
+        tap.report(same != chance, f"{lane} " + ("follows" if chance else "does not follow") + " the seed")
 
 
 if not os.access(RESA, os.X_OK):
@@ -165,6 +157,5 @@ with tempfile.TemporaryDirectory() as scratch:
         try:
             test(scratch)
         except RuntimeError as error:
-            report(False, test.__name__.replace("_", " "), error)
-print(f"1..{n_results}")
-sys.exit(1 if n_failed else 0)
+            tap.report(False, test.__name__.replace("_", " "), error)
+tap.done()
