@@ -8,10 +8,10 @@ static int take_floats(struct forward *f, float **p, size_t rows, size_t n, cons
     return memory_take(f->mem, MEMORY_BUFFERS, (void **)p, rows * n * sizeof(float), what);
 }
 
-/* Counting alone knows no back end, and counts float32 rows. */
+/* The CPU's products read float32 rows. */
 static bool has_operands(const struct forward *f)
 {
-    return f->mem->be && f->mem->be->operand_bytes;
+    return f->mem->be->operand_bytes != NULL;
 }
 
 /* Rows that only a product reads: an operand, or float32 rows where the back end has no operands. */

@@ -415,6 +415,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_devices CONFIG OUT.csv [key=value ..]\n");
         return EXIT_USAGE;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a run takes minutes: each line as it is known */
     const int status = session_open(&s, argv[1], argc - 3, argv + 3);
     if (status != EXIT_OK) return status;
     if (2 * s.plan.runs[0].n_lanes + 1 > MAX_LANES) must(fail("%d lanes and their partners are more than %d", s.plan.runs[0].n_lanes, MAX_LANES), argv[1]);
