@@ -5,11 +5,16 @@
 #include "analysis/page_style.h"
 #include "analysis/plot_compare.h"
 #include "analysis/sheet.h"
+#include "analysis/words.h"
 
 #include "core/err.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const enum measure measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,      MEASURE_KL_MEDIAN, MEASURE_TOP1,
                                          MEASURE_K_SHIFT,     MEASURE_K_ACCUM, MEASURE_ATTN_ERR,  MEASURE_BYTES };
@@ -18,7 +23,8 @@ enum { N_MEASURES_SHOWN = sizeof measures / sizeof measures[0] };
 static int columns_make(struct sheet *t)
 {
     static const char *const texts[][2] = {
-        { "lane", "lane" }, { "results", "results" }, { "study", "study" }, { "commit", NULL }
+        { "lane", "lane" },   { "results", "results" }, { "study", "study" },
+        { "commit", NULL }, { "command", NULL },      { "runs_until", NULL },
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (sheet_column(t, COLUMN_TEXT, texts[i][0], texts[i][1], 0) != 0) return -1;
@@ -28,11 +34,21 @@ static int columns_make(struct sheet *t)
     return 0;
 }
 
+/* When the last of its runs ended; ISO 8601 sorts as text. */
+static const char *runs_until(const struct study *s)
+{
+    const char *last = s->runs[0].facts[FACT_END];
+    for (int i = 1; i < s->n_runs; i++)
+        if (strcmp(s->runs[i].facts[FACT_END], last) > 0) last = s->runs[i].facts[FACT_END];
+    return last;
+}
+
 static int row_add(struct sheet *t, const struct evidence *e, const struct study *s, int lane)
 {
     struct estimate estimate;
     if (sheet_text(t, s->lanes[lane].name) != 0 || sheet_text(t, e->folder) != 0 || sheet_text(t, s->title) != 0 ||
-        sheet_text(t, s->runs[0].facts[FACT_COMMIT]) != 0 || sheet_number(t, s->n_texts) != 0)
+        sheet_text(t, s->runs[0].facts[FACT_COMMIT]) != 0 || sheet_text(t, s->runs[0].facts[FACT_COMMAND]) != 0 ||
+        sheet_text(t, runs_until(s)) != 0 || sheet_number(t, s->n_texts) != 0)
         return -1;
     for (int i = 0; i < N_MEASURES_SHOWN; i++)
         if (study_estimate(s, lane, measures[i], 0, &estimate) != 0 || sheet_estimate(t, estimate) != 0) return -1;
@@ -83,7 +99,7 @@ struct compare_figures {
     int n;
 };
 
-static int figures_draw(struct compare_figures *c, const struct evidence *all, int n)
+static int figures_draw(struct compare_figures *c, const char *folder, const struct evidence *all, int n)
 {
     for (int rc = 0; rc == 0 && c->n < MAX_COMPARE_FIGURES;) {
         struct figure *f = &c->figures[c->n];
@@ -92,7 +108,7 @@ static int figures_draw(struct compare_figures *c, const struct evidence *all, i
             snprintf(name, sizeof name, "compare");
         else
             snprintf(name, sizeof name, "compare-%d", c->n + 1);
-        rc = figure_open(f, all[0].folder, name);
+        rc = figure_open(f, folder, name);
         if (rc == 0) rc = plot_compare(f, all, n, c->n);
         if (rc == 0) rc = figure_draw(f);
         figure_close(f);
@@ -140,9 +156,19 @@ static int kind_write(FILE *out, const struct evidence *all, struct page_part *c
 
 /* ---- the page ---- */
 
+enum { MADE_MAX = 512 };
+
+/* "12 runs until .., made by commit .. with: .." */
+static void made_print(char *text, size_t n_bytes, const struct study *s)
+{
+    snprintf(text, n_bytes, "%d run%s until %.40s, made by commit %.80s with: %.255s", s->n_runs, words_s(s->n_runs),
+             runs_until(s), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
+}
+
 static int content_write(FILE *out, const struct sheet *t, const struct evidence *all, struct page_part *const *parts,
                          int n, const struct compare_figures *figures)
 {
+    char made[MADE_MAX];
     page_begin(out, "Results side by side");
     fputs("<ul>\n", out);
     for (int i = 0; i < n; i++)
@@ -152,7 +178,10 @@ static int content_write(FILE *out, const struct sheet *t, const struct evidence
             output_html(out, all[i].name);
             fputs("</strong>: ", out);
             output_html(out, s->title);
-            fprintf(out, "; %d texts, %d lanes.</li>\n", s->n_texts, s->n_lanes);
+            fprintf(out, "; %d texts, %d lanes; ", s->n_texts, s->n_lanes);
+            made_print(made, sizeof made, s);
+            output_html(out, made);
+            fputs(".</li>\n", out);
         }
     fputs("</ul>\n", out);
     for (int i = 0; i < figures->n; i++)
@@ -168,19 +197,32 @@ static int content_write(FILE *out, const struct sheet *t, const struct evidence
     return 0;
 }
 
-static int html_write(const struct sheet *t, const struct evidence *all, struct page_part *const *parts, int n,
-                      const struct compare_figures *figures)
+static int html_write(const struct sheet *t, const char *folder, const struct evidence *all,
+                      struct page_part *const *parts, int n, const struct compare_figures *figures)
 {
     struct output o = { 0 };
-    int rc = output_open(&o, all[0].folder, "compare.html");
+    int rc = output_open(&o, folder, "compare.html");
     if (rc == 0) rc = content_write(o.file, t, all, parts, n, figures);
     if (rc == 0) rc = output_done(&o);
     output_close(&o);
     return rc;
 }
 
-static int table_write(struct sheet *t, const struct evidence *all, int n)
+/* Every study of every folder, and who made it: [n_bytes] are enough, or the rest is left out. */
+static void footer_print(char *text, size_t n_bytes, const struct evidence *all, int n)
 {
+    size_t at = (size_t)snprintf(text, n_bytes, "Not paired across results.");
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < all[i].n_studies && at < n_bytes; k++) {
+            char made[MADE_MAX];
+            made_print(made, sizeof made, &all[i].studies[k]);
+            at += (size_t)snprintf(text + at, n_bytes - at, " %s, %s: %s.", all[i].folder, all[i].studies[k].title, made);
+        }
+}
+
+static int table_write(struct sheet *t, const char *folder, const struct evidence *all, int n)
+{
+    char footer[8192];
     TRY(sheet_open(t, "compare"), "compare");
     snprintf(
         t->caption, sizeof t->caption,
@@ -189,16 +231,41 @@ static int table_write(struct sheet *t, const struct evidence *all, int n)
         "nothing is paired or tested across them.",
         n, ESTIMATE_MIN_TEXTS);
     if (columns_make(t) != 0 || rows_make(t, all, n) != 0) return -1;
-    return sheet_write(t, all[0].folder, "Not paired across results.");
+    footer_print(footer, sizeof footer, all, n);
+    return sheet_write(t, folder, footer);
 }
 
-int compare_write(const struct evidence *all, struct page_part *const *parts, int n)
+/* Beside the first of the results, called by the names of as many as a name of a folder has room for. */
+static int folder_make(char *folder, const struct evidence *all, int n)
+{
+    enum { MAX_NAME = 160 };
+    char name[MAX_NAME + 300] = "compare", *first = realpath(all[0].folder, NULL);
+    if (!first) return fail("%s: %s", all[0].folder, strerror(errno));
+    char *last = strrchr(first, '/');
+    *last = '\0'; /* no folder of results is the root */
+    for (int i = 0; i < n; i++) {
+        const size_t at = strlen(name);
+        if (at + strlen(all[i].name) < MAX_NAME) {
+            snprintf(name + at, sizeof name - at, "-%s", all[i].name);
+            continue;
+        }
+        snprintf(name + at, sizeof name - at, "-and-%d-more", n - i);
+        break;
+    }
+    const int length = snprintf(folder, PATH_MAX, "%s/%s", first, name);
+    free(first);
+    if (length >= PATH_MAX) return fail("%s: the path is too long", name);
+    return mkdir(folder, 0777) == 0 || errno == EEXIST ? 0 : fail("%s: %s", folder, strerror(errno));
+}
+
+int compare_write(const struct evidence *all, struct page_part *const *parts, int n, char *folder)
 {
     struct compare_figures figures = { 0 };
     struct sheet t = { 0 };
-    int rc = table_write(&t, all, n);
-    if (rc == 0) rc = figures_draw(&figures, all, n);
-    if (rc == 0) rc = html_write(&t, all, parts, n, &figures);
+    int rc = folder_make(folder, all, n);
+    if (rc == 0) rc = table_write(&t, folder, all, n);
+    if (rc == 0) rc = figures_draw(&figures, folder, all, n);
+    if (rc == 0) rc = html_write(&t, folder, all, parts, n, &figures);
     sheet_close(&t);
     return rc;
 }

@@ -19,6 +19,7 @@
 #include "core/mem.h"
 
 #include <gsl/gsl_errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -152,39 +153,66 @@ static void volume_close(struct volume *v, int n_studies)
     mem_free(v->parts);
 }
 
-static int volumes_compare(const struct evidence *all, const struct volume *volumes, int n)
+/* ---- what is left to say ---- */
+
+void report_told_close(struct report_told *told)
 {
+    notes_close(&told->pages);
+    notes_close(&told->warnings);
+}
+
+static int page_told(struct report_told *told, const char *folder, const char *page)
+{
+    return told ? notes_add(&told->pages, "%s/%s", folder, page) : 0;
+}
+
+static int folder_told(struct report_told *told, const char *folder, const struct notes *warnings)
+{
+    if (page_told(told, folder, "report.html") != 0) return -1;
+    for (int i = 0; told && i < warnings->n; i++)
+        if (notes_add(&told->warnings, "%s: %s", folder, warnings->text[i]) != 0) return -1;
+    return 0;
+}
+
+/* ---- folders ---- */
+
+static int volumes_compare(const struct evidence *all, const struct volume *volumes, int n, struct report_told *told)
+{
+    char folder[PATH_MAX];
     struct page_part **parts = NULL;
     int rc = MEM_NEW(&parts, n, "folders");
     for (int i = 0; i < n && rc == 0; i++) parts[i] = volumes[i].parts;
-    if (rc == 0) rc = compare_write(all, parts, n);
+    if (rc == 0) rc = compare_write(all, parts, n, folder);
+    if (rc == 0) rc = page_told(told, folder, "compare.html");
     mem_free(parts);
     return rc;
 }
 
 int report_write(int n_folders, char *const *folders)
 {
-    return report_write_bound(n_folders, folders, NAN);
+    return report_write_bound(n_folders, folders, NAN, NULL);
 }
 
 /* A folder of drift runs, of which *n are open already; one of experiment latency is reported by itself. */
-static int folder_report(struct evidence *all, struct volume *volumes, int *n, const char *folder, const char *no_pictures, double bound)
+static int folder_report(struct evidence *all, struct volume *volumes, int *n, const char *folder,
+                         const char *no_pictures, double bound, struct report_told *told)
 {
     struct latency_study times;
     bool timed = false;
     int rc = latency_study_open(&times, folder, &timed);
     if (rc == 0 && timed && no_pictures[0]) rc = notes_add(&times.warnings, "no pictures: %s", no_pictures);
     if (rc == 0 && timed) rc = latency_report(&times);
+    if (rc == 0 && timed) rc = folder_told(told, folder, &times.warnings);
     latency_study_close(&times);
     if (rc != 0 || timed) return rc;
     struct evidence *e = &all[*n];
     struct volume *v = &volumes[(*n)++];
     if (evidence_open(e, folder) != 0) return -1;
     if (no_pictures[0] && notes_add(&e->warnings, "no pictures: %s", no_pictures) != 0) return -1;
-    return volume_write(v, e, bound);
+    return volume_write(v, e, bound) != 0 ? -1 : folder_told(told, folder, &e->warnings);
 }
 
-int report_write_bound(int n_folders, char *const *folders, double bound)
+int report_write_bound(int n_folders, char *const *folders, double bound, struct report_told *told)
 {
     struct evidence *all = NULL;
     struct volume *volumes = NULL;
@@ -195,8 +223,8 @@ int report_write_bound(int n_folders, char *const *folders, double bound)
     if (figure_check() != 0) snprintf(no_pictures, sizeof no_pictures, "%s", fail_text());
     int rc = MEM_NEW(&volumes, n_folders, "folders");
     for (int i = 0; i < n_folders && rc == 0; i++)
-        rc = folder_report(all, volumes, &n, folders[i], no_pictures, bound);
-    if (rc == 0 && n > 1) rc = volumes_compare(all, volumes, n);
+        rc = folder_report(all, volumes, &n, folders[i], no_pictures, bound, told);
+    if (rc == 0 && n > 1) rc = volumes_compare(all, volumes, n, told);
     for (int i = 0; i < n; i++) {
         volume_close(&volumes[i], all[i].n_studies);
         evidence_close(&all[i]);

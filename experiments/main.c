@@ -2,7 +2,6 @@
 #include "experiments/commands.h"
 #include "experiments/waiting.h"
 
-#include "analysis/figure.h"
 #include "analysis/report.h"
 #include "core/err.h"
 #include "core/version.h"
@@ -56,14 +55,15 @@ int command_report(int argc, char **argv)
         fprintf(stderr, "usage: " PROGRAM " report [--bound NATS] RESULTS ..\n");
         return EXIT_USAGE;
     }
-    if (report_write_bound(argc - first, argv + first, bound) != 0) {
-        fprintf(stderr, PROGRAM ": error: %s\n", fail_text());
-        return EXIT_FAILED;
-    }
-    if (figure_check() != 0) fprintf(stderr, PROGRAM ": the report has no pictures, only their scripts: %s\n", fail_text());
-    for (int i = first; i < argc; i++) printf("report: %s/report.html\n", argv[i]);
-    if (argc > first + 1) printf("side by side: %s/compare.html\n", argv[first]);
-    return EXIT_OK;
+    struct report_told told = { 0 };
+    const int rc = report_write_bound(argc - first, argv + first, bound, &told);
+    for (int i = 0; i < told.pages.n; i++) printf("report: %s\n", told.pages.text[i]);
+    fflush(stdout);
+    if (told.warnings.n) fprintf(stderr, PROGRAM ": %d warning%s\n", told.warnings.n, told.warnings.n == 1 ? "" : "s");
+    for (int i = 0; i < told.warnings.n; i++) fprintf(stderr, "  %s\n", told.warnings.text[i]);
+    report_told_close(&told);
+    if (rc != 0) fprintf(stderr, PROGRAM ": error: %s\n", fail_text());
+    return rc == 0 ? EXIT_OK : EXIT_FAILED;
 }
 
 static int command_help(int argc, char **argv)

@@ -186,7 +186,8 @@ static void bands_from_six_texts(void **state)
 /* Every link of a page leads somewhere, in it or to a file beside it, and no two things have one id. */
 static void assert_links(const char *page)
 {
-    char *text = text_of(page, NULL), word[256];
+    char *text = text_of(page, NULL), word[256], beside[512];
+    const char *last = strrchr(page, '/');
     for (const char *at = text; (at = strstr(at, "href=\"")) != NULL;) {
         at += 6;
         snprintf(word, sizeof word, "%.*s", (int)strcspn(at, "\""), at);
@@ -196,9 +197,10 @@ static void assert_links(const char *page)
             char *quoted = strstr(text, id);
             snprintf(id, sizeof id, "id='%s'", word + 1); /* as gnuplot writes them */
             if (!quoted && !strstr(text, id)) fail_msg("%s: nothing has the id %s", page, word + 1);
-        } else if (access(inside(word), R_OK) != 0) {
-            fail_msg("%s: %s is not there", page, word);
+            continue;
         }
+        snprintf(beside, sizeof beside, "%.*s%s", last ? (int)(last + 1 - page) : 0, page, word);
+        if (access(inside(beside), R_OK) != 0) fail_msg("%s: %s is not there", page, word);
     }
     for (const char *at = text; (at = strstr(at, " id=\"")) != NULL; at++) {
         snprintf(word, sizeof word, "%.*s\"", (int)(strcspn(at + 5, "\"") + 5), at);
@@ -227,11 +229,12 @@ static void results_side_by_side(void **state)
     if (!with_gnuplot()) skip();
     write_runs(&fix, 6);
     if (report_write(2, folders) != 0) fail_msg("%s", fail_text());
-    assert_int_equal(access(inside("plots/compare.pdf"), R_OK), 0);
-    assert_says("compare.html", "id=\"r1-corners\"", true);
-    assert_says("compare.html", "id=\"r2-corners\"", true);
-    assert_says("plots/compare.gp", "(2)", true); /* two results of one name are told apart */
-    assert_links("compare.html");
+    assert_int_equal(access(inside("../compare-results-results/plots/compare.pdf"), R_OK), 0);
+    assert_says("../compare-results-results/compare.html", "id=\"r1-corners\"", true);
+    assert_says("../compare-results-results/compare.html", "id=\"r2-corners\"", true);
+    assert_says("../compare-results-results/plots/compare.gp", "(2)", true); /* two results of one name are told apart */
+    assert_links("../compare-results-results/compare.html");
+    nftw(inside("../compare-results-results"), temp_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(void)

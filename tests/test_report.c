@@ -308,6 +308,18 @@ static void runs_that_cannot_be_used(void **state)
     assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense_texts", 2);
 }
 
+/* What the page warns of is told when the report ends, with the folder's name. */
+static void assert_told(const char *warning)
+{
+    char *folders[] = { folder };
+    struct report_told told = { 0 };
+    bool there = false;
+    if (report_write_bound(1, folders, NAN, &told) != 0) fail_msg("%s", fail_text());
+    for (int i = 0; i < told.warnings.n; i++) there = there || strstr(told.warnings.text[i], warning) != NULL;
+    report_told_close(&told);
+    if (!there) fail_msg("'%s' is not told", warning);
+}
+
 static void warnings(void **state)
 {
     (void)state;
@@ -321,6 +333,8 @@ static void warnings(void **state)
                 true); /* 9 of 13 */
     assert_page("noise floor: the control lane control: K differs from the dense lane&#39;s by up to 0.25", true);
     assert_page("lanes sparse/a and resa/a never differ", true);
+    assert_told("/results: run run0, lane dense: the stream loops");
+    assert_told("/results: noise floor: the control lane control");
     assert_page("the runs are of more than one commit", true);
     assert_page("interval 8 has the same NLL as never rectifying on all 6 texts", true);
     assert_page("<b>", false);
@@ -350,12 +364,30 @@ static void side_by_side(void **state)
     (void)state;
     const struct fixture fix = { 0 };
     char *folders[] = { folder, folder };
+    struct report_told told = { 0 };
     write_runs(&fix, 6);
-    if (report_write(2, folders) != 0) fail_msg("%s", fail_text());
-    assert_cell("tables/compare.csv", "lane", "sparse/a", "nll_above_dense", 0.5 + 0.0625 * 2.5);
-    char *text = text_of("compare.html", NULL);
-    assert_non_null(strstr(text, "resa/a"));
-    free(text);
+    if (report_write_bound(2, folders, NAN, &told) != 0) fail_msg("%s", fail_text());
+    assert_int_equal(told.pages.n, 3);
+    assert_non_null(strstr(told.pages.text[2], "/compare-results-results/compare.html"));
+    report_told_close(&told);
+    /* Not among the results of either: a report of one alone leaves it as it is. */
+    assert_int_equal(access(inside("compare.html"), F_OK), -1);
+    const char *file = "../compare-results-results/tables/compare.csv";
+    assert_cell(file, "lane", "sparse/a", "nll_above_dense", 0.5 + 0.0625 * 2.5);
+    char text[128];
+    cell(file, "lane", "sparse/a", "commit", text, sizeof text);
+    assert_true(text[0] != '\0');
+    cell(file, "lane", "sparse/a", "command", text, sizeof text);
+    assert_true(text[0] != '\0');
+    cell(file, "lane", "sparse/a", "runs_until", text, sizeof text);
+    assert_true(text[0] != '\0');
+    char *page = text_of("../compare-results-results/compare.html", NULL);
+    assert_non_null(strstr(page, "resa/a"));
+    free(page);
+    page = text_of("../compare-results-results/tables/compare.md", NULL);
+    assert_non_null(strstr(page, "made by commit"));
+    free(page);
+    nftw(inside("../compare-results-results"), temp_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* Texts 0, 2, 4, 6 are files, the others of a package. */
