@@ -185,6 +185,15 @@ int growth_gather(struct growth_gathered *g, const struct study *s, const struct
     return rc;
 }
 
+const char *growth_unidentified_words(const struct growth_gathered *how)
+{
+    if (!how->matched)
+        return "no two lanes of different stale tokens were compared at the same steps (interval, phase, dense_until)";
+    return how->slots_tied ? "each number of stale tokens stood at one place in the block alone (no phase or dense_until "
+                             "lane parts them)"
+                           : "";
+}
+
 void growth_gathered_close(struct growth_gathered *g)
 {
     growth_curves_close(&g->curves);

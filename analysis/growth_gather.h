@@ -38,7 +38,8 @@ struct growth_gathered {
     double (*slots)
         [STUDY_SLOTS]; /* owned [n_texts]: how much steps at a place in the block disturb, over all steps' mean */
     bool matched;      /* at the same steps */
-    bool slots_tied;   /* each number of stale tokens below a block stood at one place in the block alone */
+    bool slots_tied;   /* each number of stale tokens below a block stood at one place in the block alone; with matched: the
+                          law is identified only where this is false */
     double at_zero;    /* greatest size of what a lane without stale tokens read: 0 on exact machines; NaN: none seen */
     char why[160];     /* why there are no curves */
 };
@@ -47,6 +48,14 @@ struct growth_gathered {
 int growth_gather(struct growth_gathered *g, const struct study *s, const struct growth_group *group, const int *lanes,
                   int n_lanes, enum growth_quantity q);
 void growth_gathered_close(struct growth_gathered *g);
+
+/* Whether stale tokens were told apart from steps and from places in the block: only then is growth identified. */
+static inline bool growth_is_identified(const struct growth_gathered *how)
+{
+    return how->matched && !how->slots_tied;
+}
+/* Why not; "" where it is. */
+const char *growth_unidentified_words(const struct growth_gathered *how);
 
 /* A lane's quantity at a step of a run; NaN: none. */
 struct growth_series {

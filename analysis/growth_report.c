@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_BOUNDS = 6, MAX_GROUPS_TOLD = 8 };
 
@@ -158,13 +159,13 @@ static int law_tell(const struct growth_set *set, enum growth_quantity q, const 
                  g->curves.n_texts);
     else
         snprintf(share, sizeof share, ", on %d texts, too few for a claim", g->curves.n_texts);
-    return notes_add(findings,
-                     "Growth, %s: %s is %s at the first stale token, then %s%s; seen up to %.0f stale tokens%s.",
-                     set->group->title, what, jump, law, share, g->curves.axis.s_max,
-                     !r->how.matched     ? ". No two lanes of different stale tokens were run at the same steps "
-                                           "(dense_until, interval), so that this may be a law of steps as well"
-                     : r->how.slots_tied ? " (each at one place in the block alone: no phase or dense_until parts them)"
-                                         : "");
+    if (!growth_is_identified(&r->how))
+        return notes_add(findings, "Growth, %s: unidentified for %s: %s. Fitted all the same: %s at the first stale "
+                                   "token, then %s%s; this may be a law of steps or of places in the block as well.",
+                         set->group->title, what, growth_unidentified_words(&r->how), jump, law,
+                         g->n_replicates > 0 ? "" : share);
+    return notes_add(findings, "Growth, %s: %s is %s at the first stale token, then %s%s; seen up to %.0f stale tokens.",
+                     set->group->title, what, jump, law, share, g->curves.axis.s_max);
 }
 
 /* How far off the predictions of a group's rectified lanes are, as shares of what was measured. */
@@ -173,7 +174,9 @@ static int teeth_tell(const struct growth_report *r, const struct growth_group *
 {
     double sum = 0, worst = 0;
     int n = 0, n_inside = 0, n_points = 0;
-    bool matched = true, limits = true;
+    bool limits = true;
+    int n_texts = 0;
+    const char *from = NULL;
     for (int i = 0; i < r->sawteeth.n; i++) {
         const struct sawtooth *w = &r->sawteeth.all[i];
         bool member = false;
@@ -181,8 +184,9 @@ static int teeth_tell(const struct growth_report *r, const struct growth_group *
         if (!member || w->quantity != q || w->n_texts == 0 || isnan(sawtooth_error(w))) continue;
         sum += fabs(sawtooth_error(w));
         worst = fmax(worst, fabs(sawtooth_error(w)));
-        matched = matched && w->matched;
+        from = !from ? w->from : strcmp(from, w->from) == 0 ? from : "several laws, see the table";
         limits = limits && !isnan(w->mean.low);
+        n_texts = w->n_texts;
         n_inside += w->n_inside;
         n_points += w->n_points;
         n++;
@@ -191,12 +195,12 @@ static int teeth_tell(const struct growth_report *r, const struct growth_group *
     char bins[96] = "";
     if (limits)
         snprintf(bins, sizeof bins, "; %d of %d bins of their windows lie where they should", n_inside, n_points);
+    else
+        snprintf(bins, sizeof bins, ", on %d text%s, too few for a claim", n_texts, words_s(n_texts));
     return notes_add(
         findings,
-        "Prediction, %s: %s of %d rectified lane%s, predicted from other lanes, is off by %.1f %% on average, "
-        "%.1f %% at worst%s%s.",
-        group->title, what, n, words_s(n), 100 * sum / n, 100 * worst, bins,
-        matched ? "" : "; the law is one of steps as well");
+        "Prediction, %s: %s of %d rectified lane%s is off by %.1f %% on average, %.1f %% at worst%s (law from %s).",
+        group->title, what, n, words_s(n), 100 * sum / n, 100 * worst, bins, from);
 }
 
 static int interval_tell(const struct interval_curve *c, double bound, struct notes *findings)

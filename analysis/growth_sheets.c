@@ -50,8 +50,8 @@ static int head_write(struct sheet *t, const struct row *row)
 
 static const char *matching_words(const struct growth_gathered *how)
 {
-    if (!how->matched) return "no: plain means";
-    return how->slots_tied ? "yes, but for the place in the block" : "yes";
+    if (!how->matched) return "no, plain means: growth unidentified";
+    return how->slots_tied ? "yes, but s and place in the block are one: growth unidentified" : "yes";
 }
 
 static struct estimate interval_of(double mean, double low, double high, int n_texts)

@@ -19,6 +19,21 @@ static int result_make(struct growth_result *r, const struct study *s, const str
     return 0;
 }
 
+const char *growth_law_words(char *text, size_t n_bytes, enum growth_source source, const struct growth_gathered *how,
+                             bool without)
+{
+    const char *matched = !how->matched    ? "not matched: growth unidentified"
+                          : how->slots_tied ? "matched by position, not by place in the block: growth unidentified"
+                                            : "matched by position and place in the block";
+    const char *one = how->n_lanes == 1 ? "" : "s";
+    if (source == GROWTH_PURE)
+        snprintf(text, n_bytes, "%d never rectified lane%s, %s", how->n_lanes, one, matched);
+    else
+        snprintf(text, n_bytes, "%s%d %slane%s, rectified ones among them, %s", without ? "" : "all ", how->n_lanes,
+                 without ? "other " : "", one, matched);
+    return text;
+}
+
 enum growth_source growth_source_best(const struct growth_set *set, enum growth_quantity q)
 {
     const struct growth_result *pure = &set->results[GROWTH_PURE][q], *all = &set->results[GROWTH_ALL][q];

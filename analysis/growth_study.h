@@ -35,6 +35,11 @@ static inline bool growth_is_there(const struct growth_result *r)
 {
     return r->growth.curves.n_texts > 0;
 }
+/* Which lanes a law is from and how they were matched: "4 never rectified lanes, matched by position and place in the block".
+ * source GROWTH_ALL without `without`: of all lanes of the group; else of all but the one that is predicted. */
+const char *growth_law_words(char *text, size_t n_bytes, enum growth_source source, const struct growth_gathered *how,
+                             bool without);
+
 /* From the never rectified lanes where they were compared at the same steps, else from all lanes if these were. */
 enum growth_source growth_source_best(const struct growth_set *set, enum growth_quantity q);
 

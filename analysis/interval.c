@@ -134,7 +134,8 @@ static int points_predict(struct interval_curve *c, const struct growth_result *
 static int lanes_predict(struct interval_curve *c, const struct study *s, const struct growth_set *set)
 {
     const enum growth_quantity q = interval_error_defs[c->error].above;
-    const struct growth_result *r = &set->results[growth_source_best(set, q)][q];
+    const enum growth_source source = growth_source_best(set, q);
+    const struct growth_result *r = &set->results[source][q];
     double *clean = NULL;
     if (!growth_is_there(r)) {
         snprintf(c->why, sizeof c->why, "%s", r->how.why);
@@ -150,6 +151,7 @@ static int lanes_predict(struct interval_curve *c, const struct study *s, const 
         snprintf(c->why, sizeof c->why, "a text of the law lacks the clean lane");
     else if (rc == 0)
         rc = points_predict(c, r, clean);
+    if (rc == 0 && !c->why[0]) growth_law_words(c->from, sizeof c->from, source, &r->how, false);
     mem_free(clean);
     return rc;
 }

@@ -42,7 +42,8 @@ struct interval_curve {
     struct estimate clean;         /* the clean lane's: what is left at interval 1 */
     struct interval_point *points; /* owned [n]: the measured ones by interval, never last, then the predicted ones */
     int n, n_measured;
-    char why[160]; /* why nothing is predicted; "": it is */
+    char from[160]; /* the law of the predicted ones, in words; "": nothing is predicted */
+    char why[160];  /* why nothing is predicted; "": it is */
 };
 
 /* error: for INTERVAL_NLL the study must be of a text, else there are no points and why says so. */

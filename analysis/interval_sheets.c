@@ -48,17 +48,11 @@ static struct estimate predicted_of(const struct sawtooth *w, const struct sawto
     return e;
 }
 
-static const char *source_words(const struct sawtooth *w)
-{
-    if (w->source == GROWTH_ALL) return "the other lanes";
-    return w->matched ? "never rectified" : "never rectified, plain means";
-}
-
 static int tooth_row(struct sheet *t, const struct growth_study *g, const struct sawtooth *w)
 {
     const bool there = w->n_texts > 0, inside = there && !isnan(w->mean.low);
     const struct sawtooth_point none = { NAN, NAN, NAN, NAN, NAN, NAN }, *p = there ? &w->mean : &none;
-    if (tooth_head_write(t, g, w) != 0 || sheet_text(t, there ? source_words(w) : w->why) != 0 ||
+    if (tooth_head_write(t, g, w) != 0 || sheet_text(t, there ? w->from : w->why) != 0 ||
         sheet_text(t, there ? growth_law_defs[w->law].name : "") != 0 || sheet_number(t, p->measured) != 0 ||
         sheet_estimate(t, predicted_of(w, p)) != 0 || sheet_number(t, there ? 100 * sawtooth_error(w) : NAN) != 0)
         return -1;
@@ -74,8 +68,8 @@ int sheet_of_sawteeth(struct sheet *t, const struct growth_study *g, const struc
     snprintf(
         t->caption, sizeof t->caption,
         "Rectified lanes, predicted: the growth law and the place in the block, averaged over the lane's own steps. "
-        "The law is of lanes that are never rectified; where these were not compared at the same steps, of all lanes "
-        "but the predicted one. In brackets where the measured mean should lie (95 %%, bootstrap of texts). Bins: of "
+        "Law from: the never rectified lanes of the same policy; where these were not compared at the same steps, all "
+        "lanes but the predicted one. In brackets where the measured mean should lie (95 %%, bootstrap of texts). Bins: of "
         "stale tokens within the window, how many are measured where they should lie.");
     if (tooth_head_columns(t) != 0 || sheet_column(t, COLUMN_TEXT, "source", "law from", 0) != 0 ||
         sheet_column(t, COLUMN_TEXT, "law", "law", 0) != 0 ||
@@ -160,9 +154,10 @@ static int advice_columns(struct sheet *t)
         sheet_column(t, COLUMN_NUMBER, "measured_counted_percent", "bytes (% of dense)", 1) != 0 ||
         sheet_column(t, COLUMN_NUMBER, "measured_equation_percent", "by the equation (%)", 1) != 0 ||
         sheet_column(t, COLUMN_TEXT, "predicted_interval", "longest interval, predicted", 0) != 0 ||
-        sheet_column(t, COLUMN_ESTIMATE, "predicted_error", "its error", 3) != 0)
+        sheet_column(t, COLUMN_ESTIMATE, "predicted_error", "its error", 3) != 0 ||
+        sheet_column(t, COLUMN_NUMBER, "predicted_equation_percent", "by the equation (%)", 1) != 0)
         return -1;
-    return sheet_column(t, COLUMN_NUMBER, "predicted_equation_percent", "by the equation (%)", 1);
+    return sheet_column(t, COLUMN_TEXT, "predicted_from", "predicted from", 0);
 }
 
 int sheet_of_intervals(struct sheet *t, const struct study *s, const struct interval_curve *curves, int n,
@@ -174,7 +169,8 @@ int sheet_of_intervals(struct sheet *t, const struct study *s, const struct inte
         "The longest rectification interval that keeps the error against the dense lane under a bound: the upper end "
         "of its 95 %% interval over texts (%d) is at most the bound, and so is that of every shorter interval. "
         "Measured: of the lanes that were run; where measured and predicted differ, measured counts. Predicted: error "
-        "of the clean lane and the mean of the growth law over the window, no further than it was run. Bytes of K, V "
+        "of the clean lane and the mean of the growth law over the window, no further than it was run; by the law of "
+        "the lanes in the last column. Bytes of K, V "
         "and block keys for each step over the dense lane's, as counted, and by the equation 1 / block size + active + "
         "1 / interval.",
         s->n_texts);
@@ -184,7 +180,8 @@ int sheet_of_intervals(struct sheet *t, const struct study *s, const struct inte
             if (sheet_text(t, curves[i].group->title) != 0 ||
                 sheet_text(t, interval_error_defs[curves[i].error].label) != 0 || sheet_number(t, bounds[k]) != 0 ||
                 sheet_estimate(t, curves[i].clean) != 0 || advice_write(t, &curves[i], bounds[k], true) != 0 ||
-                advice_write(t, &curves[i], bounds[k], false) != 0)
+                advice_write(t, &curves[i], bounds[k], false) != 0 ||
+                sheet_text(t, curves[i].from[0] ? curves[i].from : curves[i].why) != 0)
                 return -1;
     return 0;
 }
@@ -199,7 +196,9 @@ int sheet_of_interval_points(struct sheet *t, const struct study *s, const struc
     if (sheet_column(t, COLUMN_TEXT, "lanes", "lanes", 0) != 0 ||
         sheet_column(t, COLUMN_TEXT, "error", "error", 0) != 0 ||
         sheet_column(t, COLUMN_TEXT, "interval", "interval", 0) != 0 ||
-        sheet_column(t, COLUMN_TEXT, "kind", "", 0) != 0 || sheet_column(t, COLUMN_TEXT, "lane", NULL, 0) != 0 ||
+        sheet_column(t, COLUMN_TEXT, "kind", "", 0) != 0 ||
+        sheet_column(t, COLUMN_TEXT, "predicted_from", "predicted from", 0) != 0 ||
+        sheet_column(t, COLUMN_TEXT, "lane", NULL, 0) != 0 ||
         sheet_column(t, COLUMN_ESTIMATE, "value", "against dense", 3) != 0 ||
         sheet_column(t, COLUMN_NUMBER, "counted_percent", "bytes (% of dense)", 1) != 0 ||
         sheet_column(t, COLUMN_NUMBER, "equation_percent", "by the equation (%)", 1) != 0)
@@ -211,6 +210,7 @@ int sheet_of_interval_points(struct sheet *t, const struct study *s, const struc
                 sheet_text(t, interval_error_defs[curves[i].error].label) != 0 ||
                 sheet_text(t, interval_words(text, sizeof text, p->interval)) != 0 ||
                 sheet_text(t, p->measured ? "measured" : "predicted") != 0 ||
+                sheet_text(t, p->measured ? "" : curves[i].from) != 0 ||
                 sheet_text(t, p->lane >= 0 ? s->lanes[p->lane].name : "") != 0 || sheet_estimate(t, p->error) != 0 ||
                 sheet_number(t, 100 * p->counted) != 0 || sheet_number(t, 100 * p->equation) != 0)
                 return -1;

@@ -88,7 +88,7 @@ static void law_name(const struct growth_result *r, char *text, size_t n_bytes)
     size_t n = (size_t)snprintf(text, n_bytes, "%s", growth_law_defs[w->law].name);
     if (!isnan(w->share[w->law]) && n < n_bytes)
         n += (size_t)snprintf(text + n, n_bytes - n, " (%.0f %%)", 100 * w->share[w->law]);
-    if (!r->how.matched && n < n_bytes) snprintf(text + n, n_bytes - n, ", not matched");
+    if (!growth_is_identified(&r->how) && n < n_bytes) snprintf(text + n, n_bytes - n, ", unidentified");
 }
 
 static int panel_write(struct figure *f, const struct plot_job *job, const struct plot_grid *g, int at,
@@ -133,9 +133,8 @@ static void growth_caption(struct figure *f, const struct plot_job *job)
              "cache) "
              "over the dense lane's norm, and KL of the output from the clean lane's; the law chosen by left-out texts "
              "and%s what it leaves (residual). Points: means over n = %d text%s of lanes compared at the same steps%s, "
-             "thin: each text. A law is not drawn past the longest staleness that was run. Where a panel says "
-             "not matched, no two lanes differ in stale tokens at the same step, so that staleness cannot be told from "
-             "position.",
+             "thin: each text. A law is not drawn past the longest staleness that was run. Unidentified: staleness "
+             "was not told apart from position and place in the block (no phase or dense_until lanes).",
              s->n_texts >= ESTIMATE_MIN_TEXTS ? ", in brackets, how often resampled texts choose it;" : "", s->n_texts,
              s->n_texts == 1 ? "" : "s",
              s->n_texts >= ESTIMATE_MIN_TEXTS ? ", band: the law's 95 % interval over texts" : "");
@@ -199,6 +198,9 @@ static int prediction_write(struct figure *f, const struct plot_job *job, const 
     snprintf(title, sizeof title, "%s%sf%d", set ? set->group->title : "", set ? ", " : "", l->interval);
     if (l->phase > 0) snprintf(title + strlen(title), sizeof title - strlen(title), ", phase %d", l->phase);
     grid_title(out, title);
+    snprintf(title, sizeof title, "law of %s%s", w->source == GROWTH_PURE ? "never rectified lanes" : "other lanes",
+             w->identified ? "" : ", unidentified");
+    grid_inside(out, title);
     if (at == 0) grid_y_name(g, out, 0, g->n_rows - 1, "distance of K to clean (1)");
     fprintf(
         out,
@@ -235,7 +237,8 @@ int plot_prediction(struct figure *f, const struct plot_job *job)
         "The saw-tooth within a window, predicted and measured: distance of the current token's K to the clean lane's "
         "by "
         "the tokens gone stale since the last rectification, mean over n = %d text%s. Predicted from the growth law "
-        "of other lanes of the same policy and the place in the block%s.",
+        "of other lanes of the same policy, as each panel says, and the place in the block%s. Unidentified: there staleness "
+        "was not told apart from position and place in the block.",
         job->study->n_texts, job->study->n_texts == 1 ? "" : "s",
         job->study->n_texts >= ESTIMATE_MIN_TEXTS ? "; band: where 95 % of measured values should lie" : "");
     plot_axis(f->script.file, 'y', 0, range, 3);

@@ -189,8 +189,8 @@ static int sawtooth_predict(struct sawtooth *w, const struct study *s, const str
 {
     const struct growth *g = &r->growth;
     struct measured m = { 0 };
-    w->matched = r->how.matched;
-    w->slots_tied = r->how.slots_tied;
+    w->identified = growth_is_identified(&r->how);
+    growth_law_words(w->from, sizeof w->from, w->source, &r->how, true);
     w->law = g->law;
     int rc = measured_open(&m, s, &r->how, w->lane, w->quantity);
     int longest = 0;

@@ -28,7 +28,8 @@ struct sawtooth {
     int lane; /* of the study */
     enum growth_quantity quantity;
     enum growth_source source;
-    bool matched, slots_tied; /* of the law */
+    char from[160]; /* which law, in words: growth_law_words() */
+    bool identified; /* that law's growth */
     enum growth_law law;
     int n_texts;
     struct sawtooth_point mean;    /* over all steps of the lane, those without stale tokens among them */

@@ -4,7 +4,7 @@
 static void write_bounded(double bound)
 {
     char *folders[] = { folder };
-    if (report_write_bound(1, folders, bound) != 0) fail_msg("%s", fail_text());
+    if (report_write_bound(1, folders, bound, NULL) != 0) fail_msg("%s", fail_text());
 }
 
 static void assert_text(const char *file, const char *by, const char *row, const char *key, const char *want)
@@ -12,6 +12,13 @@ static void assert_text(const char *file, const char *by, const char *row, const
     char text[256];
     cell(file, by, row, key, text, sizeof text);
     assert_string_equal(text, want);
+}
+
+static void assert_says(const char *file, const char *words)
+{
+    char *text = text_of(file, NULL);
+    if (!strstr(text, words)) fail_msg("%s does not say '%s'", file, words);
+    free(text);
 }
 
 /* Never's distance to clean is 0.5 in every step: it jumps and does not grow. */
@@ -23,18 +30,19 @@ static void no_growth(void **state)
     write_report();
     const char *file = "tables/growth.csv";
     assert_text(file, "quantity", "k_accum", "law", "constant");
-    assert_text(file, "quantity", "k_accum", "matched", "no: plain means");
+    assert_text(file, "quantity", "k_accum", "matched", "\"no, plain means: growth unidentified\"");
     assert_cell(file, "quantity", "k_accum", "jump", 0.5);
     assert_cell(file, "quantity", "k_accum", "jump_low", 0.5);
     assert_cell(file, "quantity", "k_accum", "growth", NAN);
     assert_cell(file, "quantity", "k_accum", "longest", 15);
     assert_cell(file, "quantity", "k_accum", "at_zero", 0.5); /* a fixture's: a trace has 0 */
     assert_cell(file, "quantity", "nll_above_clean", "jump", 0.25 + 0.03125 * 3.5);
-    assert_page("is 0.5000 [0.5000, 0.5000] at the first stale token, then no growth is seen", true);
-    assert_page("so that this may be a law of steps as well", true);
+    assert_page("unidentified for K&#39;s distance to clean: no two lanes of different stale tokens", true);
+    assert_page("0.5000 [0.5000, 0.5000] at the first stale token, then no growth is seen; this may be a law of steps", true);
     file = "tables/sawtooth.csv"; /* f8 has 0.375, where never's law says 0.5 at s above 0, but 0 at s = 0 */
     assert_cell(file, "quantity", "k_accum", "measured", 0.375);
     assert_cell(file, "quantity", "k_accum", "predicted", 0.5 * 7 / 8);
+    assert_says("tables/sawtooth.md", "1 never rectified lane, not matched: growth unidentified");
 }
 
 /* f8 above dense: 0.375 + 0.0625 * 3.5 = 0.59375, its interval's end by Student's t or farther out, below 0.75; never's 0.71875. */
@@ -51,6 +59,7 @@ static void bounds(void **state)
     assert_cell(file, "bound", "0.75", "measured_counted_percent", 100 * (1003 + 100 + 100) / 1100.0);
     assert_cell(file, "bound", "0.75", "measured_equation_percent", 100 * (1.0 / 16 + 0.1 + 1.0 / 8));
     assert_text(file, "bound", "0.29999999999999999", "measured_interval", "none: selection alone is above it");
+    assert_says("tables/interval.md", "no lanes of different stale tokens at the same steps"); /* nothing is predicted */
     assert_page("8 is the longest that was run to keep NLL above dense (nat) under 0.75: 0.594 nat", true);
     write_bounded(2);
     assert_text(file, "bound", "2", "measured_interval", "never");
@@ -65,7 +74,8 @@ static void few_texts_no_limit(void **state)
     write_bounded(2);
     assert_text("tables/interval.csv", "bound", "2", "measured_interval", "too few texts for a limit");
     assert_cell("tables/growth.csv", "quantity", "k_accum", "jump_low", NAN);
-    assert_page("on 5 texts, too few for a claim", true);
+    assert_page("then no growth is seen, on 5 texts, too few for a claim", true);
+    assert_page("at worst, on 5 texts, too few for a claim (law from", true);
     assert_page("is the longest that was run", false);
 }
 

@@ -223,7 +223,7 @@ static void saw_tooth(void **state)
     for (int i = 0; i < w.n; i++) {
         assert_int_equal(w.all[i].n_texts, 8);
         assert_int_equal(w.all[i].source, GROWTH_PURE);
-        assert_true(w.all[i].matched);
+        assert_true(w.all[i].identified);
         assert_int_equal(w.all[i].n_points, 9); /* 1, 2, 3, 4, 6, 8, 11, 16, 23 .. 31 */
         assert_true(fabs(sawtooth_error(&w.all[i])) < 0.02);
         assert_true(w.all[i].mean.low < w.all[i].mean.predicted && w.all[i].mean.predicted < w.all[i].mean.high);
