@@ -170,6 +170,17 @@ void corners_close(struct corners *c)
     *c = (struct corners){ 0 };
 }
 
+int corners_plain(struct corners *plain, const struct corners *c)
+{
+    *plain = (struct corners){ 0 };
+    TRY(MEM_NEW(&plain->sets, c->n_sets, "sets"), "corners");
+    for (int i = 0; i < c->n_sets; i++)
+        if (c->sets[i].policy.dense_until == 0) plain->sets[plain->n_sets++] = c->sets[i];
+    const bool none = plain->n_sets == 0;
+    for (int i = 0; i < c->n_sets && none; i++) plain->sets[plain->n_sets++] = c->sets[i];
+    return 0;
+}
+
 int corner_lane(const struct corner_set *set, enum corner_role role, int interval, const struct study *s)
 {
     for (int i = 0; i < set->n_corners; i++) {

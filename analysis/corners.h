@@ -1,4 +1,4 @@
-/* analysis/corners.h: the lanes of a study that share everything but their cache and its care (DESIGN.md, the four corners).
+/* analysis/corners.h: the lanes of a study that share everything but their cache and its care (the four corners).
  *
  * A set is one selector, sparsity, block size, local, least and dense blocks.  Its lanes are told by their settings, never by
  * their names:
@@ -46,6 +46,10 @@ struct corners {
 
 int corners_open(struct corners *c, const struct study *s);
 void corners_close(struct corners *c);
+
+/* The sets that are sparse from the first step on, which figures and sentences are of; all where there is none.  Their corners
+ * are borrowed from c: of plain only the array of sets is to be freed. */
+int corners_plain(struct corners *plain, const struct corners *c);
 
 /* For qsort_r of struct corner: by role, then by interval, phase, equal_bytes, lane; study: the struct study. */
 int corner_compare(const void *a, const void *b, void *study);

@@ -8,10 +8,10 @@
 #include <string.h>
 
 const struct growth_quantity_def growth_quantity_defs[N_GROWTH_QUANTITIES] = {
-    [GROWTH_K] = { "k_accum", "distance of K to clean (1)", QUANTITY_K_ACCUM, false },
-    [GROWTH_V] = { "v_accum", "distance of V to clean (1)", QUANTITY_V_ACCUM, false },
-    [GROWTH_ATTN] = { "attn_accum", "distance of the attention output to clean (1)", QUANTITY_ATTN_ACCUM, false },
-    [GROWTH_HIDDEN] = { "hidden_accum", "distance of the final hidden state to clean (1)", QUANTITY_HIDDEN_ACCUM,
+    [GROWTH_K] = { "k_accum", "distance of K to clean", QUANTITY_K_ACCUM, false },
+    [GROWTH_V] = { "v_accum", "distance of V to clean", QUANTITY_V_ACCUM, false },
+    [GROWTH_ATTN] = { "attn_accum", "distance of the attention output to clean", QUANTITY_ATTN_ACCUM, false },
+    [GROWTH_HIDDEN] = { "hidden_accum", "distance of the final hidden state to clean", QUANTITY_HIDDEN_ACCUM,
                         false },
     [GROWTH_KL_CLEAN] = { "kl_clean", "KL from clean (nat)", QUANTITY_KL_CLEAN, false },
     [GROWTH_KL] = { "kl_above_clean", "KL from dense above clean (nat)", QUANTITY_KL, true },

@@ -1,6 +1,7 @@
 /* Figures of experiment latency: a panel for each batch. */
 #include "analysis/latency.h"
 #include "analysis/plot_grid.h"
+#include "analysis/words.h"
 
 #include "core/err.h"
 
@@ -120,6 +121,7 @@ int latency_plot_tokens(struct figure *f, const struct latency_study *s)
         for (int i = 0; i < n && !p; i++) p = point_of(s, batches[i], place, 0);
         if (p) grid_key_add(&g, style_of(place), GRID_BOTH, p->lane);
     }
+    snprintf(g.note, sizeof g.note, "medians over the timed steps of %d run%s on one machine", s->n_runs, words_s(s->n_runs));
     grid_open(&g, f);
     for (int i = 0; i < n; i++) token_panel(f, &g, s, i, batches[i]);
     snprintf(f->title, sizeof f->title, "Time of a token");
@@ -203,6 +205,7 @@ int latency_plot_parts(struct figure *f, const struct latency_study *s)
     TRY(figure_open(f, s->folder, "latency-parts"), "latency");
     TRY(panels_open(f, &g, n), "latency");
     for (int k = 0; k < N_PARTS; k++) grid_key_add(&g, parts[k].style, GRID_LINE, parts[k].name);
+    snprintf(g.note, sizeof g.note, "medians over the timed steps of %d run%s on one machine", s->n_runs, words_s(s->n_runs));
     grid_open(&g, f);
     for (int i = 0; i < n; i++) parts_panel(f, &g, s, i, batches[i]);
     for (int place = 0, at = 0; place < lanes_of(s) && n > 0 && at < (int)sizeof lanes; place++) {

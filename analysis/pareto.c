@@ -12,8 +12,8 @@ enum { SEED = 1 };
 const struct pareto_error pareto_errors[N_PARETO_ERRORS] = {
     { MEASURE_ABOVE_DENSE, 1, 0, "nll_above_dense", "NLL above dense (nat)" },
     { MEASURE_KL, 1, 0, "kl_mean", "KL from dense (nat)" },
-    { MEASURE_TOP1, -1, 1, "top1_disagreement", "top-1 disagreement (1)" },
-    { MEASURE_K_DRIFT, 1, 0, "k_drift", "K drift (1)" },
+    { MEASURE_TOP1, -1, 1, "top1_disagreement", "top-1 disagreement" },
+    { MEASURE_K_DRIFT, 1, 0, "k_drift", "K drift" },
 };
 const char *const pareto_cost_labels[N_PARETO_COSTS] = { "the paper's equation", "counted bytes" };
 

@@ -17,8 +17,8 @@
 enum { MAX_AXIS_COLUMNS = 64, CLEAN_STYLE = 8 };
 
 enum axis { BY_SPARSITY, BY_BLOCK, BY_LOCAL, BY_LEAST, BY_LAYERS, BY_SELECTOR, BY_UNTIL, N_AXES };
-static const char *const axis_names[N_AXES] = { "sparsity (1)",      "block size (tokens)", "local blocks (1)",
-                                                "least blocks (1)",  "dense layers (1)",    "selector",
+static const char *const axis_names[N_AXES] = { "sparsity",      "block size (tokens)", "local blocks",
+                                                "least blocks",  "dense layers",    "selector",
                                                 "dense until (step)" };
 
 static double axis_value(const struct lane_spec *l, int axis)

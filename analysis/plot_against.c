@@ -15,10 +15,10 @@ static const struct row {
     double scale;
     const char *name;
 } rows_of_text[N_ROWS] = { { MEASURE_ABOVE_DENSE, 1, "NLL above dense (nat)" },
-                           { MEASURE_K_ACCUM, 1, "distance of K to clean (1)" },
+                           { MEASURE_K_ACCUM, 1, "distance of K to clean" },
                            { MEASURE_BYTES, 1.0 / (1 << 20), "KV bytes per step (MiB)" } },
   rows_of_others[N_ROWS] = { { MEASURE_KL, 1, "KL from dense (nat)" },
-                             { MEASURE_K_ACCUM, 1, "distance of K to clean (1)" },
+                             { MEASURE_K_ACCUM, 1, "distance of K to clean" },
                              { MEASURE_BYTES, 1.0 / (1 << 20), "KV bytes per step (MiB)" } };
 
 static const int widths[AGAINST_COLUMNS + 1] = { 0, 290, 400, FIGURE_WIDTH }; /* panels of few places are narrow */
@@ -96,6 +96,7 @@ int against_draw(struct figure *f, const struct study *s, const struct against *
     g.gap_y = 10;
     f->width = widths[a->n_columns];
     for (int i = 0; i < a->n_series; i++) grid_key_add(&g, a->styles[i], GRID_BOTH, a->labels[i]);
+    plot_note(&g, s);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
         if (panel_write(f, s, a, &g, at, &range[at / g.n_columns], &any) != 0) return -1;

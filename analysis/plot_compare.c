@@ -153,6 +153,13 @@ static int panel_write(struct figure *f, const struct compare *c, const struct p
     return 0;
 }
 
+static void note_make(struct plot_grid *g, const struct compare *c)
+{
+    size_t n = (size_t)snprintf(g->note, sizeof g->note, "texts (the unit of sampling), n =");
+    for (int i = 0; i < c->n_series && n < sizeof g->note; i++)
+        n += (size_t)snprintf(g->note + n, sizeof g->note - n, "%s %d", i ? "," : "", c->series[i].study->n_texts);
+}
+
 static int page_draw(struct figure *f, const struct compare *c, int first, int n)
 {
     struct plot_grid g = plot_grid_usual;
@@ -165,6 +172,7 @@ static int page_draw(struct figure *f, const struct compare *c, int first, int n
     g.gap_x = 20;
     g.panel_height = n * ROW_HEIGHT;
     for (int i = 0; i < c->n_series; i++) grid_key_add(&g, i + 2, GRID_POINT, c->series[i].name);
+    note_make(&g, c);
     grid_open(&g, f);
     for (int column = 0; column < N_COLUMNS; column++)
         if (panel_write(f, c, &g, column, first, n, &any) != 0) return -1;

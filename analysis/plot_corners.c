@@ -30,12 +30,12 @@ static const struct column {
     const char *title;
 } of_text[N_COLUMNS] = { { MEASURE_ABOVE_DENSE, 1, 0, "NLL above dense (nat)" },
                          { MEASURE_KL, 1, 0, "KL from dense (nat)" },
-                         { MEASURE_TOP1, -1, 1, "top-1 disagreement (1)" },
-                         { MEASURE_K_ACCUM, 1, 0, "distance of K to clean (1)" } },
+                         { MEASURE_TOP1, -1, 1, "top-1 disagreement" },
+                         { MEASURE_K_ACCUM, 1, 0, "distance of K to clean" } },
   of_others[N_COLUMNS] = { { MEASURE_KL, 1, 0, "KL from dense (nat)" },
-                           { MEASURE_TOP1, -1, 1, "top-1 disagreement (1)" },
-                           { MEASURE_ATTN_ERR, 1, 0, "attention error (1)" },
-                           { MEASURE_K_ACCUM, 1, 0, "distance of K to clean (1)" } };
+                           { MEASURE_TOP1, -1, 1, "top-1 disagreement" },
+                           { MEASURE_ATTN_ERR, 1, 0, "attention error" },
+                           { MEASURE_K_ACCUM, 1, 0, "distance of K to clean" } };
 
 /* A row: a lane, or, with lane STUDY_ABSENT, both minus selection alone minus cache alone. */
 struct row {
@@ -203,6 +203,7 @@ int plot_corners(struct figure *f, const struct plot_job *job)
     g.left = 100;
     g.gap_x = 18;
     g.panel_height = n_most * ROW_HEIGHT;
+    plot_note(&g, job->study);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++) {
         const struct corner_set *set = &job->corners->sets[first + at / N_COLUMNS];

@@ -188,6 +188,13 @@ const char *plot_words_of_texts(const struct study *s, bool bars, char *text, si
     return text;
 }
 
+void plot_note(struct plot_grid *g, const struct study *s)
+{
+    char runs[32] = "";
+    if (s->n_runs != s->n_texts) snprintf(runs, sizeof runs, " (%d runs)", s->n_runs);
+    snprintf(g->note, sizeof g->note, "n = %d text%s%s; unit of sampling: a text", s->n_texts, words_s(s->n_texts), runs);
+}
+
 /* ---- axes ---- */
 
 double plot_ceil(double x)
@@ -210,13 +217,23 @@ double plot_tick(double max, int n)
     return 10 * power;
 }
 
+static double axis_tick(struct plot_range range, int n_ticks)
+{
+    return plot_tick(range.max > range.min ? range.max - range.min : 1, n_ticks);
+}
+
+struct plot_range plot_axis_ends(struct plot_range range, int n_ticks)
+{
+    const double tick = axis_tick(range, n_ticks);
+    return (struct plot_range){ range.min < 0 ? floor(range.min / tick * 2 - 1e-9) * tick / 2 : 0,
+                                range.max > range.min ? ceil(range.max / tick * 2 - 1e-9) * tick / 2 : tick };
+}
+
 void plot_axis(FILE *script, char axis, int number, struct plot_range range, int n_ticks)
 {
-    const double span = range.max - range.min, tick = plot_tick(span > 0 ? span : 1, n_ticks);
-    const double low = range.min < 0 ? floor(range.min / tick * 2 - 1e-9) * tick / 2 : 0,
-                 high = span > 0 ? ceil(range.max / tick * 2 - 1e-9) * tick / 2 : tick;
-    fprintf(script, "%c%d_low = %g; %c%d_high = %g; %c%d_tick = %g\n", axis, number, low, axis, number, high, axis,
-            number, tick);
+    const struct plot_range ends = plot_axis_ends(range, n_ticks);
+    fprintf(script, "%c%d_low = %g; %c%d_high = %g; %c%d_tick = %g\n", axis, number, ends.min, axis, number, ends.max,
+            axis, number, axis_tick(range, n_ticks));
 }
 
 void plot_axis_use(FILE *body, char axis, int number)

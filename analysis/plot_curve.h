@@ -7,6 +7,7 @@
 #define ANALYSIS_PLOT_CURVE_H
 
 #include "analysis/figure.h"
+#include "analysis/plot_grid.h"
 #include "analysis/study.h"
 
 enum { PLOT_MAX_CURVES = 12, PLOT_BARS = -1 };
@@ -53,6 +54,9 @@ void plot_panel_draw(const struct plot_panel *p, FILE *out);
 /* "Lines: means over texts (n = 8 texts); bands: 95 % intervals .." or what few texts have instead.  bars: of PLOT_BARS. */
 const char *plot_words_of_texts(const struct study *s, bool bars, char *text, size_t n_bytes);
 
+/* What a figure of a study is of, for its foot: "n = 8 texts (16 runs), the unit of sampling: a text". */
+void plot_note(struct plot_grid *g, const struct study *s);
+
 /* A round number at or above x, for the end of an axis. */
 double plot_ceil(double x);
 /* The distance of at most n ticks, beside 0, up to max. */
@@ -60,6 +64,8 @@ double plot_tick(double max, int n);
 /* For axes that several panels share: its ends and ticks, from the least round number to the greatest that hold the range, as
  * the variables of axis number `number` (with the data); what a panel says to have them (with the drawing).  axis: 'x', 'y'. */
 void plot_axis(FILE *script, char axis, int number, struct plot_range range, int n_ticks);
+/* Those ends. */
+struct plot_range plot_axis_ends(struct plot_range range, int n_ticks);
 void plot_axis_use(FILE *body, char axis, int number);
 /* The x axis of all panels: steps first to end. */
 void plot_x_steps(FILE *script, int first, int end);

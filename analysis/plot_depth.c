@@ -1,4 +1,4 @@
-/* Drift by layer and step: a row of three heat maps for each set. */
+/* Drift by layer and step, by layer and stale tokens: heat maps, a row for each lane that is shown. */
 #include "analysis/plots.h"
 
 #include "analysis/plot_curve.h"
@@ -17,15 +17,20 @@ enum { N_COLUMNS = 3, MAX_ROWS = 4, NEAR = 32, BOX_HEIGHT = 6, BOX_FOOT = 20 };
 struct kind {
     struct column {
         enum study_map map;
-        bool rectified; /* of a rectified lane, if there is one */
         const char *title;
     } columns[N_COLUMNS];
     int n_columns;
-    bool stale; /* over stale tokens, else over steps */
+    bool stale; /* over stale tokens and of one lane of each set, else over steps and of a rectified one too */
 };
 
-/* Never rectified for the first column, the interval nearest 32 for the others; where one is missing, any own lane. */
-static const struct corner *corner_pick(const struct corner_set *set, const struct study *s, bool rectified)
+/* One lane, all columns. */
+struct row {
+    const struct corner_set *set;
+    const struct corner *corner; /* NULL: the set has none */
+};
+
+/* The lane that is never rectified, or the one whose interval is nearest 32; NULL: there is none. */
+static const struct corner *corner_find(const struct corner_set *set, const struct study *s, bool rectified)
 {
     const struct corner *best = NULL;
     int least = 0;
@@ -38,11 +43,28 @@ static const struct corner *corner_pick(const struct corner_set *set, const stru
             least = off;
         }
     }
-    for (int i = 0; i < set->n_corners && !best; i++)
-        if (set->corners[i].role == CORNER_NEVER || set->corners[i].role == CORNER_RECTIFIED ||
-            set->corners[i].role == CORNER_EQUAL)
-            best = &set->corners[i];
     return best;
+}
+
+/* A set's rows: never rectified and, where both are shown, rectified; without either any lane with its own cache. */
+static int set_rows(const struct corner_set *set, const struct study *s, bool both, struct row *rows)
+{
+    const struct corner *never = corner_find(set, s, false), *rectified = corner_find(set, s, true), *any = NULL;
+    int n = 0;
+    for (int i = 0; i < set->n_corners && !any; i++)
+        if (set->corners[i].role == CORNER_EQUAL) any = &set->corners[i];
+    if (never) rows[n++] = (struct row){ set, never };
+    if (rectified && (both || !never)) rows[n++] = (struct row){ set, rectified };
+    if (n == 0) rows[n++] = (struct row){ set, any };
+    return n;
+}
+
+/* All rows, rows [2 * n_sets]. */
+static int rows_find(const struct corners *c, const struct study *s, const struct kind *kind, struct row *rows)
+{
+    int n = 0;
+    for (int i = 0; i < c->n_sets; i++) n += set_rows(&c->sets[i], s, !kind->stale, rows + n);
+    return n;
 }
 
 static int bins_of(const struct kind *kind, const struct study *s)
@@ -98,11 +120,11 @@ static void stale_ticks(FILE *out, const struct study *s, bool foot)
 
 /* *max is the column's; *any: whether a map was there. */
 static int panel_write(struct figure *f, const struct plot_job *job, const struct kind *kind,
-                       const struct corner_set *set, const struct plot_grid *g, int at, double *max, bool *any)
+                       const struct row *row, const struct plot_grid *g, int at, double *max, bool *any)
 {
     const struct study *s = job->study;
     const int column = at % kind->n_columns;
-    const struct corner *c = corner_pick(set, s, kind->columns[column].rectified);
+    const struct corner *c = row->corner;
     char block[32], title[256];
     snprintf(block, sizeof block, "m%d", at);
     const int rc = c ? map_write(f, block, s, kind, kind->columns[column].map, c->lane, max) : 1;
@@ -111,7 +133,7 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
     grid_panel(g, f->body, at);
     grid_axes(g, f->body, at, kind->stale ? "stale tokens" : "decoding step (tokens)");
     if (kind->stale) stale_ticks(f->body, s, grid_is_foot(g, at));
-    snprintf(title, sizeof title, "%s%s%s", set->title, c ? ", " : "", c ? c->label : "");
+    snprintf(title, sizeof title, "%s%s%s", row->set->title, c ? ", " : "", c ? c->label : "");
     grid_title(f->body, title);
     if (at < kind->n_columns)
         fprintf(f->body, "set label 4 '%s' at graph 0.5, graph 1 center offset 0,1.9\n", kind->columns[column].title);
@@ -144,31 +166,28 @@ static struct kind kind_there(const struct study *s, const struct kind *all)
     return kind;
 }
 
-static int maps_draw(struct figure *f, const struct plot_job *job, const struct kind *all)
+static int rows_draw(struct figure *f, const struct plot_job *job, const struct kind *kind, const struct row *rows, int n_rows)
 {
-    const struct kind there = kind_there(job->study, all), *kind = &there;
     struct plot_grid g = plot_grid_usual;
     const struct study *s = job->study;
     double max[N_COLUMNS] = { 0 };
-    int first, n_sets;
     bool any = false;
-    if (kind->n_columns == 0 || !plot_part(job->corners->n_sets, MAX_ROWS, job->part, &first, &n_sets)) return 1;
     g.n_columns = kind->n_columns;
-    g.n_panels = kind->n_columns * n_sets;
+    g.n_panels = kind->n_columns * n_rows;
     f->width = FIGURE_WIDTH * (kind->n_columns + 1) / (N_COLUMNS + 1);
     g.left = 34;
     g.top = 30;
     g.bottom = 62;
     g.panel_height = 96;
+    plot_note(&g, job->study);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
-        if (panel_write(f, job, kind, &job->corners->sets[first + at / kind->n_columns], &g, at,
-                        &max[at % kind->n_columns], &any) != 0)
+        if (panel_write(f, job, kind, &rows[at / kind->n_columns], &g, at, &max[at % kind->n_columns], &any) != 0)
             return -1;
     if (!any) return 1;
     for (int i = 0; i < kind->n_columns; i++)
         fprintf(f->script.file, "c%d_high = %g; c%d_tick = %g\n", i, plot_ceil(max[i]), i,
-                plot_tick(plot_ceil(max[i]), 2));
+                plot_tick(plot_ceil(max[i]), 3));
     grid_begin(&g, f);
     fprintf(f->script.file,
             "set border 15 lw 0.5\nset cbtics scale 0.3 offset 0,0.5\nset xrange [-0.5:%g]\nset yrange [0.5:%g]\n"
@@ -178,11 +197,24 @@ static int maps_draw(struct figure *f, const struct plot_job *job, const struct 
     return 0;
 }
 
+static int maps_draw(struct figure *f, const struct plot_job *job, const struct kind *all)
+{
+    const struct kind kind = kind_there(job->study, all);
+    struct row *rows = NULL;
+    int first, n, rc = 1;
+    TRY(MEM_NEW(&rows, 2 * job->corners->n_sets, "rows"), "plot %s", f->name);
+    const int n_rows = rows_find(job->corners, job->study, &kind, rows);
+    if (kind.n_columns > 0 && plot_part(n_rows, MAX_ROWS, job->part, &first, &n))
+        rc = rows_draw(f, job, &kind, rows + first, n);
+    mem_free(rows);
+    return rc;
+}
+
 int plot_depth(struct figure *f, const struct plot_job *job)
 {
-    static const struct kind kind = { { { MAP_K_DRIFT, false, "drift of K (1)" },
-                                        { MAP_V_DRIFT, true, "drift of V (1)" },
-                                        { MAP_K_ACCUM, true, "distance of K to clean (1)" } },
+    static const struct kind kind = { { { MAP_K_DRIFT, "drift of K" },
+                                        { MAP_V_DRIFT, "drift of V" },
+                                        { MAP_K_ACCUM, "distance of K to clean" } },
                                       N_COLUMNS,
                                       false };
     const struct study *s = job->study;
@@ -191,17 +223,17 @@ int plot_depth(struct figure *f, const struct plot_job *job)
         f->caption, sizeof f->caption,
         "Where the drift sits: layers 1 and up against steps, mean over the runs of n = %d text%s%s. Drift of K and "
         "V: the current token's, as first written, against the dense lane, relative norm; distance of K to clean: "
-        "against the same policy over the undisturbed cache, over the dense lane's norm. The lane is named above "
-        "each panel; a column shares its scale.",
+        "against the same policy over the undisturbed cache, over the dense lane's norm. A row is one lane, named above "
+        "its panels: never rectified, and rectified at the interval nearest 32; a column shares its scale.",
         s->n_texts, s->n_texts == 1 ? "" : "s", s->n_steps > s->n_bins ? ", in bins of steps" : "");
     return maps_draw(f, job, &kind);
 }
 
 int plot_stale_depth(struct figure *f, const struct plot_job *job)
 {
-    static const struct kind kind = { { { MAP_K_ACCUM, false, "distance of K to clean (1)" },
-                                        { MAP_ATTN_ACCUM, false, "attention, to clean (1)" },
-                                        { MAP_STALE_MASS, false, "attention on stale tokens (1)" } },
+    static const struct kind kind = { { { MAP_K_ACCUM, "distance of K to clean" },
+                                        { MAP_ATTN_ACCUM, "attention, to clean" },
+                                        { MAP_STALE_MASS, "attention on stale tokens" } },
                                       N_COLUMNS,
                                       true };
     const struct study *s = job->study;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { KEY_HEIGHT = 12, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 28, ONE_COLUMN = 320 };
+enum { KEY_HEIGHT = 12, NOTE_HEIGHT = 9, NOTE_FONT = 6, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 28, ONE_COLUMN = 320 };
 
 const struct plot_grid plot_grid_usual = {
     .n_columns = 1, .panel_height = 120, .left = 46, .right = 8, .top = 16, .bottom = 36, .gap_x = 14, .gap_y = 18
@@ -48,7 +48,9 @@ void grid_open(struct plot_grid *g, struct figure *f)
     g->n_rows = (g->n_panels + g->n_columns - 1) / g->n_columns;
     if (g->n_keys) key_place(g, g->n_keys - 1, &left, &row);
     g->key_height = (row + 1) * KEY_HEIGHT;
-    g->height = g->key_height + g->top + g->n_rows * g->panel_height + (g->n_rows - 1) * g->gap_y + g->bottom;
+    g->note_height = g->note[0] ? NOTE_HEIGHT : 0;
+    g->height = g->key_height + g->top + g->n_rows * g->panel_height + (g->n_rows - 1) * g->gap_y + g->bottom +
+                g->note_height;
     f->height = g->height;
 }
 
@@ -78,6 +80,11 @@ static void key_draw(const struct plot_grid *g, FILE *out)
         label_write(out, 200 + i, g->keys[i].text);
         fprintf(out, "at screen %.4f, screen %.4f left noenhanced\n", (left + (double)KEY_SAMPLE) / g->width, y);
     }
+    if (g->note[0]) {
+        label_write(out, 99, g->note);
+        fprintf(out, "at screen 1, screen %.4f right offset -0.5,0 font ',%d' textcolor rgb '#808080' noenhanced\n",
+                0.5 * NOTE_HEIGHT / g->height, NOTE_FONT);
+    }
     fputs("set xrange [0:1]\nset yrange [0:1]\nplot NaN notitle\nunset arrow\nunset label\nset border 3 lw 0.5\n"
           "set xtics nomirror out\nset ytics nomirror out\n",
           out);
@@ -86,10 +93,10 @@ static void key_draw(const struct plot_grid *g, FILE *out)
 void grid_begin(const struct plot_grid *g, struct figure *f)
 {
     figure_begin(f);
-    if (g->n_keys) key_draw(g, f->script.file);
+    if (g->n_keys || g->note[0]) key_draw(g, f->script.file);
 }
 
-static double panel_width(const struct plot_grid *g)
+double grid_panel_width(const struct plot_grid *g)
 {
     return (double)(g->width - g->left - g->right - (g->n_columns - 1) * g->gap_x) / g->n_columns;
 }
@@ -102,7 +109,7 @@ static double panel_top(const struct plot_grid *g, int panel)
 
 void grid_panel(const struct plot_grid *g, FILE *out, int panel)
 {
-    const double width = panel_width(g), top = panel_top(g, panel),
+    const double width = grid_panel_width(g), top = panel_top(g, panel),
                  left = g->left + panel % g->n_columns * (width + g->gap_x);
     fputs("unset label\nunset arrow\n", out);
     fprintf(out,
@@ -147,9 +154,9 @@ void grid_y_name(const struct plot_grid *g, FILE *out, int first, int last, cons
 
 void grid_colour_box(const struct plot_grid *g, FILE *out, int column, int foot, int height)
 {
-    const double width = panel_width(g), left = g->left + column * (width + g->gap_x);
+    const double width = grid_panel_width(g), left = g->left + column * (width + g->gap_x);
     fprintf(out, "set colorbox horizontal user origin screen %.4f, screen %.4f size screen %.4f, screen %.4f\n",
-            left / g->width, (double)foot / g->height, width / g->width, (double)height / g->height);
+            left / g->width, (double)(foot + g->note_height) / g->height, width / g->width, (double)height / g->height);
 }
 
 void grid_title(FILE *out, const char *text)
@@ -168,4 +175,10 @@ void grid_inside(FILE *out, const char *text)
 {
     label_write(out, 1, text);
     fputs("at graph 0, graph 1 left noenhanced front offset 0.4,-0.6\n", out);
+}
+
+void grid_inside_foot(FILE *out, const char *text)
+{
+    label_write(out, 1, text);
+    fputs("at graph 1, graph 0 right noenhanced front offset -0.4,0.6\n", out);
 }

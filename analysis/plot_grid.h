@@ -26,8 +26,9 @@ struct plot_grid {
     int gap_x, gap_y;
     struct grid_key keys[GRID_MAX_KEYS];
     int n_keys;
+    char note[96]; /* small and grey at the figure's foot: how much of what the figure is of */
     /* grid_open()'s */
-    int n_rows, width, height, key_height;
+    int n_rows, width, height, key_height, note_height;
 };
 
 /* What most figures use: a column of labels at the left, one of numbers below. */
@@ -58,5 +59,9 @@ void grid_colour_box(const struct plot_grid *g, FILE *out, int column, int foot,
 void grid_title(FILE *out, const char *text);
 void grid_head(const struct plot_grid *g, FILE *out, const char *text);
 void grid_inside(FILE *out, const char *text);
+/* Inside it, at its bottom right. */
+void grid_inside_foot(FILE *out, const char *text);
+/* A panel's width. */
+double grid_panel_width(const struct plot_grid *g);
 
 #endif

@@ -26,8 +26,8 @@ static const struct row {
     enum growth_quantity quantity;
     bool residual;
     const char *name;
-} rows[N_ROWS] = { { GROWTH_K, false, "K to clean (1)" },
-                   { GROWTH_K, true, "residual (1)" },
+} rows[N_ROWS] = { { GROWTH_K, false, "K to clean" },
+                   { GROWTH_K, true, "residual" },
                    { GROWTH_KL_CLEAN, false, "KL from clean (nat)" },
                    { GROWTH_KL_CLEAN, true, "residual (nat)" } };
 
@@ -120,7 +120,7 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
         fputs(", 0 with lines lw 0.8 lc rgb '#666666'", out);
     else
         fprintf(out, ", $l%d using 1:2 with lines ls %d", at, LAW_STYLE);
-    fprintf(out, ", $p%d using 1:2 with points ls %d\n", at, MEAN_STYLE);
+    fprintf(out, ", $p%d using 1:2 with points ls %d, $z with points ls %d\n", at, MEAN_STYLE, MEAN_STYLE);
     return 1;
 }
 
@@ -133,7 +133,7 @@ static void growth_caption(struct figure *f, const struct plot_job *job)
              "cache) "
              "over the dense lane's norm, and KL of the output from the clean lane's; the law chosen by left-out texts "
              "and%s what it leaves (residual). Points: means over n = %d text%s of lanes compared at the same steps%s, "
-             "thin: each text. A law is not drawn past the longest staleness that was run. Unidentified: staleness "
+             "thin: each text; without stale tokens the distance is 0. A law is not drawn past the longest staleness that was run. Unidentified: staleness "
              "was not told apart from position and place in the block (no phase or dense_until lanes).",
              s->n_texts >= ESTIMATE_MIN_TEXTS ? ", in brackets, how often resampled texts choose it;" : "", s->n_texts,
              s->n_texts == 1 ? "" : "s",
@@ -152,10 +152,12 @@ int plot_growth(struct figure *f, const struct plot_job *job)
     g.gap_y = 10;
     grid_key_add(&g, MEAN_STYLE, GRID_POINT, "mean over texts");
     grid_key_add(&g, LAW_STYLE, GRID_LINE, "law");
+    plot_note(&g, job->study);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
         n_drawn += panel_write(f, job, &g, at, &job->growth->study.sets[first + at % n], &range[at / n]);
     if (n_drawn == 0) return 1;
+    fprintf(f->script.file, "$z << EOD\n%g 0\nEOD\n", PLOT_STALE_ZERO); /* f(0) = 0 */
     growth_caption(f, job);
     for (int row = 0; row < N_ROWS; row++) plot_axis(f->script.file, 'y', row, range[row], 3);
     grid_begin(&g, f);
@@ -180,6 +182,11 @@ static int prediction_write(struct figure *f, const struct plot_job *job, const 
     FILE *out = f->script.file;
     char title[256];
     fprintf(out, "$w%d << EOD\n", at);
+    if (!isnan(w->at_zero)) { /* where the law says 0 */
+        fprintf(out, "%g", PLOT_STALE_ZERO);
+        number_write(out, w->at_zero, range);
+        fputs(" ? ? ?\n", out);
+    }
     for (int i = 0; i < w->n_points; i++) {
         const struct sawtooth_point *p = &w->points[i];
         fprintf(out, "%.6g", p->s);
@@ -200,8 +207,8 @@ static int prediction_write(struct figure *f, const struct plot_job *job, const 
     grid_title(out, title);
     snprintf(title, sizeof title, "law of %s%s", w->source == GROWTH_PURE ? "never rectified lanes" : "other lanes",
              w->identified ? "" : ", unidentified");
-    grid_inside(out, title);
-    if (at == 0) grid_y_name(g, out, 0, g->n_rows - 1, "distance of K to clean (1)");
+    grid_inside_foot(out, title);
+    if (at == 0) grid_y_name(g, out, 0, g->n_rows - 1, "distance of K to clean");
     fprintf(
         out,
         "plot $w%d using 1:3:4 with filledcurves fc rgb '#a0%s' fs solid noborder, $w%d using 1:5 with lines ls %d, "
@@ -225,6 +232,7 @@ int plot_prediction(struct figure *f, const struct plot_job *job)
     g.panel_height = 84;
     grid_key_add(&g, MEAN_STYLE, GRID_POINT, "measured");
     grid_key_add(&g, LAW_STYLE, GRID_LINE, "predicted");
+    plot_note(&g, job->study);
     grid_open(&g, f);
     for (int i = 0; i < n; i++) {
         const int interval = job->study->lanes[list[i]->lane].interval;

@@ -72,8 +72,8 @@ static int left_write(struct figure *f, const struct plot_job *job, struct plot_
     int n_all = 0;
     grid_panel(g, f->body, 0);
     fputs("set format x '%g'; set format y '%g'\nset xrange [0:*<1]\nset xtics nomirror out autofreq\n", f->body);
-    grid_x_name(g, f->body, 0, "share of tokens read (1)");
-    grid_y_name(g, f->body, 0, 0, "attention mass (1)");
+    grid_x_name(g, f->body, 0, "share of tokens read");
+    grid_y_name(g, f->body, 0, 0, "attention mass");
     for (int i = 0; i < N_SERIES; i++) {
         const int n = series_write(f, job, i, range);
         if (n < 0) return -1;
@@ -122,6 +122,7 @@ int plot_mass(struct figure *f, const struct plot_job *job)
     for (int i = 0; i < N_SERIES; i++) grid_key_add(&g, series[i].style, GRID_BOTH, series[i].name);
     for (int k = 0; k < job->corners->n_sets && k < MAX_SETS; k++)
         grid_key_add(&g, k + 2, GRID_BOTH, job->corners->sets[k].title);
+    plot_note(&g, job->study);
     grid_open(&g, f);
     const int n = left_write(f, job, &g, &range);
     if (n <= 0) return n < 0 ? -1 : 1;

@@ -11,12 +11,13 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_COLUMNS = 3, MAX_CURVES = 6, MAX_POINTS = 16, MAX_ROWS = 3 };
 
 /* What is drawn over what. */
 struct over {
-    int n_rows;
+    int n_rows, rows[MAX_ROWS]; /* those that there is something for, of all that there are */
     const char *x_name;
     int every; /* places of a curve to a point of it */
     const char *(*row_name)(const struct study *s, int row);
@@ -36,7 +37,7 @@ static int curves_write(struct figure *f, const struct plot_job *job, const stru
         char block[32];
         if (!c || s->lanes[c->lane].clean == LANE_NONE) continue;
         snprintf(block, sizeof block, "a%d_%d", at, i);
-        const int rc = over->write(f, block, s, at / v->n_sets, c->lane, range);
+        const int rc = over->write(f, block, s, over->rows[at / v->n_sets], c->lane, range);
         if (rc < 0) return -1;
         if (rc == 0) plot_panel_add(panel, block, v->styles[i], over->every);
     }
@@ -55,7 +56,7 @@ static int panel_write(struct figure *f, const struct plot_job *job, const struc
     over->axis(f->body, job->study, grid_is_foot(g, at));
     plot_axis_use(f->body, 'y', row);
     if (row == 0) grid_title(f->body, job->corners->sets[v->first_set + at].title);
-    if (grid_is_side(g, at)) grid_y_name(g, f->body, row, row, over->row_name(job->study, row));
+    if (grid_is_side(g, at)) grid_y_name(g, f->body, row, row, over->row_name(job->study, over->rows[row]));
     plot_panel_draw(&panel, f->body);
     *any = *any || panel.n;
     return 0;
@@ -73,6 +74,7 @@ static int over_draw(struct figure *f, const struct plot_job *job, const struct 
     g.panel_height = over->n_rows == MAX_ROWS ? 100 : 120;
     g.gap_y = 10;
     for (int i = 0; i < v->n; i++) grid_key_add(&g, v->styles[i], GRID_BOTH, v->shown[i]->label);
+    plot_note(&g, job->study);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
         if (panel_write(f, job, v, over, &g, at, &range[at / g.n_columns], &any) != 0) return -1;
@@ -84,10 +86,30 @@ static int over_draw(struct figure *f, const struct plot_job *job, const struct 
 
 /* ---- over steps ---- */
 
+/* K's distance already is one to the clean lane; NLL and KL are taken above the clean lane's. */
+static const struct step_row {
+    enum quantity quantity;
+    bool above;
+    const char *name;
+} step_rows[MAX_ROWS] = { { QUANTITY_K_ACCUM, false, "distance of K to clean" },
+                          { QUANTITY_NLL, true, "NLL above clean (nat)" },
+                          { QUANTITY_KL, true, "KL above clean (nat)" } };
+
 static const char *step_row_name(const struct study *s, int row)
 {
-    if (row == 0) return "distance of K to clean (1)";
-    return study_is_of_text(s) ? "NLL above clean (nat)" : "KL above clean (nat)";
+    if (step_rows[row].quantity == QUANTITY_NLL && !study_is_of_text(s)) return "NLL of dense's token (nat)";
+    return step_rows[row].name;
+}
+
+/* Of what a lane writes itself NLL is no error. */
+static void step_rows_find(struct over *over, const struct study *s)
+{
+    for (int row = 0; row < MAX_ROWS; row++) {
+        const bool own = step_rows[row].quantity == QUANTITY_NLL && strcmp(s->target_of, "own") == 0;
+        bool there = false;
+        for (int run = 0; run < s->n_runs; run++) there = there || s->runs[run].series[step_rows[row].quantity];
+        if (there && !own) over->rows[over->n_rows++] = row;
+    }
 }
 
 static struct plot_span span_of(const struct study *s)
@@ -95,13 +117,11 @@ static struct plot_span span_of(const struct study *s)
     return (struct plot_span){ 0, s->n_steps, s->n_steps < MAX_POINTS ? s->n_steps : MAX_POINTS };
 }
 
-/* K's distance already is one to the clean lane; NLL and KL are taken above the clean lane's. */
 static int step_write(struct figure *f, const char *block, const struct study *s, int row, int lane,
                       struct plot_range *range)
 {
-    const struct plot_source source =
-        row == 0 ? (struct plot_source){ lane, STUDY_ABSENT, QUANTITY_K_ACCUM }
-                 : (struct plot_source){ lane, s->lanes[lane].clean, study_is_of_text(s) ? QUANTITY_NLL : QUANTITY_KL };
+    const struct step_row *r = &step_rows[row];
+    const struct plot_source source = { lane, r->above ? s->lanes[lane].clean : STUDY_ABSENT, r->quantity };
     return plot_block(f, block, s, source, span_of(s), range);
 }
 
@@ -113,21 +133,23 @@ static void step_axis(FILE *out, const struct study *s, bool foot)
 
 int plot_accumulation(struct figure *f, const struct plot_job *job)
 {
-    static const struct over over = { 2, "decoding step (tokens)", 3, step_row_name, step_write, step_axis };
+    struct over over = { 0, { 0 }, "decoding step (tokens)", 3, step_row_name, step_write, step_axis };
     const struct study *s = job->study;
     const int bin = s->n_steps / span_of(s).n_bins;
     struct plot_view v;
     char texts[200], legend[512], bins[128] = "";
+    step_rows_find(&over, s);
+    if (over.n_rows == 0) return 1;
     const int rc = over_draw(f, job, &over, &v);
     if (rc != 0) return rc;
     if (bin > 1)
         snprintf(bins, sizeof bins, " Means of bins of %d steps, so that most saw-teeth are averaged out.", bin);
     snprintf(f->title, sizeof f->title, "Accumulated error over steps");
     snprintf(f->caption, sizeof f->caption,
-             "Above: distance of the current token's K to the same token's in the clean lane (same "
-             "policy, undisturbed cache), over the dense lane's norm, mean over layers 1 and up; 0 is no accumulation. "
-             "Below: %s above the clean lane's, nat per token; 0 is no harm. %s %s.%s",
-             study_is_of_text(s) ? "NLL of the text" : "KL from the dense lane",
+             "What accumulates, against the clean lane (same policy, undisturbed cache): distance of the current token's "
+             "K, over the dense lane's norm, mean over layers 1 and up; NLL%s and KL from dense above the clean lane's, "
+             "nat per token. 0 is no accumulation. %s %s.%s",
+             study_is_of_text(s) ? " of the text" : strcmp(s->target_of, "own") == 0 ? "" : " of the dense lane's choice",
              plot_words_of_texts(s, false, texts, sizeof texts), legend_print(s, v.shown, v.n, legend, sizeof legend),
              bins);
     return 0;
@@ -138,8 +160,8 @@ int plot_accumulation(struct figure *f, const struct plot_job *job)
 static const struct stale_row {
     enum quantity quantity;
     const char *name;
-} stale_rows[MAX_ROWS] = { { QUANTITY_K_ACCUM, "distance of K to clean (1)" },
-                           { QUANTITY_ATTN_ACCUM, "attention, to clean (1)" },
+} stale_rows[MAX_ROWS] = { { QUANTITY_K_ACCUM, "distance of K to clean" },
+                           { QUANTITY_ATTN_ACCUM, "attention, to clean" },
                            { QUANTITY_KL_CLEAN, "KL from clean (nat)" } };
 
 static const char *stale_row_name(const struct study *s, int row)
@@ -178,7 +200,7 @@ static void stale_axis(FILE *out, const struct study *s, bool foot)
 
 int plot_stale_tokens(struct figure *f, const struct plot_job *job)
 {
-    static const struct over over = { MAX_ROWS, "stale tokens", 2, stale_row_name, stale_write, stale_axis };
+    static const struct over over = { MAX_ROWS, { 0, 1, 2 }, "stale tokens", 2, stale_row_name, stale_write, stale_axis };
     const struct study *s = job->study;
     struct plot_view v;
     char texts[200], legend[512];

@@ -6,6 +6,7 @@
 #include "analysis/pareto.h"
 #include "analysis/plot_curve.h"
 #include "analysis/plot_grid.h"
+#include "analysis/plot_names.h"
 
 #include "core/err.h"
 #include "core/mem.h"
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALL = -1 };
+enum { ALL = -1, N_TICKS = 4 };
 static const double MIB = 1 << 20;
 
 static int cost_compare(const void *a, const void *b, void *cost)
@@ -73,28 +74,57 @@ static const char *set_name(const struct corner_set *set)
     return strncmp(set->title, word, sizeof word - 1) == 0 ? set->title + sizeof word - 1 : set->title;
 }
 
-static bool set_is_before(const struct pareto_point *const *list, int i, int cost, int error)
+enum { MAX_NAMES = 64 };
+
+static void point_name(const struct plot_job *job, const struct pareto_point *p, char *text, size_t n_bytes)
 {
-    for (int k = 0; k < i; k++)
-        if (list[k]->best[cost][error] && list[k]->set == list[i]->set) return true;
+    const bool all = by_role(job), sets = job->corners->n_sets > 1;
+    snprintf(text, n_bytes, "%s%s%s", sets ? set_name(p->set) : "", sets && all ? " " : "", all ? p->corner->label : "");
+}
+
+/* The stair $fN of a panel's Pareto set from the cheapest on. */
+static void front_write(struct figure *f, int at, const struct pareto_point *const *list, int n, int cost, int error)
+{
+    char block[32];
+    snprintf(block, sizeof block, "f%d", at);
+    figure_data(f, block);
+    for (int i = 0; i < n; i++)
+        if (list[i]->best[cost][error])
+            fprintf(f->script.file, "%.6g %.5g\n", list[i]->cost[cost] / MIB, list[i]->error[error].mean);
+    figure_data_end(f);
+}
+
+static bool set_is_named(const struct corner_set *const *named, int n, const struct corner_set *set)
+{
+    for (int i = 0; i < n; i++)
+        if (named[i] == set) return true;
     return false;
 }
 
-/* The points of a panel's Pareto set from the cheapest on: x, y, the name of a set at the first of it. */
-static void front_write(struct figure *f, const struct plot_job *job, const char *block,
-                        const struct pareto_point *const *list, int n, int cost, int error)
+/* $nN: x, y, a name: of each set at the first point of the Pareto set that has room for it, or, where curves are of roles, of
+ * every such point.  taken: [n + MAX_NAMES]. */
+static void names_write(struct figure *f, const struct plot_job *job, int at, const struct pareto_point *const *list,
+                        int n, int cost, int error, const struct name_canvas *c, struct name_box *taken)
 {
-    const bool all = by_role(job), sets = job->corners->n_sets > 1;
+    const struct corner_set *named[MAX_NAMES];
+    char block[32], name[256];
+    double x, y;
+    int n_taken = n;
+    FILE *out = f->script.file;
+    for (int i = 0; i < n; i++) taken[i] = name_ring(c, list[i]->cost[cost] / MIB, list[i]->error[error].mean);
+    snprintf(block, sizeof block, "n%d", at);
     figure_data(f, block);
-    for (int i = 0; i < n; i++)
-        if (list[i]->best[cost][error]) {
-            fprintf(f->script.file, "%.6g %.5g \"", list[i]->cost[cost] / MIB, list[i]->error[error].mean);
-            if (sets && (all || !set_is_before(list, i, cost, error)))
-                output_plot(f->script.file, set_name(list[i]->set));
-            if (all) output_plot(f->script.file, sets ? " " : "");
-            if (all) output_plot(f->script.file, list[i]->corner->label);
-            fputs("\"\n", f->script.file);
-        }
+    for (int i = 0; i < n && n_taken < n + MAX_NAMES; i++) {
+        if (!list[i]->best[cost][error] || (!by_role(job) && set_is_named(named, n_taken - n, list[i]->set)))
+            continue;
+        point_name(job, list[i], name, sizeof name);
+        if (!name[0] || !name_place(c, &taken[i], strlen(name), taken, n_taken, &taken[n_taken])) continue;
+        named[n_taken - n] = list[i]->set;
+        name_middle(c, &taken[n_taken++], &x, &y);
+        fprintf(out, "%.6g %.5g \"", x, y);
+        output_plot(out, name);
+        fputs("\"\n", out);
+    }
     figure_data_end(f);
 }
 
@@ -109,32 +139,61 @@ static void panel_draw(FILE *out, int at, const struct plot_job *job, const bool
                     "linespoints ls %d lw 0.6",
                     at, i, curve_style(job, i), at, i, curve_style(job, i));
     fprintf(out,
-            ", \\\n  $f%d using 1:2 with points pt 6 ps 1.1 lw 0.8 lc rgb '#000000', $f%d using 1:2:3 with labels left "
-            "noenhanced offset 0.7,0.5\n",
-            at, at);
+            ", \\\n  $f%d using 1:2 with points pt 6 ps 1.1 lw 0.8 lc rgb '#000000', $n%d using 1:2:3 with labels center "
+            "font ',%d' noenhanced\n",
+            at, at, FIGURE_FONT - 1);
 }
 
-/* list, there: room for all points and lanes.  Costs are in MiB here. */
-static int panel_write(struct figure *f, const struct plot_job *job, const struct plot_grid *g, int at,
-                       const struct pareto_point **list, bool *there, struct plot_range *x, struct plot_range *y)
+/* How far the points of all panels reach: x [N_PARETO_COSTS alike], in MiB, y [N_PARETO_ERRORS].  list: room for all points. */
+static void ranges_find(const struct plot_job *job, const struct pareto_point **list, struct plot_range *x,
+                        struct plot_range *y)
+{
+    for (int at = 0; at < N_PARETO_COSTS * N_PARETO_ERRORS; at++) {
+        const int cost = at % N_PARETO_COSTS, error = at / N_PARETO_COSTS, n = points_of(job, ALL, cost, error, list);
+        for (int i = 0; i < n; i++) {
+            const struct estimate *e = &list[i]->error[error];
+            const double values[] = { e->mean, e->low, e->high };
+            for (int k = 0; k < 3; k++) {
+                if (values[k] < y[error].min) y[error].min = values[k];
+                if (values[k] > y[error].max) y[error].max = values[k];
+            }
+            x->min = fmin(x->min, list[i]->cost[cost] / MIB);
+            x->max = fmax(x->max, list[i]->cost[cost] / MIB);
+        }
+    }
+}
+
+static int curves_write(struct figure *f, const struct plot_job *job, int at, const struct pareto_point **list, bool *there)
 {
     const int cost = at % N_PARETO_COSTS, error = at / N_PARETO_COSTS;
-    char block[32], title[96];
+    char block[32];
+    int n_all = 0;
     for (int i = 0; i < curves_count(job); i++) {
+        struct plot_range unused = { 0 };
         const int n = points_of(job, i, cost, error, list);
         there[i] = n > 0;
+        n_all += n;
         snprintf(block, sizeof block, "e%d_%d", at, i);
         if (n) figure_data(f, block);
-        for (int k = 0; k < n; k++) {
-            plot_point(f->script.file, list[k]->cost[cost] / MIB, list[k]->error[error], y);
-            x->min = fmin(x->min, list[k]->cost[cost] / MIB);
-            x->max = fmax(x->max, list[k]->cost[cost] / MIB);
-        }
+        for (int k = 0; k < n; k++)
+            plot_point(f->script.file, list[k]->cost[cost] / MIB, list[k]->error[error], &unused);
         if (n) figure_data_end(f);
     }
+    return n_all;
+}
+
+/* list, there, taken: room for all points and lanes, and names.  x: the axis' ends, y: what the row's points reach. */
+static int panel_write(struct figure *f, const struct plot_job *job, const struct plot_grid *g, int at,
+                       const struct pareto_point **list, bool *there, struct name_box *taken, struct plot_range x,
+                       struct plot_range y)
+{
+    const int cost = at % N_PARETO_COSTS, error = at / N_PARETO_COSTS;
+    char title[96];
+    curves_write(f, job, at, list, there);
     const int n = points_of(job, ALL, cost, error, list);
-    snprintf(block, sizeof block, "f%d", at);
-    if (n) front_write(f, job, block, list, n, cost, error);
+    const struct name_canvas canvas = { grid_panel_width(g), g->panel_height, x, plot_axis_ends(y, N_TICKS) };
+    if (n) front_write(f, at, list, n, cost, error);
+    if (n) names_write(f, job, at, list, n, cost, error, &canvas, taken);
     grid_panel(g, f->body, at);
     snprintf(title, sizeof title, "KV bytes per step (MiB), %s", pareto_cost_labels[cost]);
     grid_axes(g, f->body, at, title);
@@ -162,18 +221,45 @@ static void caption_write(struct figure *f, const struct study *s, const struct 
         "what "
         "the dense lane reads, and as counted, against what a lane errs from the dense one, which is at 0 in every "
         "row. %s. A thin line joins the sets; the grey stair and the rings are the Pareto set, by the means, with "
-        "each set's sparsity beside its cheapest. %s.",
+        "each set's sparsity beside one of its points. %s.",
         job->pareto->dense_bytes / MIB, texts,
         legend_print(s, job->lanes->corners, job->lanes->n, legend, sizeof legend));
+}
+
+/* Room at the left for the names of the cheapest. */
+static struct plot_range x_ends(struct plot_range x)
+{
+    const double span = fmax(x.max - x.min, 0.02 * x.max);
+    return (struct plot_range){ x.min - 0.14 * span, x.max + 0.05 * span };
+}
+
+static int panels_write(struct figure *f, const struct plot_job *job, const struct plot_grid *g)
+{
+    const struct pareto_point **list = NULL;
+    struct plot_range x = { INFINITY, 0 }, y[N_PARETO_ERRORS] = { 0 };
+    struct name_box *taken = NULL;
+    bool *there = NULL;
+    int n = 0, rc = MEM_NEW(&list, job->pareto->n, "points");
+    if (rc == 0) rc = MEM_NEW(&there, curves_count(job), "curves");
+    if (rc == 0) rc = MEM_NEW(&taken, job->pareto->n + MAX_NAMES, "names");
+    if (rc == 0) ranges_find(job, list, &x, y);
+    const struct plot_range ends = x_ends(x);
+    for (int at = 0; at < g->n_panels && rc == 0; at++)
+        n += panel_write(f, job, g, at, list, there, taken, ends, y[at / N_PARETO_COSTS]);
+    mem_free(list);
+    mem_free(there);
+    mem_free(taken);
+    if (rc != 0 || n == 0) return rc != 0 ? -1 : 1;
+    for (int i = 0; i < N_PARETO_ERRORS; i++) plot_axis(f->script.file, 'y', i, y[i], N_TICKS);
+    grid_begin(g, f);
+    fprintf(f->script.file, "set xrange [%.4g:%.4g]\nset xtics nomirror out %g\n", ends.min, ends.max,
+            plot_tick(x.max - x.min, 4));
+    return 0;
 }
 
 int plot_pareto(struct figure *f, const struct plot_job *job)
 {
     struct plot_grid g = plot_grid_usual;
-    const struct pareto_point **list = NULL;
-    struct plot_range x = { INFINITY, 0 }, y[N_PARETO_ERRORS] = { 0 };
-    bool *there = NULL;
-    int n = 0;
     if (job->part > 0 || !(job->pareto->dense_bytes > 0)) return 1;
     g.n_columns = N_PARETO_COSTS;
     g.n_panels = N_PARETO_COSTS * N_PARETO_ERRORS;
@@ -182,18 +268,8 @@ int plot_pareto(struct figure *f, const struct plot_job *job)
     for (int i = 0; i < job->lanes->n && !by_role(job); i++)
         grid_key_add(&g, job->lanes->styles[i], GRID_BOTH, job->lanes->corners[i]->label);
     for (int i = 0; i < N_ROLES && by_role(job); i++) grid_key_add(&g, role_styles[i], GRID_BOTH, role_names[i]);
+    plot_note(&g, job->study);
     grid_open(&g, f);
-    int rc = MEM_NEW(&list, job->pareto->n, "points");
-    if (rc == 0) rc = MEM_NEW(&there, curves_count(job), "curves");
-    for (int at = 0; at < g.n_panels && rc == 0; at++)
-        n += panel_write(f, job, &g, at, list, there, &x, &y[at / N_PARETO_COSTS]);
-    mem_free(list);
-    mem_free(there);
-    if (rc != 0 || n == 0) return rc != 0 ? -1 : 1;
     caption_write(f, job->study, job);
-    for (int i = 0; i < N_PARETO_ERRORS; i++) plot_axis(f->script.file, 'y', i, y[i], 4);
-    grid_begin(&g, f);
-    fprintf(f->script.file, "set xrange [%.4g:%.4g]\nset xtics nomirror out %g\n", x.min * 0.94, x.max * 1.05,
-            plot_tick(x.max - x.min, 4));
-    return 0;
+    return panels_write(f, job, &g);
 }

@@ -78,6 +78,7 @@ static int rows_draw(struct figure *f, const struct plot_job *job, const struct 
     g.panel_height = 56;
     g.gap_y = 10;
     for (int i = 0; i < rows->n && rows->names[i]; i++) grid_key_add(&g, FIRST_STYLE + i, GRID_LINE, rows->names[i]);
+    plot_note(&g, job->study);
     grid_open(&g, f);
     for (int at = 0; at < g.n_panels; at++)
         if (panel_write(f, job, &v, &g, at, rows, &range, &any) != 0) return -1;
@@ -101,7 +102,7 @@ int plot_stale(struct figure *f, const struct plot_job *job)
     const struct rows rows = { .quantities = { QUANTITY_K_STALE },
                                .n = 1,
                                .span = { 0, n, n < MAX_POINTS ? n : MAX_POINTS },
-                               .y_name = "relative K drift of the stale tokens (1)" };
+                               .y_name = "relative K drift of the stale tokens" };
     snprintf(f->title, sizeof f->title, "Drift of the stale tokens over steps");
     return rows_draw(f, job, &rows,
                      "K of the suffix tokens that sparse steps wrote and no rectification rewrote, and of "
@@ -116,7 +117,7 @@ int plot_sawtooth(struct figure *f, const struct plot_job *job)
                                .names = { "K of the whole suffix, against dense", "K of the current token, to clean" },
                                .n = 2,
                                .span = { n_steps - n, n, n },
-                               .y_name = "relative norm (1)" };
+                               .y_name = "relative norm" };
     snprintf(f->title, sizeof f->title, "The saw-tooth of rectification, close up");
     return rows_draw(f, job, &rows,
                      "The last steps one by one. The cache's drift (K of all suffix tokens, "

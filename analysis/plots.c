@@ -90,19 +90,6 @@ static int kind_draw(struct plots *p, const struct plot_kind *kind, const char *
     return rc < 0 ? -1 : 0;
 }
 
-/* The sets that are sparse from the first step on, or all where there is none: a shallow copy. */
-static int plain_open(struct corners *plain, const struct corners *c)
-{
-    *plain = (struct corners){ 0 };
-    TRY(MEM_NEW(&plain->sets, c->n_sets, "sets"), "plots");
-    for (int i = 0; i < c->n_sets; i++)
-        if (c->sets[i].policy.dense_until == 0) plain->sets[plain->n_sets++] = c->sets[i];
-    if (plain->n_sets > 0) return 0;
-    memcpy(plain->sets, c->sets, (size_t)c->n_sets * sizeof *c->sets);
-    plain->n_sets = c->n_sets;
-    return 0;
-}
-
 int plots_draw(struct plots *p, const char *results, const struct study *s, const struct corners *c,
                const struct pareto *pareto, const struct growth_report *growth, const char *suffix, struct notes *notes)
 {
@@ -112,7 +99,7 @@ int plots_draw(struct plots *p, const char *results, const struct study *s, cons
     TRY(MEM_NEW(&p->figures, MAX_FIGURES, "figures"), "plots");
     if (c->n_sets == 0)
         return notes_add(notes, "%s: no lane is sparse with a cache of its own: there is nothing to draw", s->key);
-    int rc = plain_open(&plain, c);
+    int rc = corners_plain(&plain, c);
     if (rc == 0) rc = plot_lanes_open(&lanes, s, &plain);
     for (int k = 0; k < N_KINDS && rc == 0; k++)
         rc =

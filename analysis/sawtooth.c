@@ -165,6 +165,7 @@ static int points_make(struct sawtooth *w, const struct measured *m, const struc
     double steps = 0, stale = 0, predicted[STUDY_STALE_BINS + 1], profile[STUDY_SLOTS];
     TRY(MEM_NEW(&w->points, m->n_points, "prediction"), "prediction");
     w->n_points = m->n_points;
+    w->at_zero = m->all.n[0] > 0 ? m->all.sum[0] / m->all.n[0] : NAN;
     profile_make(&r->how, NULL, profile);
     points_predict(m, &r->growth.fits[r->growth.law], profile, predicted);
     for (int bin = 0; bin < STUDY_STALE_BINS; bin++) {
@@ -228,7 +229,7 @@ int sawtooth_open(struct sawtooth *w, const struct study *s, const struct growth
                   enum growth_quantity q, bool others)
 {
     const struct growth_result *pure = &set->results[GROWTH_PURE][q];
-    *w = (struct sawtooth){ .lane = lane, .quantity = q, .source = GROWTH_PURE };
+    *w = (struct sawtooth){ .lane = lane, .quantity = q, .source = GROWTH_PURE, .at_zero = NAN };
     if (!growth_is_there(pure)) {
         snprintf(w->why, sizeof w->why, "%s", pure->how.why);
         return 0;

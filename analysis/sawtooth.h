@@ -35,6 +35,7 @@ struct sawtooth {
     struct sawtooth_point mean;    /* over all steps of the lane, those without stale tokens among them */
     struct sawtooth_point *points; /* owned [n_points]: bins of stale tokens from 1 on */
     int n_points, n_inside;        /* n_inside: measured within the interval */
+    double at_zero;                /* measured at the steps without stale tokens, where the law says 0; NaN: there are none */
     char why[160];                 /* n_texts 0: why there is none */
 };
 

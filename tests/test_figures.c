@@ -172,6 +172,10 @@ static void bands_from_six_texts(void **state)
     assert_says("plots/accumulation.gp", "filledcurves", true);
     assert_says("plots/accumulation.gp", "for [i=5:", false);
     assert_page("n = 6 texts", true);
+    assert_says("plots/accumulation.gp", "n = 6 texts; unit of sampling: a text", true);
+    assert_says("plots/accumulation.gp", "NLL above clean (nat)", true);
+    assert_says("plots/accumulation.gp", "KL above clean (nat)", true);
+    assert_says("plots/growth.gp", "$z << EOD\n0.5 0\nEOD\n", true); /* f(0) = 0, where the axis says 0 */
     for (int text = 4; text < 6; text++) {
         char run[32];
         snprintf(run, sizeof run, "runs/run%d.h5", text);
@@ -221,6 +225,24 @@ static void links_lead_somewhere(void **state)
     assert_links("report.html");
 }
 
+/* K and V of one lane stand side by side: a row of three panels for never, one for f8. */
+static void depth_rows_are_of_one_lane(void **state)
+{
+    (void)state;
+    const struct fixture fix = { 0 };
+    const char *const words[] = { "\"sparsity 0.9, never\"", "\"sparsity 0.9, f8\"" };
+    if (!with_gnuplot()) skip();
+    write_runs(&fix, 6);
+    report_drawn();
+    char *text = text_of("plots/depth.gp", NULL);
+    for (int i = 0; i < 2; i++) {
+        int n = 0;
+        for (const char *at = text; (at = strstr(at, words[i])) != NULL; at++) n++;
+        if (n != 3) fail_msg("%s: %d panels", words[i], n);
+    }
+    free(text);
+}
+
 static void results_side_by_side(void **state)
 {
     (void)state;
@@ -248,6 +270,7 @@ int main(void)
         REPORT_TEST(every_format),
         REPORT_TEST(bands_from_six_texts),
         REPORT_TEST(links_lead_somewhere),
+        REPORT_TEST(depth_rows_are_of_one_lane),
         REPORT_TEST(results_side_by_side),
     };
     return cmocka_run_group_tests_name("figures", tests, group_setup, temp_folder_close);
