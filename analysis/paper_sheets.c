@@ -40,6 +40,7 @@ struct finding {
 #define CLEAN(s) { POINT_CLEAN, s, 0, 0, 0 }
 #define TASKS "accuracy of answers there, NLL of a text that is followed here"
 #define TOP3 "the stream and its length, far shorter here"
+#define BOTH "top-3 accuracy there; NLL here, which sees what a rank of three does not"
 #define SWEEP "the measure is not stated there, NLL here"
 static const struct finding findings[] = {
     { "v2 Table 1", "sparse decoding loses, ReSA less: 46.8, 43.5, 45.6 (1.5B)", "", DIFFERENCE, MEASURE_NLL, 0, OWN(0.9, 0), OWN(0.9, 32), 1,
@@ -52,10 +53,14 @@ static const struct finding findings[] = {
       "top-3 accuracy after 32 sparse steps minus after all, sparsity 0.9", TOP3 },
     { "v2 Figure 4", "32 sparse tokens are almost at the bound, sparse reading of a dense cache", "", DIFFERENCE, MEASURE_TOP3, PAPER_LAST_STEPS,
       CLEAN(0.9), LATE(0.9, 32), 0, "top-3 accuracy of clean minus after 32 sparse steps, sparsity 0.9", TOP3 },
+    { "v2 Figure 4", "32 sparse tokens are almost at the bound, sparse reading of a dense cache", "", DIFFERENCE, MEASURE_NLL, PAPER_LAST_STEPS,
+      LATE(0.9, 32), CLEAN(0.9), 0, "NLL on the same steps, after 32 sparse steps minus clean, sparsity 0.9", BOTH },
     { "v2 Figure 5", "a clear gap between sparsity 0.95 and 0.98", "", DIFFERENCE, MEASURE_TOP3, PAPER_LAST_STEPS, OWN(0.95, 0), OWN(0.98, 0), 1,
       "top-3 accuracy at 0.95 minus at 0.98, all steps sparse", TOP3 },
     { "v2 Figure 5", "sparsity 0.8 equals dense", "", DIFFERENCE, MEASURE_TOP3, PAPER_LAST_STEPS, { POINT_OWN, 0, 0, 0, 0 }, OWN(0.8, 0), 0,
       "top-3 accuracy of dense minus at 0.8, all steps sparse", TOP3 },
+    { "v2 Figure 5", "sparsity 0.8 equals dense", "", DIFFERENCE, MEASURE_NLL, 0, OWN(0.8, 0), { POINT_OWN, 0, 0, 0, 0 }, 0,
+      "NLL at 0.8 minus dense, over all steps", BOTH },
     { "v2 Figure 9", "rectification helps at every sparsity: 0.9", "", DIFFERENCE, MEASURE_NLL, 0, OWN(0.9, 0), OWN(0.9, 32), 1,
       "NLL of never minus interval 32, sparsity 0.9", SWEEP },
     { "v2 Figure 9", "rectification helps at every sparsity: 0.95", "", DIFFERENCE, MEASURE_NLL, 0, OWN(0.95, 0), OWN(0.95, 32), 1,
@@ -137,14 +142,27 @@ static int finding_measure(struct search *f, const struct finding *x, struct est
 
 /* ---- findings ---- */
 
+/* Up to where two settings count as equal: a point of accuracy, two per cent of perplexity. */
+static const double EQUAL_ACCURACY = 0.01, EQUAL_NLL = 0.02;
+
+/* That no difference is shown is no equality: the whole interval has to be small. */
+static const char *verdict_of_equal(const struct finding *x, struct estimate e)
+{
+    const bool accuracy = x->measure == MEASURE_TOP3;
+    const double margin = accuracy ? EQUAL_ACCURACY : EQUAL_NLL;
+    if (e.low >= -margin && e.high <= margin) return accuracy ? "yes: within 0.01" : "yes: within 0.02 nat";
+    if (estimate_is_clear(e)) return e.mean > 0 ? "no: a difference is shown" : "no: a difference is shown, the other way";
+    return accuracy ? "not decided: 0 and more than 0.01 are possible" : "not decided: 0 and more than 0.02 nat are possible";
+}
+
 static const char *verdict(const struct finding *x, struct estimate e)
 {
     if (e.n == 0) return "not run";
     if (x->comparison == RATIO) return "counted";
     if (!estimate_has_interval(e)) return "too few texts";
     if (x->comparison == SHARE) return e.low > 0.5 ? "yes" : e.high < 0.5 ? "no: less than half" : "not shown";
-    if (!estimate_is_clear(e)) return x->sign == 0 ? "no difference is shown" : "not shown";
-    if (x->sign == 0) return e.mean > 0 ? "a difference is shown" : "a difference is shown, the other way";
+    if (x->sign == 0) return verdict_of_equal(x, e);
+    if (!estimate_is_clear(e)) return "not shown";
     return e.mean > 0 ? "yes" : "no: the other way";
 }
 
@@ -174,8 +192,11 @@ static void findings_caption(struct sheet *t, const struct study *s)
     snprintf(t->caption, sizeof t->caption,
              "The paper's findings beside this study's. Here: model %s, %d + %d tokens of %d text%s that are followed, on %.100s. There: "
              "DeepSeek-R1-Distill-Qwen 1.5B and 7B and Qwen2.5-7B, contexts of 4K to 256K, A100. It is the direction that can be compared. In "
-             "brackets the 95 %% interval over texts.",
-             s->model, s->prompt_tokens, s->n_steps, s->n_texts, s->n_texts == 1 ? "" : "s", s->runs[0].facts[FACT_CPU]);
+             "brackets the 95 %% interval over texts. The rule: a difference is seen where its interval excludes 0; two settings are seen to "
+             "be equal where the whole interval is within %g of accuracy, or within %g nat of NLL, and a finding of two rows only where both "
+             "say so; a share is most of it where its interval is above one half.",
+             s->model, s->prompt_tokens, s->n_steps, s->n_texts, s->n_texts == 1 ? "" : "s", s->runs[0].facts[FACT_CPU],
+             EQUAL_ACCURACY, EQUAL_NLL);
 }
 
 /* n_seen: findings that this study has the lanes for. */
