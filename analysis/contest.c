@@ -111,7 +111,7 @@ static int columns_make(struct sheet *t)
     if (sheet_column(t, COLUMN_SIGNED, "difference", "mean difference", 4) != 0 ||
         sheet_column(t, COLUMN_NUMBER, "shift", "Hodges-Lehmann", 4) != 0 ||
         sheet_column(t, COLUMN_NUMBER, "rank_biserial", "rank-biserial", 2) != 0 ||
-        sheet_column(t, COLUMN_NUMBER, "p", "p", 4) != 0 || sheet_column(t, COLUMN_NUMBER, "p_holm", "p, Holm", 4) != 0)
+        sheet_column(t, COLUMN_P, "p", "p", 4) != 0 || sheet_column(t, COLUMN_P, "p_holm", "p, Holm", 4) != 0)
         return -1;
     return sheet_column(t, COLUMN_NUMBER, "family", NULL, 0);
 }

@@ -34,6 +34,10 @@ static void cell_print(char *text, size_t n_bytes, const struct sheet_column *c,
         snprintf(text, n_bytes, "%s", cell->text);
         return;
     }
+    if (c->kind == COLUMN_P && cell->e.mean < 0.5 * pow(10, -decimals)) {
+        snprintf(text, n_bytes, "< %.*f", decimals, pow(10, -decimals));
+        return;
+    }
     number_print(mean, sizeof mean, cell->e.mean * c->scale, decimals, is_signed);
     number_print(low, sizeof low, cell->e.low * c->scale, decimals, is_signed);
     number_print(high, sizeof high, cell->e.high * c->scale, decimals, is_signed);
@@ -64,7 +68,10 @@ int sheet_write_md(const struct sheet *t, FILE *out)
                 output_md(out, t->cells[i].text);
             else {
                 cell_print(text, sizeof text, c, &t->cells[i], c->decimals);
-                fputs(text, out);
+                if (c->kind == COLUMN_P)
+                    output_md(out, text); /* it may hold a '<' */
+                else
+                    fputs(text, out);
             }
             fputc(' ', out);
         }
