@@ -1,6 +1,8 @@
 /* What the numbers say about themselves: floors, loops, lanes that never differ, mixed origins. */
 #include "analysis/evidence.h"
 
+#include "analysis/evidence_budget.h"
+
 #include "analysis/words.h"
 
 #include "core/err.h"
@@ -215,7 +217,7 @@ int evidence_check(struct evidence *e)
     for (int i = 0; i < e->n_studies; i++) {
         const struct study *s = &e->studies[i];
         if (texts_check(e, s) != 0 || floors_check(e, s) != 0 || numbers_check(e, s) != 0 || loops_check(e, s) != 0 ||
-            twins_check(e, s) != 0 ||
+            twins_check(e, s) != 0 || evidence_budget_check(e, s) != 0 ||
             origin_check(e, s, FACT_COMMIT, "commit") != 0 || origin_check(e, s, FACT_MODEL_DIGEST, "model file") != 0)
             return -1;
     }

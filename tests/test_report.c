@@ -2,6 +2,7 @@
 #include "tests/test_report.h"
 
 #include "analysis/estimate.h"
+#include "analysis/evidence_budget.h"
 #include "analysis/figure.h"
 
 #include <omp.h>
@@ -344,6 +345,32 @@ static void warnings(void **state)
     free(text);
 }
 
+/* 128 + 384 tokens in blocks of 16: ceil(M / 10), at least 2, and ceil(0.13125 M) are the same up to M = 15 (tokens 129 .. 240) and
+ * at M = 21 and 22 (321 .. 352): 112 + 32 of 384 steps. */
+static void budgets(void **state)
+{
+    (void)state;
+    struct lane_spec lanes[4];
+    struct study s = { .prompt_tokens = 128, .n_steps = 384, .lanes = lanes, .n_lanes = 4 };
+    fixture_lane(&lanes[0], "dense", "dense", 0, 0, 0, LANE_OWN, 0);
+    fixture_lane(&lanes[1], "never", "sparse", 0.9, 0, 0, LANE_OWN, 0);
+    fixture_lane(&lanes[2], "equal", "equal", 0.9, 0, 32, LANE_OWN, 0);
+    fixture_lane(&lanes[3], "f32", "resa", 0.9, 32, 0, LANE_OWN, 0);
+    assert_true(fabs(budget_same_share(&s, 1, 2) - 144.0 / 384) < 1e-12);
+    assert_true(isnan(budget_same_share(&s, 1, 3))); /* they differ in more than their budget */
+    assert_true(isnan(budget_same_share(&s, 0, 1)));
+    s.prompt_tokens = 16384;
+    assert_true(budget_same_share(&s, 1, 2) < 1e-12);
+    struct evidence e = { 0 };
+    assert_int_equal(evidence_budget_check(&e, &s), 0);
+    assert_int_equal(e.warnings.n, 0);
+    s.prompt_tokens = 128;
+    assert_int_equal(evidence_budget_check(&e, &s), 0);
+    assert_int_equal(e.warnings.n, 1);
+    assert_non_null(strstr(e.warnings.text[0], "never and equal read as many blocks as one another at 38 % of the steps"));
+    notes_close(&e.warnings);
+}
+
 static void unusable_folders(void **state)
 {
     (void)state;
@@ -537,6 +564,7 @@ int main(void)
         REPORT_TEST(metrics_off),
         REPORT_TEST(runs_that_cannot_be_used),
         REPORT_TEST(warnings),
+        REPORT_TEST(budgets),
         REPORT_TEST(unusable_folders),
         REPORT_TEST(side_by_side),
         REPORT_TEST(texts_table),
