@@ -14,6 +14,12 @@
 
 enum { MAX_SETS_TOLD = 12 };
 
+const char *const findings_titles[N_FINDINGS_KINDS] = {
+    [FINDINGS_EQUAL] = "Rectifying against reading more",
+    [FINDINGS_CORNERS] = "Selection, the disturbed cache, both",
+    [FINDINGS_GROWTH] = "Growth by stale tokens, and what it predicts",
+};
+
 /* "X is above dense by ..": one corner against lane 0. */
 static int corner_tell(const struct study *s, struct notes *findings, const char *where, const char *who, int lane,
                        int first)
@@ -211,11 +217,11 @@ int findings_write(const struct study *s, const struct corners *c, const struct 
     if (corners_lack(s, c, missing) != 0) return -1;
     contests_reach(contests, reach, sizeof reach);
     if (reach[0] && notes_add(missing, "%s.", reach) != 0) return -1;
-    if (findings_equal(s, contests, findings) != 0) return -1;
+    if (findings_equal(s, contests, &findings[FINDINGS_EQUAL]) != 0) return -1;
     for (int i = 0; i < c->n_sets && i < MAX_SETS_TOLD; i++)
-        if (set_tell(s, &c->sets[i], findings) != 0) return -1;
+        if (set_tell(s, &c->sets[i], &findings[FINDINGS_CORNERS]) != 0) return -1;
     if (c->n_sets > MAX_SETS_TOLD)
-        return notes_add(findings, "%d more set%s of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD,
+        return notes_add(&findings[FINDINGS_CORNERS], "%d more set%s of lanes: see the tables.", c->n_sets - MAX_SETS_TOLD,
                          words_s(c->n_sets - MAX_SETS_TOLD));
     return 0;
 }

@@ -7,8 +7,12 @@
 
 #include "analysis/contest.h"
 
-/* Adds the sentences of a study to findings, rectified against equal bytes first, and to missing what was not run and so
- * cannot be said. */
+/* What sentences are of; growth: analysis/growth_report.h. */
+enum findings_kind { FINDINGS_EQUAL, FINDINGS_CORNERS, FINDINGS_GROWTH, N_FINDINGS_KINDS };
+extern const char *const findings_titles[N_FINDINGS_KINDS];
+
+/* Adds the sentences of a study to findings [N_FINDINGS_KINDS], rectified against equal bytes and the corners, and to missing what
+ * was not run and so cannot be said.  c: the sets that sentences are of (corners_plain()). */
 int findings_write(const struct study *s, const struct corners *c, const struct contests *contests,
                    struct notes *findings, struct notes *missing);
 

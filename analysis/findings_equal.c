@@ -17,8 +17,7 @@ static void signed_amount(char *text, size_t n_bytes, struct estimate e, double 
         snprintf(text + n, n_bytes - (size_t)n, " [%+.*f, %+.*f]", decimals, scale * e.low, decimals, scale * e.high);
 }
 
-/* Which of the two is better by the measure. */
-static const char *verdict(struct estimate e)
+const char *findings_equal_verdict(struct estimate e)
 {
     switch (told_of(e)) {
     case TOLD_SAME:
@@ -58,7 +57,7 @@ static int contest_tell(const struct study *s, const struct contest *k, struct n
     return notes_add(findings,
                      "Rectifying every %d minus equal bytes, %s: %s %s%s, below 0 on %d of %d text%s%s: %s%s%s.",
                      s->lanes[k->a->lane].interval, k->set->title, first == 0 ? "NLL" : "KL", amount, covered, e.n_below,
-                     e.n, words_s(e.n), test, verdict(e), kl, same);
+                     e.n, words_s(e.n), test, findings_equal_verdict(e), kl, same);
 }
 
 int findings_equal(const struct study *s, const struct contests *c, struct notes *findings)

@@ -8,6 +8,9 @@
 /* A sentence for each rectified lane with an equal-bytes twin: NLL where it is a text's, KL and agreement. */
 int findings_equal(const struct study *s, const struct contests *c, struct notes *findings);
 
+/* Which of the two is better by a difference rectified minus equal; for words after a colon. */
+const char *findings_equal_verdict(struct estimate e);
+
 /* A sentence on the shares that a set's rectified lanes take back of K's distance to the clean lane. */
 int findings_share(const struct study *s, const struct corner_set *set, const char *where, struct notes *findings);
 

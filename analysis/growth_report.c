@@ -146,7 +146,7 @@ static void law_words(char *text, size_t n_bytes, const struct growth *g)
     }
 }
 
-static int law_tell(const struct growth_set *set, enum growth_quantity q, const char *what, struct notes *findings)
+int growth_report_law_tell(const struct growth_set *set, enum growth_quantity q, const char *what, struct notes *findings)
 {
     const struct growth_result *r = &set->results[growth_source_best(set, q)][q];
     const struct growth *g = &r->growth;
@@ -169,8 +169,8 @@ static int law_tell(const struct growth_set *set, enum growth_quantity q, const 
 }
 
 /* How far off the predictions of a group's rectified lanes are, as shares of what was measured. */
-static int teeth_tell(const struct growth_report *r, const struct growth_group *group, enum growth_quantity q,
-                      const char *what, struct notes *findings)
+int growth_report_teeth_tell(const struct growth_report *r, const struct growth_group *group, enum growth_quantity q,
+                             const char *what, struct notes *findings)
 {
     double sum = 0, worst = 0;
     int n = 0, n_inside = 0, n_points = 0;
@@ -192,15 +192,17 @@ static int teeth_tell(const struct growth_report *r, const struct growth_group *
         n++;
     }
     if (n == 0) return 0;
-    char bins[96] = "";
+    char bins[96] = "", lanes[64] = "the rectified lane", at_worst[64] = "";
+    if (n > 1) snprintf(lanes, sizeof lanes, "%d rectified lanes", n);
+    if (n > 1) snprintf(at_worst, sizeof at_worst, " on average, %.1f %% at worst", 100 * worst);
     if (limits)
-        snprintf(bins, sizeof bins, "; %d of %d bins of their windows lie where they should", n_inside, n_points);
+        snprintf(bins, sizeof bins, "; %d of %d bins of %s lie where they should", n_inside, n_points,
+                 n == 1 ? "its window" : "their windows");
     else
         snprintf(bins, sizeof bins, ", on %d text%s, too few for a claim", n_texts, words_s(n_texts));
     return notes_add(
         findings,
-        "Prediction, %s: %s of %d rectified lane%s is off by %.1f %% on average, %.1f %% at worst%s (law from %s).",
-        group->title, what, n, words_s(n), 100 * sum / n, 100 * worst, bins, from);
+        "Prediction, %s: %s of %s is off by %.1f %%%s%s (law from %s).", group->title, what, lanes, 100 * sum / n, at_worst, bins, from);
 }
 
 static int interval_tell(const struct interval_curve *c, double bound, struct notes *findings)
@@ -227,11 +229,11 @@ int growth_report_tell(const struct growth_report *r, double bound, struct notes
 {
     for (int i = 0; i < r->study.groups.n && i < MAX_GROUPS_TOLD; i++) {
         const struct growth_set *set = &r->study.sets[i];
-        if (law_tell(set, GROWTH_K, "K's distance to clean", findings) != 0 ||
-            law_tell(set, GROWTH_KL_CLEAN, "KL from clean (nat)", findings) != 0 ||
-            law_tell(set, GROWTH_NLL, "NLL above clean (nat)", findings) != 0 ||
-            teeth_tell(r, set->group, GROWTH_K, "K's distance to clean", findings) != 0 ||
-            teeth_tell(r, set->group, GROWTH_NLL, "NLL above clean", findings) != 0)
+        if (growth_report_law_tell(set, GROWTH_K, "K's distance to clean", findings) != 0 ||
+            growth_report_law_tell(set, GROWTH_KL_CLEAN, "KL from clean (nat)", findings) != 0 ||
+            growth_report_law_tell(set, GROWTH_NLL, "NLL above clean (nat)", findings) != 0 ||
+            growth_report_teeth_tell(r, set->group, GROWTH_K, "K's distance to clean", findings) != 0 ||
+            growth_report_teeth_tell(r, set->group, GROWTH_NLL, "NLL above clean", findings) != 0)
             return -1;
     }
     for (int i = 0; i < r->n_intervals && !isnan(bound); i++)

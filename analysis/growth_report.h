@@ -23,7 +23,13 @@ void growth_report_close(struct growth_report *r);
 /* Adds the tables.  suffix: of their names; bound: NaN, or one more than those that are always told. */
 int growth_report_tables(const struct growth_report *r, double bound, struct sheet_list *tables, const char *suffix);
 
-/* The sentences. */
+/* One sentence on a law, what: how the quantity is called; one on its group's rectified lanes, predicted.  None where there is
+ * nothing to say. */
+int growth_report_law_tell(const struct growth_set *set, enum growth_quantity q, const char *what, struct notes *findings);
+int growth_report_teeth_tell(const struct growth_report *r, const struct growth_group *group, enum growth_quantity q,
+                             const char *what, struct notes *findings);
+
+/* All sentences. */
 int growth_report_tell(const struct growth_report *r, double bound, struct notes *findings);
 
 #endif

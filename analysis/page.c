@@ -164,7 +164,14 @@ static void part_contents(FILE *out, const struct page_part *part, int number, b
     }
 }
 
-/* What a study says, and what it cannot say. */
+static bool part_tells(const struct page_part *part)
+{
+    int n = 0;
+    for (int i = 0; i < N_FINDINGS_KINDS; i++) n += part->findings[i].n;
+    return n > 0;
+}
+
+/* What a study says, in short and then in full, and what it cannot say. */
 static void part_findings(FILE *out, const struct page_part *part, bool named)
 {
     if (named) {
@@ -172,15 +179,20 @@ static void part_findings(FILE *out, const struct page_part *part, bool named)
         output_html(out, part->study->title);
         fputs("</h3>\n", out);
     }
-    if (part->findings.n) {
+    if (part->headline.n) {
+        list_write(out, &part->headline);
         fprintf(out, "<p class=\"caption\">%s; in brackets 95 %% bootstrap-t intervals over texts.</p>\n",
                 study_is_of_text(part->study) ? "NLL in nats per token against the dense lane or against one another, "
                                                 "paired step by step"
                                               : "KL from the dense lane in nats and agreement with it, paired step by "
                                                 "step at the steps that can be compared");
-        list_write(out, &part->findings);
-    } else {
+    } else if (!part_tells(part)) {
         fputs("<p>Nothing can be said: see what is missing.</p>\n", out);
+    }
+    for (int i = 0; i < N_FINDINGS_KINDS; i++) {
+        if (part->findings[i].n == 0) continue;
+        fprintf(out, "<h%d>%s</h%d>\n", named ? 4 : 3, findings_titles[i], named ? 4 : 3);
+        list_write(out, &part->findings[i]);
     }
     if (part->missing.n) {
         fputs("<h3>What is missing</h3>\n", out);

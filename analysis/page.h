@@ -4,12 +4,13 @@
 
 #include "analysis/evidence.h"
 #include "analysis/figure.h"
+#include "analysis/findings.h"
 #include "analysis/sheet.h"
 
 /* Of one study. */
 struct page_part {
     const struct study *study;
-    struct notes findings, missing;
+    struct notes headline, findings[N_FINDINGS_KINDS], missing;
     struct figure *figures; /* borrowed [n_figures] */
     int n_figures;
     struct sheet *tables; /* borrowed [n_tables] */

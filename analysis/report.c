@@ -6,6 +6,7 @@
 #include "analysis/drift_where_sheets.h"
 #include "analysis/findings.h"
 #include "analysis/growth_report.h"
+#include "analysis/headline.h"
 #include "analysis/latency.h"
 #include "analysis/leftovers.h"
 #include "analysis/origin_sheet.h"
@@ -67,6 +68,17 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     return 0;
 }
 
+static int chapter_tell(struct chapter *c, const struct study *s, double bound)
+{
+    struct corners plain;
+    int rc = corners_plain(&plain, &c->corners);
+    if (rc == 0) rc = findings_write(s, &plain, &c->contests, c->part.findings, &c->part.missing);
+    if (rc == 0) rc = growth_report_tell(&c->growth, bound, &c->part.findings[FINDINGS_GROWTH]);
+    if (rc == 0) rc = headline_write(s, &plain, &c->contests, &c->growth, &c->part.headline);
+    mem_free(plain.sets);
+    return rc;
+}
+
 static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, double bound)
 {
     char suffix[72] = "";
@@ -75,9 +87,8 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     TRY(corners_open(&c->corners, s), "%s", e->folder);
     TRY(pareto_open(&c->pareto, s, &c->corners), "%s", e->folder);
     TRY(contests_open(&c->contests, s, &c->corners), "%s", e->folder);
-    TRY(findings_write(s, &c->corners, &c->contests, &c->part.findings, &c->part.missing), "%s", e->folder);
     TRY(growth_report_open(&c->growth, s, &c->corners, &c->part.missing), "%s", e->folder);
-    TRY(growth_report_tell(&c->growth, bound, &c->part.findings), "%s", e->folder);
+    TRY(chapter_tell(c, s, bound), "%s", e->folder);
     if (tables_write(c, e->folder, s, suffix, bound) != 0) return -1;
     TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, &c->growth, suffix, &c->part.missing), "%s", e->folder);
     c->part.figures = c->plots.figures;
@@ -95,7 +106,8 @@ static void chapter_close(struct chapter *c)
     pareto_close(&c->pareto);
     contests_close(&c->contests);
     corners_close(&c->corners);
-    notes_close(&c->part.findings);
+    notes_close(&c->part.headline);
+    for (int i = 0; i < N_FINDINGS_KINDS; i++) notes_close(&c->part.findings[i]);
     notes_close(&c->part.missing);
 }
 

@@ -4,6 +4,7 @@
 #include "analysis/estimate.h"
 #include "analysis/evidence_budget.h"
 #include "analysis/figure.h"
+#include "analysis/headline.h"
 
 #include <omp.h>
 
@@ -116,9 +117,14 @@ static void paired_table(void **state)
                        ", below 0 on 0 of 8 texts, Wilcoxon p 0.0078, after Holm 0.016: reading as many bytes more is "
                        "better; KL +0.125 nat");
     char *page = text_of("report.html", NULL);
-    const char *list = strstr(page, "What it shows");
+    const char *list = strstr(page, "What it shows"), *end = strstr(list, "</ul>");
     assert_ptr_equal(strstr(list, "<li>"), strstr(list, "<li>Rectifying every 8 minus equal bytes"));
+    int n = 0; /* a few sentences at the head, the rest below headings */
+    for (const char *at = list; (at = strstr(at, "<li")) != NULL && at < end; at++) n++;
+    assert_in_range(n, 3, HEADLINE_MAX);
+    assert_true(strstr(list, "<h3>Rectifying against reading more</h3>") > end);
     free(page);
+    assert_page("NLL above dense, sparsity 0.9: 0.359 nat [", true);
 }
 
 /* The other way round: texts on which never rectifying is better must be told as such. */
