@@ -58,6 +58,7 @@ static int run_take(void *data, const char *run_id, const char *path)
     struct study *s = rc == 0 ? study_for(e, &f) : NULL;
     if (rc == 0) rc = s ? study_add(s, &f, &e->warnings) : -1;
     trace_file_close(&f);
+    if (rc == 0 && study_put_away(s, e->folder) != 0) return -1;
     e->n_runs += rc == 0;
     return rc == 0 ? 0 : run_note_broken(e, run_id, fail_text());
 }

@@ -1,6 +1,7 @@
 #include "analysis/study.h"
 
 #include "analysis/study_load.h"
+#include "analysis/study_store.h"
 
 #include "core/err.h"
 #include "core/mem.h"
@@ -181,6 +182,13 @@ int study_add(struct study *s, const struct trace_file *f, struct notes *notes)
     return 0;
 }
 
+int study_put_away(struct study *s, const char *folder)
+{
+    for (int i = 0; i < s->n_runs; i++)
+        if (study_store_run(s, &s->runs[i], folder) != 0) return -1;
+    return 0;
+}
+
 void study_close(struct study *s)
 {
     for (int i = 0; i < s->n_runs; i++) study_run_close(&s->runs[i]);
@@ -188,6 +196,7 @@ void study_close(struct study *s)
     mem_free(s->lanes);
     mem_free(s->texts);
     for (int m = 0; m < N_STUDY_MAPS; m++) study_grid_close(&s->steps[m]);
+    mem_free(s->touch);
     *s = (struct study){ 0 };
 }
 
@@ -200,5 +209,6 @@ const float *study_series(const struct study *s, int run, int lane, enum quantit
 {
     const struct study_run *r = &s->runs[run];
     if (lane < 0 || lane >= r->n_map || r->map[lane] < 0 || !r->series[q]) return NULL;
+    study_store_touch(s, (size_t)r->n_steps * sizeof(float));
     return r->series[q] + (size_t)r->map[lane] * (size_t)r->n_steps;
 }

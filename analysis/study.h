@@ -6,7 +6,8 @@
  *
  * What is kept of a run: every quantity of every lane at every step, its mean over layers (4 bytes each), and for the variables
  * of enum study_map layered means over bins of stale tokens and over slots of a block (8 bytes for each lane, layer and bin).
- * Of all runs together: the layered means over bins of steps.  500 lanes, 4096 steps, 32 layers: 180 MB, 55 MB, 150 MB.  */
+ * Of all runs together: the layered means over bins of steps.  500 lanes, 4096 steps, 32 layers: 180 MB, 55 MB, 150 MB, of which the
+ * first two, which each run has, can be moved out of memory (study_put_away).  */
 #ifndef ANALYSIS_STUDY_H
 #define ANALYSIS_STUDY_H
 
@@ -63,6 +64,8 @@ enum run_fact {
 };
 extern const char *const run_fact_attributes[N_RUN_FACTS];
 
+struct study_touch;
+
 struct study_run {
     char id[160], source[64];
     int text; /* index into study.texts */
@@ -77,6 +80,8 @@ struct study_run {
     double *repeats;                  /* owned [n_lanes]: share of the stream's 4-grams that were there before */
     bool *infinite;                   /* owned [n_lanes]: NLL or KL is infinite somewhere */
     char *facts[N_RUN_FACTS];         /* owned */
+    void *map_base;                   /* owned; NULL: series and grids are in memory, else in here (analysis/study_store.h) */
+    size_t map_bytes;
 };
 
 struct study {
@@ -93,6 +98,7 @@ struct study {
     int n_runs;
     struct study_grid steps[N_STUDY_MAPS]; /* over all runs, of n_grid_lanes lanes */
     int n_grid_lanes, n_bins;              /* n_bins: of steps */
+    struct study_touch *touch;             /* owned; NULL: no run is put away */
 };
 
 /* Whether an open trace belongs to the study; a study without runs takes any (study_begin). */
@@ -100,6 +106,8 @@ int study_begin(struct study *s, const struct trace_file *f);
 bool study_takes(const struct study *s, const struct trace_file *f);
 /* Reads the trace.  What is odd but no reason to stop goes to notes. */
 int study_add(struct study *s, const struct trace_file *f, struct notes *notes);
+/* Moves series and grids of all runs so far out of memory, into files in the folder that nobody sees. */
+int study_put_away(struct study *s, const char *folder);
 void study_close(struct study *s);
 
 /* Whether the predicted tokens are a text's: only then is NLL a language-modelling figure. */

@@ -2,6 +2,7 @@
 #include "analysis/study.h"
 
 #include "analysis/study_load.h"
+#include "analysis/study_store.h"
 
 #include <math.h>
 
@@ -90,6 +91,7 @@ static bool axis_map(const struct study *s, enum study_axis axis, enum study_map
     const size_t bins = (size_t)study_axis_bins(s, axis), layers = (size_t)s->n_layers;
     const int first = text == STUDY_ABSENT ? 0 : text, last = text == STUDY_ABSENT ? s->n_texts - 1 : text;
     bool any = false;
+    study_store_touch(s, (size_t)(last - first + 1) * bins * layers * (sizeof(float) + sizeof(uint32_t)));
     for (size_t layer = 0; layer < layers; layer++)
         for (size_t bin = 0; bin < bins; bin++) {
             double means = 0;

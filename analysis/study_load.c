@@ -1,5 +1,7 @@
 #include "analysis/study_load.h"
 
+#include "analysis/study_store.h"
+
 #include "core/err.h"
 #include "core/hdf5_file.h"
 #include "core/mem.h"
@@ -182,6 +184,7 @@ int study_run_load(struct study_run *run, const struct study *s, const struct tr
 
 void study_run_close(struct study_run *run)
 {
+    study_store_close(run);
     mem_free(run->map);
     for (int q = 0; q < N_QUANTITIES; q++) mem_free(run->series[q]);
     for (int axis = 0; axis < N_STUDY_AXES; axis++)

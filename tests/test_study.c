@@ -3,11 +3,14 @@
 #include "tests/temp_folder.h"
 
 #include "analysis/study.h"
+#include "analysis/study_store.h"
 
 #include "core/err.h"
 #include "core/trace_rows.h"
 
+#include <dirent.h>
 #include <hdf5.h>
+#include <math.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -255,6 +258,54 @@ static void damaged_chunks(void **state)
     trace_file_close(&f);
 }
 
+static int n_files(void)
+{
+    int n = 0;
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    while (readdir(dir)) n++;
+    closedir(dir);
+    return n;
+}
+
+/* What is put away reads as before, to the bit, also after its pages were given back; no file is to be seen; a folder that is not
+ * there leaves the runs in memory. */
+static void put_away(void **state)
+{
+    (void)state;
+    struct study kept = { 0 }, away = { 0 };
+    study_read(&kept, 2);
+    study_read(&away, 2);
+    assert_int_equal(study_put_away(&away, "/nonexistent"), -1);
+    assert_non_null(strstr(fail_text(), "/nonexistent/.series-"));
+    assert_null(away.runs[0].map_base);
+    const int n = n_files();
+    assert_int_equal(study_put_away(&away, folder), 0);
+    assert_int_equal(study_put_away(&away, folder), 0); /* nothing is left to do */
+    assert_int_equal(n_files(), n);
+    double *a = calloc((size_t)LAYERS * STUDY_STALE_BINS, sizeof *a), *b = calloc((size_t)LAYERS * STUDY_STALE_BINS, sizeof *b);
+    assert_non_null(a);
+    assert_non_null(b);
+    for (int run = 0; run < 2; run++) {
+        assert_non_null(away.runs[run].map_base);
+        for (int q = 0; q < N_QUANTITIES; q++)
+            for (int lane = 0; lane < LANES; lane++) {
+                const float *x = study_series(&kept, run, lane, (enum quantity)q), *y = study_series(&away, run, lane, (enum quantity)q);
+                assert_true(!x == !y);
+                if (x) assert_memory_equal(x, y, STEPS * sizeof *x);
+                study_store_touch(&away, STUDY_RESIDENT_BYTES);
+            }
+    }
+    for (int map = 0; map < N_STUDY_MAPS; map++) {
+        assert_int_equal(study_stale_map(&kept, (enum study_map)map, STUDY_ABSENT, 2, a), study_stale_map(&away, (enum study_map)map, STUDY_ABSENT, 2, b));
+        for (int i = 0; i < LAYERS * STUDY_STALE_BINS; i++) assert_true((isnan(a[i]) && isnan(b[i])) || !(fabs(a[i] - b[i]) > 0));
+    }
+    free(a);
+    free(b);
+    study_close(&kept);
+    study_close(&away);
+}
+
 /* 61 lanes, 512 steps, 32 layers: 20 layered variables are 80 MB, the flat ones 2 MB.  What is kept: 23 series of 0.12 MB,
  * 9 maps of 61 * 32 * (128 + 32 + 16) * 8 bytes = 25 MB, and 18 MB of them twice while a run is added. */
 static void bounded_memory(void **state)
@@ -290,7 +341,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stale_bins),     cmocka_unit_test(series_and_maps), cmocka_unit_test(rows_by_either_way),
-        cmocka_unit_test(damaged_chunks), cmocka_unit_test(excerpts_of_a_text), cmocka_unit_test(bounded_memory),
+        cmocka_unit_test(damaged_chunks), cmocka_unit_test(excerpts_of_a_text), cmocka_unit_test(put_away), cmocka_unit_test(bounded_memory),
     };
     return cmocka_run_group_tests(tests, setup, temp_folder_close);
 }
