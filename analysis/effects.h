@@ -1,4 +1,4 @@
-/* analysis/effects.h: the four corners as effects (DESIGN.md): what selection costs alone, what the disturbed cache costs
+/* analysis/effects.h: the four corners as effects: what selection costs alone, what the disturbed cache costs
  * alone, both, their interaction, and what rectification takes back of what accumulates.
  *
  *                 NLL, KL, top-1 agreement (differences)       K, V, attention, hidden state (distances)

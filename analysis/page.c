@@ -2,6 +2,7 @@
 
 #include "analysis/output.h"
 #include "analysis/page_figure.h"
+#include "analysis/page_method.h"
 #include "analysis/page_style.h"
 #include "analysis/words.h"
 
@@ -240,7 +241,7 @@ static void summary_write(FILE *out, const struct evidence *e, const struct page
     }
     fputs("<nav aria-label=\"Contents\"><ul>\n", out);
     for (int i = 0; i < n_parts; i++) part_contents(out, &parts[i], i, n_parts > 1);
-    fputs("<li><a href=\"#floors\">Floors</a></li>\n</ul></nav>\n", out);
+    fputs("<li><a href=\"#floors\">Floors</a></li>\n<li><a href=\"#method\">Method notes</a></li>\n</ul></nav>\n", out);
 }
 
 static int content_write(FILE *out, const struct evidence *e, const struct page_part *parts, int n_parts)
@@ -256,6 +257,7 @@ static int content_write(FILE *out, const struct evidence *e, const struct page_
         list_write(out, &e->floors);
     else
         fputs("<p>No control lane and no rectified lane has shown a floor of exactly 0.</p>\n", out);
+    page_method_write(out);
     page_end(out);
     return ferror(out) ? fail("report.html: cannot be written: %s", strerror(errno)) : 0;
 }

@@ -1,7 +1,7 @@
 /* analysis/pareto.h: what a lane costs against what it errs, and which lanes no other beats in both.
  *
  * Points are the lanes that could decode by themselves: sparse from the first step, with a cache of their own, not disturbed.  Cost is the KV
- * bytes per step, twice: as the trace counts them, and by the paper's equation 6 (METHOD.md),
+ * bytes per step, twice: as the trace counts them, and by the paper's equation 6 (Rectified Sparse Attention, arXiv 2506.04108),
  *
  *     bytes = KV (1/b + active + 1/f)       1/f: 0 where never rectified
  *

@@ -62,7 +62,7 @@ static inline size_t kv_tail_at(const struct kv_cache *c, int tail, int kv_head)
     return ((size_t)tail * (size_t)c->n_kv_heads + (size_t)kv_head) * kv_tile_elems(c);
 }
 
-/* Block keys: elementwise min and max of the post-RoPE keys of each block (METHOD.md section 1, Block keys), of the cache's
+/* Block keys: elementwise min and max of the post-RoPE keys of each block (the paper's block keys), of the cache's
  * element type, for one block size over one store (or over the prefix, store KV_PREFIX: only its whole blocks).  In tiles of
  * KEY_TILE blocks, counted from first_block, so that a score is one chain over head_dim for KEY_TILE blocks at once:
  *

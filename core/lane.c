@@ -15,7 +15,7 @@ int lane_n_selected(const struct lane_spec *l, int n_tokens)
 {
     const int n_blocks = lane_n_blocks(l, n_tokens);
     if (l->selector == SELECT_DENSE) return n_blocks;
-    /* An integer ceiling: in floating point 0.95 at 20 blocks gives 2 (METHOD.md section 1). */
+    /* An integer ceiling: in floating point 0.95 at 20 blocks gives 2. */
     const int share = (int)(((int64_t)n_blocks * l->active_millionths + 999999) / 1000000);
     const int want = max_int(max_int(share, l->min_blocks), max_int(l->local_blocks, 1));
     return want < n_blocks ? want : n_blocks;

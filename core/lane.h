@@ -1,6 +1,6 @@
 /* core/lane.h: a lane, that is one decoding policy with its own KV cache, or a probe that reads another's.
  *
- * Lane 0 of every run is `dense`, the reference.  The words are METHOD.md's and the config's: sparsity is the
+ * Lane 0 of every run is `dense`, the reference.  The words are the config's: sparsity is the
  * share of blocks NOT read.                                                                            */
 #ifndef CORE_LANE_H
 #define CORE_LANE_H
@@ -23,7 +23,8 @@ struct lane_spec {
     int phase, dense_until, equal_bytes;
     double perturb;
     int cache_of;                  /* LANE_OWN, or the lane whose cache this probe reads */
-    int clean;                     /* the clean twin (DESIGN.md section 6), the lane itself, or LANE_NONE */
+    int clean;                     /* the clean twin: the probe of the dense cache with the same policy and budget; the lane itself; or
+                                      LANE_NONE */
 };
 
 static inline bool lane_is_probe(const struct lane_spec *l)
@@ -34,8 +35,8 @@ static inline bool lane_is_probe(const struct lane_spec *l)
 /* active_millionths of these settings. */
 int lane_active_millionths(double sparsity, int equal_bytes);
 
-/* Blocks of a context, and the blocks that one (kv_head, layer) of this lane reads of it (METHOD.md section 1,
- * Selection): n_sel = min(M, max(ceil(M * active_millionths / 1000000), min_blocks, local_blocks, 1)).  */
+/* Blocks of a context, and the blocks that one (kv_head, layer) of this lane reads of it:
+ * n_sel = min(M, max(ceil(M * active_millionths / 1000000), min_blocks, local_blocks, 1)).  */
 static inline int lane_n_blocks(const struct lane_spec *l, int n_tokens)
 {
     return (n_tokens + l->block_size - 1) / l->block_size;
@@ -51,7 +52,7 @@ bool lane_rectifies_after(const struct lane_spec *l, int step);
 /* The first step of the window rectified after step s: one past the last rectification, or dense_until. */
 int lane_window_start(const struct lane_spec *l, int step);
 /* Suffix tokens before step s's that a step of this lane wrote and that no rectification has rewritten
- * (DESIGN.md, stale_tokens), for a lane with its own cache. */
+ *, for a lane with its own cache. */
 int lane_stale_tokens(const struct lane_spec *l, int step);
 
 #endif

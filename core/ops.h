@@ -89,7 +89,7 @@ struct angles_args {     /* cosine and sine of position * frequency, in double, 
 };
 
 /* QK norm where the model has it, then (before RoPE) k is copied to k_plain, RoPE of q and k, perturbation of rows with
- * ROW_PERTURB whose lane has perturb > 0 (DESIGN.md section 1), all in place in qkv; then k and v are written to the row's
+ * ROW_PERTURB whose lane has perturb > 0 (kernels/perturb.h), all in place in qkv; then k and v are written to the row's
  * store, prefix or tail.  A tail is first filled with its store's tile of that position (earlier tokens; NaN beyond). */
 struct rope_append_args {
     int n_rows, layer, n_heads;
@@ -113,10 +113,12 @@ struct block_lists {
     int32_t *tokens;     /* [max_rows][n_kv_heads] tokens that the blocks hold; position + 1 for a row without a list */
 };
 
-/* Selection for the rows with ROW_SPARSE (the others get count -1).  minmax: METHOD.md section 1.  Pooled query: the mean of
- * the group's query heads, summed in head order, divided by the group size, times the f32 rounding of head_dim^-0.5.  Score of a block:
- * chain over j of acc += max(q_j max_ij, q_j min_ij), in float32.  Ties go to the lower index, NaN scores count as -inf.
- * random, window, oracle: DESIGN.md section 5; replay copies the list that
+/* Selection for the rows with ROW_SPARSE (the others get count -1): lane_n_selected() blocks of one KV head, the last local_blocks
+ * among them.  minmax (Rectified Sparse Attention, arXiv 2506.04108): the rest by an upper bound of q.k over the block, from its
+ * block keys.  Pooled query: the mean of the group's query heads, summed in head order, divided by the group size, times the f32
+ * rounding of head_dim^-0.5.  Score of a block: chain over j of acc += max(q_j max_ij, q_j min_ij), in float32.  Ties go to the lower index, NaN scores count as -inf.
+ * random: the rest drawn uniformly without replacement by Philox(seed, step, layer, kv_head), the same for all lanes; window: block
+ * 0 and the last ones; oracle: the rest by the most group-mean mass under the lane's own q and cache; replay copies the list that
  * the host has staged.  The current token's k is folded into its block's key on the fly. */
 struct select_args {
     int n_rows, layer, n_heads;
@@ -266,7 +268,7 @@ struct tally_args {
     int64_t *total;               /* [n_rows] */
 };
 
-/* Next tokens: Gumbel-max inside the nucleus (DESIGN.md section 5) of logits[rows of from_lane[l]] for each lane l with
+/* Next tokens: Gumbel-max inside the nucleus of logits[rows of from_lane[l]] for each lane l with
  * from_lane[l] >= 0; greedy at temperature 0. Noise: Philox(seed, step, token id).  Updates diverged (follow: self). */
 struct sample_args {
     int n_lanes, vocab;

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-/* How the next token is chosen (DESIGN.md section 1, step 5). */
+/* How the next token is chosen after a step. */
 enum follow { FOLLOW_TEXT, FOLLOW_REFERENCE, FOLLOW_SELF };
 
 /* Metric groups of the trace, bits of run_plan.metrics. */

@@ -1,5 +1,5 @@
 /* core/run.h: one run: a prompt prefilled once, then decoded by all lanes in one batch, step by step, with rectification and
- * measurement (DESIGN.md section 1, "A step").
+ * measurement.
  *
  *     run_open; run_prefill; while (!run_done) { run_step; while ((rec = run_take(r, &step))) ..; }
  *     run_drain; while ((rec = run_take(r, &step))) ..; run_close

@@ -29,7 +29,7 @@ static const float *row_head(const struct selecting *w, int head)
     return w->args->qkv + ((size_t)w->row * (size_t)n_heads + (size_t)head) * (size_t)dim;
 }
 
-/* METHOD.md section 1, Pooled query. */
+/* One for each KV head: the mean of its group of query heads, times head_dim^-0.5. */
 static void pool_query(const struct selecting *w)
 {
     const int dim = w->args->kv->head_dim, group = w->args->n_heads / w->args->kv->n_kv_heads;
@@ -129,7 +129,7 @@ static bool row_selects(const struct select_args *a, int row)
     return (a->rows[row].flags & ROW_SPARSE) && a->layer >= a->lanes[a->rows[row].lane].dense_layers;
 }
 
-/* Fills in the budget (METHOD.md section 1, Selection). */
+/* Fills in the budget: lane_n_selected() of core/lane.h. */
 static struct selecting selecting_of(const struct select_args *a, int row)
 {
     const struct lane_params *l = &a->lanes[a->rows[row].lane];

@@ -1,4 +1,4 @@
-/* kernels/perturb.h: the noise of a perturbed lane (DESIGN.md section 1): x becomes x + e |x| g/|g|.
+/* kernels/perturb.h: the noise of a perturbed lane: x becomes x + e |x| g/|g|.
  *
  * g_i are Gaussian, in pairs by Box and Muller's transform from two Philox uniforms of 53 bits each:
  *

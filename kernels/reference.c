@@ -94,7 +94,7 @@ double reference_block_mass(const struct reference_context *c, const float *q, i
     return 2 * relative;
 }
 
-/* METHOD.md section 1: the least n with n * 1000000 >= n_blocks * active, not below the minima, not above n_blocks. */
+/* The least n with n * 1000000 >= n_blocks * active, not below the minima, not above n_blocks. */
 static int budget(const struct lane_params *l, int n_blocks)
 {
     int n = 0;

@@ -34,7 +34,7 @@ void reference_attend(const struct reference_context *c, const float *q, int kv_
 double reference_block_mass(const struct reference_context *c, const float *q, int kv_head, int block_size, int stale_from,
                             double *probability, double *mass, double *stale);
 
-/* Selection of one row and KV head as METHOD.md section 1 and DESIGN.md section 5 say it, from the cached keys themselves: no
+/* Selection of one row and KV head as core/ops.h says it, from the cached keys themselves: no
  * key sets.  Returns the count, -1 for a row without a list; blocks [blocks of the context] ascending; score, of the same size,
  * is workspace. */
 int reference_select(const struct select_args *a, int row, int kv_head, double *score, int32_t *blocks);

@@ -1,4 +1,4 @@
-/* The budget and the schedule of a lane, against a plain simulation of the words of METHOD and DESIGN. */
+/* The budget and the schedule of a lane, against a plain simulation of the words of core/lane.h. */
 #include "core/lane.h"
 
 #include <setjmp.h>

@@ -171,6 +171,7 @@ static void few_texts(void **state)
     assert_cell("tables/summary.csv", "lane", "sparse/a", "nll_above_dense_low", (double)NAN);
     assert_page("too few for a claim", true);
     assert_page("5 texts: with fewer than 6 no interval is given", true);
+    assert_page("At 4 texts no interval is printed", true);
     assert_page("takes back 35 %", false);
 }
 

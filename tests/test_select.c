@@ -1,4 +1,4 @@
-/* Selection against METHOD.md's words done naively from the cached keys, and against hand-made cases. */
+/* Selection against the words of core/ops.h done naively from the cached keys, and against hand-made cases. */
 #include "kv_fixture.h"
 
 #include "kernels/reference.h"
