@@ -1,5 +1,5 @@
 /* analysis/sheet.h: a sheet is a table that is written as csv in full precision, and rounded for people as Markdown, HTML
- * and LaTeX (booktabs; there each value has as many decimals as its standard error has two digits of).
+ * and LaTeX (booktabs with graphicx or longtable; there each value has as many decimals as its standard error has two digits of).
  *
  * Columns first, then cells row by row, one for each column.  What is missing is an empty field in csv, a dash for people.
  * Where a column has a direction, the best value of each group of rows is bold in LaTeX; rows of reference are not compared.  */
@@ -80,6 +80,9 @@ int sheet_write_csv(const struct sheet *t, FILE *out);
 int sheet_write_md(const struct sheet *t, FILE *out);
 int sheet_write_html(const struct sheet *t, FILE *out);
 int sheet_write_tex(const struct sheet *t, FILE *out, const char *footer);
+
+/* A cell as people see it, with so many decimals. */
+void sheet_cell_print(char *text, size_t n_bytes, const struct sheet_column *c, const struct sheet_cell *cell, int decimals);
 
 /* FOLDER/tables/NAME.csv, .md and .tex; footer: the last line of the .md, a comment in the .tex. */
 int sheet_write(const struct sheet *t, const char *folder, const char *footer);

@@ -1,4 +1,4 @@
-/* Sheets for people: rounded, as Markdown, HTML and LaTeX. */
+/* Sheets for people: rounded, as Markdown and HTML; their files. */
 #include "analysis/sheet.h"
 
 #include "analysis/output.h"
@@ -25,7 +25,7 @@ static void number_print(char *text, size_t n_bytes, double x, int decimals, boo
     snprintf(text, n_bytes, "%s%s", zero ? "" : x < 0 ? "−" : is_signed ? "+" : "", digits);
 }
 
-static void cell_print(char *text, size_t n_bytes, const struct sheet_column *c, const struct sheet_cell *cell,
+void sheet_cell_print(char *text, size_t n_bytes, const struct sheet_column *c, const struct sheet_cell *cell,
                        int decimals)
 {
     char mean[72], low[72], high[72];
@@ -67,7 +67,7 @@ int sheet_write_md(const struct sheet *t, FILE *out)
             if (c->kind == COLUMN_TEXT)
                 output_md(out, t->cells[i].text);
             else {
-                cell_print(text, sizeof text, c, &t->cells[i], c->decimals);
+                sheet_cell_print(text, sizeof text, c, &t->cells[i], c->decimals);
                 if (c->kind == COLUMN_P)
                     output_md(out, text); /* it may hold a '<' */
                 else
@@ -95,7 +95,7 @@ int sheet_write_html(const struct sheet *t, FILE *out)
         const struct sheet_column *c = &t->columns[i % t->n_columns];
         if (i % t->n_columns == 0) fputs("<tr>", out);
         if (!c->csv_only) {
-            if (c->kind != COLUMN_TEXT) cell_print(text, sizeof text, c, &t->cells[i], c->decimals);
+            if (c->kind != COLUMN_TEXT) sheet_cell_print(text, sizeof text, c, &t->cells[i], c->decimals);
             fputs(c->kind == COLUMN_TEXT ? "<td class=\"text\">" : "<td>", out);
             output_html(out, c->kind == COLUMN_TEXT ? t->cells[i].text : text);
             fputs("</td>", out);
@@ -103,121 +103,6 @@ int sheet_write_html(const struct sheet *t, FILE *out)
         if ((i + 1) % t->n_columns == 0) fputs("</tr>\n", out);
     }
     fputs("</tbody></table></div>\n", out);
-    return ferror(out) ? fail("sheet %s: cannot be written", t->name) : 0;
-}
-
-/* ---- LaTeX ---- */
-
-/* Text of files and labels: what LaTeX takes for its own is escaped, and the few letters that its fonts may lack. */
-static void tex_text(FILE *out, const char *text)
-{
-    static const char *const replace[][2] = {
-        { "\\", "\\textbackslash{}" }, { "{", "\\{" },  { "}", "\\}" },
-        { "$", "\\$" },                { "&", "\\&" },  { "#", "\\#" },
-        { "%", "\\%" },                { "_", "\\_" },  { "^", "\\textasciicircum{}" },
-        { "~", "\\textasciitilde{}" }, { "<", "$<$" },  { ">", "$>$" },
-        { "|", "$|$" },                { "−", "$-$" },  { "–", "--" },
-        { "×", "$\\times$" },          { "\n", " " },   { "\r", " " },
-    };
-    while (*text) {
-        size_t i = 0;
-        while (i < sizeof replace / sizeof replace[0] && strncmp(text, replace[i][0], strlen(replace[i][0])) != 0) i++;
-        const bool found = i < sizeof replace / sizeof replace[0];
-        if (found)
-            fputs(replace[i][1], out);
-        else
-            fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
-        text += found ? strlen(replace[i][0]) : 1;
-    }
-}
-
-/* Two digits of the standard error, where there is one. */
-static int decimals_of(const struct sheet_column *c, const struct estimate *e)
-{
-    const double error = e->error * fabs(c->scale);
-    if (!(error > 0) || isinf(error) || error <= 1e-14 * fabs(e->mean * c->scale)) return c->decimals;
-    const int decimals = 1 - (int)floor(log10(error));
-    return decimals < 0 ? 0 : decimals > 9 ? 9 : decimals;
-}
-
-static bool same_group(const struct sheet *t, int row, int other)
-{
-    if (t->group < 0) return true;
-    return strcmp(t->cells[row * t->n_columns + t->group].text, t->cells[other * t->n_columns + t->group].text) == 0;
-}
-
-/* Whether no other row of its group has a better value, and one has a worse. */
-static bool is_best(const struct sheet *t, int row, int column)
-{
-    const int better = t->columns[column].better;
-    const double x = t->cells[row * t->n_columns + column].e.mean;
-    bool worse = false;
-    if (better == 0 || isnan(x) || t->cells[row * t->n_columns].reference) return false;
-    for (int i = 0; i < sheet_n_rows(t); i++) {
-        const double y = t->cells[i * t->n_columns + column].e.mean;
-        if (isnan(y) || t->cells[i * t->n_columns].reference || !same_group(t, row, i)) continue;
-        if (better * (y - x) > 0) return false;
-        worse = worse || better * (y - x) < 0;
-    }
-    return worse;
-}
-
-static void tex_cell(const struct sheet *t, int row, int column, FILE *out)
-{
-    char text[256];
-    const struct sheet_column *c = &t->columns[column];
-    const struct sheet_cell *cell = &t->cells[row * t->n_columns + column];
-    if (c->kind == COLUMN_TEXT) {
-        tex_text(out, cell->text);
-        return;
-    }
-    cell_print(text, sizeof text, c, cell, decimals_of(c, &cell->e));
-    const bool bold = is_best(t, row, column);
-    if (bold) fputs("\\textbf{", out);
-    tex_text(out, text);
-    if (bold) fputc('}', out);
-}
-
-static void tex_comment(FILE *out, const char *text)
-{
-    fputs("% ", out);
-    for (; *text; text++) fputc((unsigned char)*text < 0x20 ? ' ' : *text, out);
-    fputc('\n', out);
-}
-
-static void tex_line_end(const struct sheet *t, int column, FILE *out)
-{
-    bool more = false;
-    for (int i = column + 1; i < t->n_columns; i++) more = more || !t->columns[i].csv_only;
-    fputs(more ? " & " : " \\\\\n", out);
-}
-
-int sheet_write_tex(const struct sheet *t, FILE *out, const char *footer)
-{
-    tex_comment(out, footer);
-    fputs("% Needs \\usepackage{booktabs}; too wide a table fits into a landscape page or \\resizebox.\n"
-          "\\begin{table}\n\\centering\n\\caption{",
-          out);
-    tex_text(out, t->caption);
-    fprintf(out, "}\n\\label{tab:%s}\n\\begin{tabular}{", t->name);
-    for (int i = 0; i < t->n_columns; i++)
-        if (!t->columns[i].csv_only) fputc(t->columns[i].kind == COLUMN_TEXT ? 'l' : 'r', out);
-    fputs("}\n\\toprule\n", out);
-    for (int i = 0; i < t->n_columns; i++) {
-        if (t->columns[i].csv_only) continue;
-        tex_text(out, t->columns[i].label);
-        tex_line_end(t, i, out);
-    }
-    fputs("\\midrule\n", out);
-    for (int row = 0; row < sheet_n_rows(t); row++) {
-        if (row > 0 && !same_group(t, row, row - 1)) fputs("\\addlinespace\n", out);
-        for (int i = 0; i < t->n_columns; i++) {
-            if (t->columns[i].csv_only) continue;
-            tex_cell(t, row, i, out);
-            tex_line_end(t, i, out);
-        }
-    }
-    fputs("\\bottomrule\n\\end{tabular}\n\\end{table}\n", out);
     return ferror(out) ? fail("sheet %s: cannot be written", t->name) : 0;
 }
 
