@@ -52,10 +52,21 @@ static int set_compare(const void *a, const void *b, void *axis)
     return (u > v) - (u < v);
 }
 
+/* A set that is dense at first, where the same is there sparse from the first step on: it is shown over that axis alone. */
+static bool is_late(const struct corners *c, int set)
+{
+    for (int i = 0; i < c->n_sets; i++)
+        if (c->sets[i].policy.dense_until == 0 && c->sets[set].policy.dense_until > 0 &&
+            same_but(&c->sets[i], &c->sets[set], BY_UNTIL))
+            return true;
+    return false;
+}
+
 /* The column that begins with set first, unless an earlier set does or it is alone: then n is 0. */
 static int column_make(struct axis_column *column, const struct corners *c, int first, int axis)
 {
     *column = (struct axis_column){ .axis = axis };
+    if (axis != BY_UNTIL && is_late(c, first)) return 0;
     for (int i = 0; i < first; i++)
         if (same_but(&c->sets[i], &c->sets[first], axis)) return 0;
     TRY(MEM_NEW(&column->sets, c->n_sets, "sets"), "plot");
@@ -76,8 +87,8 @@ static void title_print(const struct corners *c, const struct axis_column *colum
         for (int i = 1; i < c->n_sets; i++)
             differs = differs || axis_value(&c->sets[i].policy, axis) < axis_value(&c->sets[0].policy, axis) ||
                       axis_value(&c->sets[i].policy, axis) > axis_value(&c->sets[0].policy, axis);
-        if (axis == column->axis || !differs || n >= n_bytes) continue;
         const struct lane_spec *l = &column->sets[0]->policy;
+        if (axis == column->axis || !differs || n >= n_bytes || (axis == BY_UNTIL && l->dense_until == 0)) continue;
         if (axis == BY_SELECTOR)
             n += (size_t)snprintf(title + n, n_bytes - n, "%s%s", n ? ", " : "", selector_names[l->selector]);
         else
@@ -107,6 +118,7 @@ static void column_fill(struct against *a, const struct corners *c, const struct
     title_print(c, from, column->title, sizeof column->title);
     for (int i = 0; i < from->n; i++) {
         const struct lane_spec *l = &from->sets[i]->policy;
+        column->first = l->dense_until > column->first ? l->dense_until : column->first;
         if (from->axis == BY_SELECTOR)
             snprintf(name, sizeof name, "%s", selector_names[l->selector]);
         else
@@ -122,11 +134,14 @@ static void column_fill(struct against *a, const struct corners *c, const struct
 static void caption_write(struct figure *f, const struct plot_job *job, const struct against *a)
 {
     char legend[512], texts[200];
+    bool late = false;
+    for (int i = 0; i < a->n_columns; i++) late = late || a->columns[i].first > 0;
     snprintf(f->title, sizeof f->title, "Ablations");
     snprintf(f->caption, sizeof f->caption,
-             "%s, against the setting named below, everything else the same. %s clean: the undisturbed cache, "
+             "%s, against the setting named below, everything else the same%s. %s clean: the undisturbed cache, "
              "read sparsely (selection alone); %s.%s",
-             against_measures(job->study), plot_words_of_texts(job->study, true, texts, sizeof texts),
+             against_measures(job->study), late ? " (against dense until: over the steps at which all are sparse)" : "",
+             plot_words_of_texts(job->study, true, texts, sizeof texts),
              legend_print(job->study, job->lanes->corners, a->n_series - 1, legend, sizeof legend),
              job->lanes->n + 1 > a->n_series ? " More lanes are in the tables." : "");
 }

@@ -42,7 +42,7 @@ static int block_write(struct figure *f, const char *block, const struct study *
     for (size_t i = 0; i < n && rc == 0; i++) {
         const int lane = column->lanes[series][i];
         x[i] = (double)i + 0.05 * (series - (a->n_series - 1) / 2.0);
-        if (lane != STUDY_ABSENT) rc = study_measure(s, lane, row->measure, 0, one);
+        if (lane != STUDY_ABSENT) rc = study_measure(s, lane, row->measure, column->first, one);
         for (size_t text = 0; text < n_texts && rc == 0; text++)
             values[text * n + i] = lane == STUDY_ABSENT ? (double)NAN : row->scale * one[text];
     }

@@ -11,7 +11,7 @@ enum { AGAINST_COLUMNS = 3, AGAINST_SERIES = 8, AGAINST_PLACES = 16 };
 struct against_column {
     char title[192]; /* what else is fixed */
     const char *name;
-    int n;
+    int n, first; /* first: the step from which on all that is shown is measured */
     char places[AGAINST_PLACES][16];
     int lanes[AGAINST_SERIES][AGAINST_PLACES]; /* of the study, or STUDY_ABSENT */
 };
