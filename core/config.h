@@ -31,7 +31,7 @@ extern const char *const follow_names[];   /* by enum follow */
 /* Index into experiment_names. */
 enum experiment_id { EXPERIMENT_DRIFT, EXPERIMENT_LATENCY };
 
-enum config_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA, DEVICE_CUDA_BF16 };
+enum config_device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA, DEVICE_CUDA_BF16, DEVICE_CUDA_INT4 };
 
 enum prompt_kind { PROMPT_FILE, PROMPT_TEXT, PROMPT_CHAT, PROMPT_IDS, PROMPT_RANDOM };
 

@@ -97,7 +97,7 @@ int config_read_device(struct config *c)
     static const struct {
         const char *name;
         enum config_device device;
-    } names[] = { { "cuda-bf16", DEVICE_CUDA_BF16 }, { "cuda", DEVICE_CUDA }, { "cpu", DEVICE_CPU },
+    } names[] = { { "cuda-bf16", DEVICE_CUDA_BF16 }, { "cuda-int4", DEVICE_CUDA_INT4 }, { "cuda", DEVICE_CUDA }, { "cpu", DEVICE_CPU },
                   { "auto", DEVICE_AUTO } };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const size_t n = strlen(names[i].name);
@@ -113,7 +113,7 @@ int config_read_device(struct config *c)
         }
     }
     c->device = DEVICE_AUTO;
-    diag_add(&c->diag, c->device_at, "device: '%s' is not one of: auto, cpu, cuda, cuda-bf16, and the last two with :N", text);
+    diag_add(&c->diag, c->device_at, "device: '%s' is not one of: auto, cpu, cuda, cuda-bf16, cuda-int4, and the last three with :N", text);
     return 0;
 }
 

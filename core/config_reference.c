@@ -29,7 +29,12 @@ static const char intro[] =
     "Lanes that would do the same at every step of a run are refused (`allow_equal: true`: a warning), and so is a "
     "lane of\n"
     "sparsity above 0 that would read everything. Numbers are YAML 1.2's: `1e-3` is a number, `012`, `yes` and `no` "
-    "are refused.\n";
+    "are refused.\n"
+    "\n"
+    "`device: cuda-int4` quantises the checkpoint while it is loaded: the weights of an output, 128 after 128 (the last group may be shorter), become\n"
+    "whole numbers from -7 to 7, rounded to nearest, times one fp16 scale, a seventh of the greatest of them; nothing is calibrated. So it is in\n"
+    "the products of layers; embedding, output matrix, activations, K and V are fp16. This is another model than the checkpoint's: a lane is compared\n"
+    "with the dense lane of the same numbers. `resa plan`, the trace's attribute `numbers` and `resa info` of a trace say what was computed in.\n";
 
 static const char *const about[] = { "Top level",    "Prompt: one of `file`, `text`, `chat`, `ids`, `random`",
                                      "Conversation", "Message",

@@ -284,6 +284,7 @@ struct sample_args {
 
 struct backend {
     const char *name;                                            /* as in configs */
+    const char *numbers;                                         /* for people: what it makes of weights, rows and sums */
     int  cache_element_bytes;                                    /* of K, V in the cache */
     int  (*open)(struct device **d, int index);
     void (*close)(struct device *d);
@@ -316,6 +317,9 @@ struct backend {
     int  (*matrix_pack)(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
     void (*matrix_free)(struct device *d, struct matrix *m);
     size_t (*matrix_bytes)(const struct tensor *const *parts, int n_parts); /* what matrix_pack will hold */
+    /* The same for the matrices of layers, which a back end may pack more coarsely than the embedding and the output matrix. */
+    int  (*layer_matrix_pack)(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
+    size_t (*layer_matrix_bytes)(const struct tensor *const *parts, int n_parts);
     size_t (*operand_bytes)(int n_rows, int n);                  /* of an operand; NULL: products read float32 rows */
     int  (*embed)(struct device *d, const struct embed_args *a);
     int  (*norm)(struct device *d, const struct norm_args *a);

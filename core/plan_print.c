@@ -159,6 +159,7 @@ int plan_print(const struct plan *p, const struct model *model, FILE *out)
     model_describe(model, line, sizeof line);
     fprintf(out, "%s: experiment %s, device %s\nmodel   %s: %s\n", p->config.name,
             experiment_names[p->config.experiment], p->config.device_text, model->name, line);
+    if (s->inputs.be) fprintf(out, "numbers %s: %s\n", s->inputs.be->name, s->inputs.be->numbers);
     schema_format(&schema_trace.fields[0], &p->config, metrics, sizeof metrics);
     fprintf(out, "trace   %s, by layer every %d step%s\n", metrics, p->config.every, p->config.every == 1 ? "" : "s");
     print_runs(p, out);

@@ -1,7 +1,7 @@
 /* core/provenance.h: who made a result, with what, where and when.  It is stored beside a result and never
  * enters the identity of a run: a run made by another commit or host is the same run.
  *
- * provenance_open() fills what the program knows by itself; the caller sets device, isa, gpu, driver and n_threads
+ * provenance_open() fills what the program knows by itself; the caller sets device, numbers, isa, gpu, driver and n_threads
  * once the back end is open.  provenance_start() and provenance_stop() stand around each run.
  * All texts are UTF-8, "" where there is nothing to say (gpu, driver on the CPU).                              */
 #ifndef CORE_PROVENANCE_H
@@ -23,6 +23,7 @@ struct provenance {
     char host[128];
     char device[32];               /* caller: the back end, "cpu" or "cuda:0" */
     char isa[32];                  /* caller: the instruction set in use, "avx2" */
+    char numbers[192];             /* caller: the back end's, core/ops.h */
     char gpu[128], driver[128];    /* caller */
     int n_threads;                 /* caller */
     char *command;                 /* owned: the command line, quoted for a shell */

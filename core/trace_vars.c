@@ -167,6 +167,7 @@ static int provenance_write(hid_t file, const struct provenance *p)
         { "host", p->host, 0 },
         { "cpu", p->cpu, 0 },
         { "device", p->device, 0 },
+        { "numbers", p->numbers, 0 },
         { "instruction_set", p->isa, 0 },
         { "gpu", p->gpu, 0 },
         { "gpu_driver", p->driver, 0 },

@@ -31,14 +31,21 @@ static int pack(struct weights *w, struct matrix **m, const struct tensor *const
     return 0;
 }
 
+static int layer_pack(struct weights *w, struct matrix **m, const struct tensor *const *parts, int n_parts)
+{
+    TRY(w->be->layer_matrix_pack(w->dev, m, parts, n_parts), "packing");
+    model_drop_pages(w->model);
+    return 0;
+}
+
 static int layer_open(struct weights *w, int layer)
 {
     const struct model_layer *l = &w->model->layers[layer];
     struct layer_weights *out = &w->layers[layer];
-    TRY(pack(w, &out->qkv, (const struct tensor *[]){ &l->q, &l->k, &l->v }, 3), "q, k, v");
-    TRY(pack(w, &out->o, (const struct tensor *[]){ &l->o }, 1), "o");
-    TRY(pack(w, &out->gate_up, (const struct tensor *[]){ &l->gate, &l->up }, 2), "gate, up");
-    TRY(pack(w, &out->down, (const struct tensor *[]){ &l->down }, 1), "down");
+    TRY(layer_pack(w, &out->qkv, (const struct tensor *[]){ &l->q, &l->k, &l->v }, 3), "q, k, v");
+    TRY(layer_pack(w, &out->o, (const struct tensor *[]){ &l->o }, 1), "o");
+    TRY(layer_pack(w, &out->gate_up, (const struct tensor *[]){ &l->gate, &l->up }, 2), "gate, up");
+    TRY(layer_pack(w, &out->down, (const struct tensor *[]){ &l->down }, 1), "down");
     TRY(vector_upload(w, &out->attn_norm, (const struct tensor *[]){ &l->attn_norm }, 1, "attn_norm"), "attn_norm");
     TRY(vector_upload(w, &out->ffn_norm, (const struct tensor *[]){ &l->ffn_norm }, 1, "ffn_norm"), "ffn_norm");
     TRY(vector_upload(w, &out->qkv_bias, (const struct tensor *[]){ &l->q_bias, &l->k_bias, &l->v_bias }, 3, "bias"), "bias");
@@ -93,14 +100,15 @@ void weights_close(struct weights *w)
 
 uint64_t weights_bytes(const struct backend *be, const struct model *model)
 {
+    size_t (*const bytes)(const struct tensor *const *, int) = be->layer_matrix_bytes;
     uint64_t n = be->matrix_bytes((const struct tensor *[]){ &model->embedding }, 1);
     if (!model->shape.tied) n += be->matrix_bytes((const struct tensor *[]){ &model->output }, 1);
     for (int i = 0; i < model->shape.n_layers; i++) {
         const struct model_layer *l = &model->layers[i];
-        n += be->matrix_bytes((const struct tensor *[]){ &l->q, &l->k, &l->v }, 3);
-        n += be->matrix_bytes((const struct tensor *[]){ &l->o }, 1);
-        n += be->matrix_bytes((const struct tensor *[]){ &l->gate, &l->up }, 2);
-        n += be->matrix_bytes((const struct tensor *[]){ &l->down }, 1);
+        n += bytes((const struct tensor *[]){ &l->q, &l->k, &l->v }, 3);
+        n += bytes((const struct tensor *[]){ &l->o }, 1);
+        n += bytes((const struct tensor *[]){ &l->gate, &l->up }, 2);
+        n += bytes((const struct tensor *[]){ &l->down }, 1);
         n += 4 * (uint64_t)(l->attn_norm.n_cols + l->ffn_norm.n_cols + l->q.n_rows + l->k.n_rows + l->v.n_rows);
     }
     return n;

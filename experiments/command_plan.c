@@ -38,7 +38,7 @@ static int measure_rate(struct session *s, double *flop_per_second)
     struct matrix *m = NULL;
     float *buffer = NULL, *zero = NULL;
     int rc = s->be->reserve(s->dev, &s->model.shape, RATE_ROWS, RATE_ROWS);
-    if (rc == 0) rc = s->be->matrix_pack(s->dev, &m, &up, 1);
+    if (rc == 0) rc = s->be->layer_matrix_pack(s->dev, &m, &up, 1);
     if (rc == 0) rc = s->be->alloc(s->dev, (void **)&buffer, n_bytes, "rate");
     if (rc == 0) rc = mem_alloc((void **)&zero, 1, n_bytes, "rate");
     if (rc == 0) rc = s->be->upload(s->dev, buffer, zero, n_bytes);

@@ -34,7 +34,8 @@ static int check_selectors(const struct plan *plan, const struct backend *be)
 int session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev)
 {
     const struct config *c = &plan->config;
-    static const char *const names[] = { [DEVICE_AUTO] = "cuda", [DEVICE_CPU] = "", [DEVICE_CUDA] = "cuda", [DEVICE_CUDA_BF16] = "cuda-bf16" };
+    static const char *const names[] = { [DEVICE_AUTO] = "cuda", [DEVICE_CPU] = "", [DEVICE_CUDA] = "cuda", [DEVICE_CUDA_BF16] = "cuda-bf16",
+                                         [DEVICE_CUDA_INT4] = "cuda-int4" };
     const struct backend *cuda = backend_find(names[c->device]);
     *be = NULL;
     if (c->device != DEVICE_CPU && c->device != DEVICE_AUTO && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
@@ -82,6 +83,7 @@ static int open_device(struct session *s, int argc, char *const *argv)
     TRY(session_pick_backend(&s->plan, &s->be, &s->dev), "%s", s->plan.config.path);
     TRY(provenance_open(&s->provenance, argc, argv), "provenance");
     snprintf(s->provenance.device, sizeof s->provenance.device, "%s", s->be->name);
+    snprintf(s->provenance.numbers, sizeof s->provenance.numbers, "%s", s->be->numbers);
     s->be->identify(s->dev, &s->provenance);
     size_t n_bytes;
     FILE *f = open_memstream(&s->config_text, &n_bytes);

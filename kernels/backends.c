@@ -16,6 +16,7 @@ static void cpu_graph_free(struct device *d, struct graph *g)
 
 static const struct backend backend_cpu = {
     .name = "cpu",
+    .numbers = "weights as the file has them, everything else float32",
     .cache_element_bytes = sizeof(float),
     .open = cpu_open,
     .close = cpu_close,
@@ -40,6 +41,8 @@ static const struct backend backend_cpu = {
     .matrix_pack = cpu_matrix_pack,
     .matrix_free = cpu_matrix_free,
     .matrix_bytes = cpu_matrix_bytes,
+    .layer_matrix_pack = cpu_matrix_pack,
+    .layer_matrix_bytes = cpu_matrix_bytes,
     .embed = cpu_embed,
     .norm = cpu_norm,
     .product = cpu_product,
@@ -113,9 +116,17 @@ static const struct backend backend_cpu = {
     .selects = { [SELECT_DENSE] = true, [SELECT_MINMAX] = true, [SELECT_RANDOM] = true, [SELECT_WINDOW] = true, [SELECT_ORACLE] = true, \
                  [SELECT_REPLAY] = true },
 
-static const struct backend backend_cuda = { .name = "cuda", .open = cuda_open, CUDA_OPERATIONS };
-static const struct backend backend_cuda_bf16 = { .name = "cuda-bf16", .open = cuda_open_bf16, CUDA_OPERATIONS };
-#define BACKENDS_CUDA &backend_cuda, &backend_cuda_bf16,
+static const struct backend backend_cuda = { .name = "cuda", .numbers = "weights, rows of products and cache fp16, sums float32", .open = cuda_open,
+                                             .layer_matrix_pack = cuda_matrix_pack, .layer_matrix_bytes = cuda_matrix_bytes, CUDA_OPERATIONS };
+static const struct backend backend_cuda_bf16 = { .name = "cuda-bf16", .numbers = "weights and rows of products bf16, cache fp16, sums float32",
+                                                  .open = cuda_open_bf16, .layer_matrix_pack = cuda_matrix_pack,
+                                                  .layer_matrix_bytes = cuda_matrix_bytes, CUDA_OPERATIONS };
+static const struct backend backend_cuda_int4 = { .name = "cuda-int4",
+                                                  .numbers = "weights of layers int4, rounded to nearest, 128 to an fp16 scale; embedding, output matrix, "
+                                                             "rows of products and cache fp16, sums float32",
+                                                  .open = cuda_open, .layer_matrix_pack = cuda_matrix_pack_int4,
+                                                  .layer_matrix_bytes = cuda_matrix_int4_bytes, CUDA_OPERATIONS };
+#define BACKENDS_CUDA &backend_cuda, &backend_cuda_bf16, &backend_cuda_int4,
 #else
 #define BACKENDS_CUDA
 #endif

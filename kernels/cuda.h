@@ -1,13 +1,14 @@
 /* kernels/cuda.h: the CUDA back end: its device and its operations, for C.
  *
- * Numbers.  Weights are fp16, made from the checkpoint's values by one rounding.  The rows that enter a product and the queries that
+ * Numbers.  Weights are fp16, made from the checkpoint's values by one rounding; cuda_open_bf16()'s, bf16; cuda_matrix_pack_int4()'s, 4 bits
+ * and a scale, which make an fp16 weight.  The rows that enter a product and the queries that
  * enter attention are rounded to fp16 (a product's rows after a scaling by a power of two, so that nothing overflows), as is a
  * softmax weight before it meets V; products accumulate in float32 on the tensor cores, everything else is float32 or double as
  * core/ops.h says.  The KV cache is fp16, [token][head_dim] in the tiles of core/kv_cache.h, so that the tokens of a (layer, store,
  * KV head) follow each other; k and v in qkv are rounded to what the cache holds.  So are block keys (cuda_kv.cuh).
  *
  * Exactness: a row's result depends neither on the other rows of the batch nor on how a chunk is cut.  A product adds its terms in an
- * order that the matrix alone decides, whichever kernel computes it (cuda_product.cu); attention reduces the tokens that a row reads, in
+ * order that the matrix alone decides, whichever kernel computes it (cuda_product.cuh); attention reduces the tokens that a row reads, in
  * the order of their positions, in pieces of a fixed number of them, so all blocks selected and no list give the same bits (cuda_fold.cuh).
  *
  * Everything is enqueued on one stream.  Uploads are copied into a ring of pinned memory first, so the host's table may change as
@@ -48,6 +49,9 @@ int  cuda_matrix_pack(struct device *d, struct matrix **m, const struct tensor *
 void cuda_matrix_free(struct device *d, struct matrix *m);
 size_t cuda_matrix_bytes(const struct tensor *const *parts, int n_parts);
 size_t cuda_operand_bytes(int n_rows, int n);
+/* The same in int4, 128 weights of an output to a scale of their own (cuda_matrix.cuh). */
+int  cuda_matrix_pack_int4(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
+size_t cuda_matrix_int4_bytes(const struct tensor *const *parts, int n_parts);
 int cuda_embed(struct device *d, const struct embed_args *a);
 int cuda_norm(struct device *d, const struct norm_args *a);
 int cuda_product(struct device *d, const struct product_args *a);

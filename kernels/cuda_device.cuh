@@ -48,8 +48,11 @@ struct device {
     int *left;                           /* [n_sms + 1] by which blocks of threads wait for each other: zeros between launches */
 };
 
+enum element { FP16, BF16, INT4 };
+
 struct matrix {
-    void *w;                             /* tiles (kernels/cuda_matrix.cuh) in the device's element type, zeros past n_in and n_out */
+    enum element element;
+    void *w;                             /* tiles (kernels/cuda_matrix.cuh), zeros past n_in and n_out */
     int n_out, n_in, n_chunks, n_tiles;
     int half;                            /* outputs of each of two parts of equal size, whose rows are interleaved; 0: they are not */
     float most;                          /* of two such parts: the greatest norm of a row of the one times that of the other */

@@ -31,6 +31,35 @@ __host__ __device__ static inline size_t core_at(int r, int core)
     return (size_t)(core / 8) * TILE_BYTES + (size_t)(r % TILE / 8 * GROUP_BYTES + core % 8 * CORE_BYTES + r % 8 * 16);
 }
 
+/* int4: [n_tiles][n_groups] of TILE outputs by INT4_GROUP k's, the last group of a row perhaps short.  A weight is (q - 8) scale, rounded to
+ * fp16: q 4 bits, scale the fp16 number nearest to a seventh of the greatest |weight| of that output's group, q - 8 the whole number nearest
+ * to weight / scale.  [8 warps of 16 outputs][2 halves of k][32 lanes][4 steps of 16 k's] words of what a lane's 4 registers of mma()'s A
+ * hold: register i, value h at bits 4 i + 16 h; then TILE scales. */
+static constexpr int INT4_GROUP = 128, INT4_CHUNKS = INT4_GROUP / CHUNK, INT4_BYTES = TILE * INT4_GROUP / 2 + TILE * 2;
+
+__host__ __device__ static inline int int4_groups(int n_chunks)
+{
+    return (n_chunks + INT4_CHUNKS - 1) / INT4_CHUNKS;
+}
+
+__host__ __device__ static inline int int4_at(int warp, int half, int lane)
+{
+    return ((warp * 2 + half) * 32 + lane) * 16;
+}
+
+__host__ __device__ static inline int int4_scale_at(int out)
+{
+    return TILE * INT4_GROUP / 2 + out % TILE * 2;
+}
+
+/* Byte of the word of value k of a group of output `out`, and the bits within it. */
+__host__ __device__ static inline int int4_word_at(int out, int k, int *shift)
+{
+    const int o = out % 16, i = k % 16;
+    *shift = 4 * (o / 8 + i / 8 * 2) + 16 * (i % 2);
+    return int4_at(out % TILE / 16, k / 64, o % 8 * 4 + i % 8 / 2) + k % 64 / 16 * 4;
+}
+
 __device__ static inline uint4 *operand_core(void *operand, int n_chunks, int row, int core)
 {
     return (uint4 *)((char *)operand + (size_t)(row / TILE) * operand_block_bytes(n_chunks) + core_at(row, core));

@@ -2,30 +2,30 @@
 #include "kernels/cuda_product.cuh"
 
 /* Few rows: the weights' time; clusters of 4 where there are few tiles of outputs. */
-static int few_rows(struct device *d, const struct product_job *j, int n_tiles)
+static int few_rows(struct device *d, const struct product_job *j)
 {
     const int n_columns = j->n_rows <= 8 ? 8 : j->n_rows <= 16 ? 16 : j->n_rows <= 32 ? 32 : 64;
-    return cuda_product_split(d, j, n_tiles, n_columns, n_tiles < 2 * d->n_sms ? 4 : 1);
+    return cuda_product_split(d, j, n_columns, j->n_tiles < 2 * d->n_sms ? 4 : 1);
 }
 
 /* Many rows: the kernel with the least estimated time, in microseconds as measured on an H200: of a chunk of k, and of all else. */
-static int many_rows(struct device *d, const struct product_job *j, int n_tiles)
+static int many_rows(struct device *d, const struct product_job *j)
 {
     static const struct {
         int n_columns, n_split; /* 0: cuda_product_many */
         double chunk, rest;
-    } ways[] = { { 64, 0, 0.2, 4 }, { 128, 0, 0.37, 5 }, { 128, 2, 0.4, 6 }, { 128, 4, 0.4, 8 } };
+    } ways[] = { { 64, 0, 0.2, 6 }, { 128, 0, 0.32, 12.5 }, { 128, 2, 0.35, 10.7 }, { 128, 4, 0.39, 7 } };
     double least = 0;
     int best = 0;
     for (int i = 0; i < (int)(sizeof ways / sizeof *ways); i++) {
-        const int parts = ways[i].n_split ? ways[i].n_split : 1, n_blocks = n_tiles * ceil_div(j->n_rows, ways[i].n_columns) * parts;
+        const int parts = ways[i].n_split ? ways[i].n_split : 1, n_blocks = j->n_tiles * ceil_div(j->n_rows, ways[i].n_columns) * parts;
         const double time = ceil_div(n_blocks, d->n_sms) * (ceil_div(j->n_chunks, parts) * ways[i].chunk + ways[i].rest);
         if (i > 0 && time >= least) continue;
         least = time;
         best = i;
     }
-    if (ways[best].n_split == 0) return cuda_product_many(d, j, n_tiles, ways[best].n_columns);
-    return cuda_product_split(d, j, n_tiles, ways[best].n_columns, ways[best].n_split);
+    if (ways[best].n_split == 0) return cuda_product_many(d, j, ways[best].n_columns);
+    return cuda_product_split(d, j, ways[best].n_columns, ways[best].n_split);
 }
 
 extern "C" int cuda_product(struct device *d, const struct product_args *a)
@@ -44,10 +44,12 @@ extern "C" int cuda_product(struct device *d, const struct product_args *a)
     j.y = a->y;
     j.act = a->act;
     j.most = m->most;
+    j.n_tiles = m->n_tiles;
     j.n_chunks = m->n_chunks;
     j.n_out = m->n_out;
     j.half = m->half;
     j.n_rows = a->n_rows;
     j.bf16 = d->bf16;
-    return j.n_rows <= 64 ? few_rows(d, &j, m->n_tiles) : many_rows(d, &j, m->n_tiles);
+    if (m->element == INT4) return cuda_product_int4(d, &j);
+    return j.n_rows <= 64 ? few_rows(d, &j) : many_rows(d, &j);
 }

@@ -1,7 +1,7 @@
 /* kernels/cuda_product.cuh: what both product kernels share: the job, single instructions of Hopper, what becomes of a sum.
  *
- * Every output is N_SEGMENTS sums over segments of k, which the matrix alone decides, added in order from 0; a segment's sum is a chain of
- * steps of 16 k's on the tensor cores, from 0.  So neither the number of rows nor the kernel enters a result. */
+ * Every output is the sums over one or several segments of k, added in order; a segment's sum is a chain of steps of 16 k's on the tensor
+ * cores, from 0.  The matrix alone decides how many segments there are: neither the number of rows nor the kernel enters a result. */
 #ifndef KERNELS_CUDA_PRODUCT_CUH
 #define KERNELS_CUDA_PRODUCT_CUH
 
@@ -9,6 +9,7 @@
 #include "kernels/cuda_matrix.cuh"
 
 static constexpr int N_SEGMENTS = 4;
+static constexpr int INT4_SEGMENTS = 8, INT4_WIDE = 256; /* of int4: where there are fewer than INT4_WIDE tiles of outputs; else 1 */
 
 struct product_job {
     const char *w, *x;            /* tiles of the matrix; an operand */
@@ -16,46 +17,76 @@ struct product_job {
     float *y;
     void *act;                    /* an operand of n_out / 2, or NULL */
     float most;                   /* struct matrix's */
-    int n_chunks, n_out, half, n_rows;
+    int n_tiles, n_chunks, n_out, half, n_rows;
     bool bf16;
 };
 
-int cuda_product_split(struct device *d, const struct product_job *j, int n_tiles, int n_columns, int n_split);
-int cuda_product_many(struct device *d, const struct product_job *j, int n_tiles, int n_columns);
+int cuda_product_split(struct device *d, const struct product_job *j, int n_columns, int n_split);
+int cuda_product_int4(struct device *d, const struct product_job *j); /* any number of rows */
+int cuda_product_many(struct device *d, const struct product_job *j, int n_columns);
 
-/* The first chunk of a segment. */
-__host__ __device__ static inline int segment_at(int segment, int n_chunks)
+/* The first chunk (int4: group) of a segment. */
+__host__ __device__ static inline int segment_at(int segment, int n_chunks, int n_segments = N_SEGMENTS)
 {
-    return segment * n_chunks / N_SEGMENTS;
+    return segment * n_chunks / n_segments;
+}
+
+__device__ static inline int ceil_chunks(int n)
+{
+    return (n + CHUNK - 1) / CHUNK;
 }
 
 /* ---- what becomes of a sum ---- */
 
-/* Packed output `out` of a row. */
-__device__ static inline void put(const struct product_job &j, int row, int out, float sum)
+/* A place of y and what is added there, fetched ahead so that many are on their way at once: y may be the residual, so the compiler would
+ * fetch none before it has written another.  to: NULL where there is nothing to write. */
+struct place {
+    float *to, scale, bias, residual;
+};
+
+/* Of packed output `out` of a row. */
+__device__ static inline struct place place_of(const struct product_job &j, int row, int out)
 {
+    struct place p = { NULL, 0, 0, 0 };
     const int o = j.half > 0 ? out / 8 % 2 * j.half + out / 16 * 8 + out % 8 : out;
-    if (row >= j.n_rows || (j.half > 0 ? out / 16 * 8 + out % 8 >= j.half : out >= j.n_out)) return;
+    if (row >= j.n_rows || (j.half > 0 ? out / 16 * 8 + out % 8 >= j.half : out >= j.n_out)) return p;
     const size_t at = (size_t)row * (size_t)j.n_out + (size_t)o;
-    float y = sum * *operand_scale(j.x, j.n_chunks, row);
-    if (j.bias) y += j.bias[o];
-    if (j.residual) y += j.residual[at];
-    j.y[at] = y;
+    p.to = j.y + at;
+    p.scale = *operand_scale(j.x, j.n_chunks, row);
+    if (j.bias) p.bias = j.bias[o];
+    if (j.residual) p.residual = j.residual[at];
+    return p;
 }
 
-/* silu(gate) * up at index i of the row's activation.  |gate| is at most the row's size times the norm of its weights, |up| as well,
- * and |silu(x)| <= |x|: a scale for which fp16 holds whatever comes, without a look at the other outputs of the row. */
-__device__ static inline void put_act(const struct product_job &j, int row, int i, float gate, float up)
+__device__ static inline void place_put(const struct place &p, float sum)
+{
+    if (p.to) *p.to = sum * p.scale + p.bias + p.residual;
+}
+
+/* Of a row whose activation is written: its scale, and what the activation is multiplied with. */
+struct act_row {
+    float scale, inverse;
+};
+
+/* |gate| is at most the row's size times the norm of its weights, |up| as well, and |silu(x)| <= |x|: a scale for which fp16 holds
+ * whatever comes, without a look at the other outputs of the row.  note: this thread is the one that writes the scale down. */
+__device__ static inline struct act_row act_row_of(const struct product_job &j, int row, bool note)
+{
+    if (row >= j.n_rows) return { 0, 0 };
+    const float size = *operand_size(j.x, j.n_chunks, row);
+    const int e = scale_exponent(size * size * j.most, j.bf16);
+    if (note) *operand_scale(j.act, ceil_chunks(j.half), row) = ldexpf(1.0f, e);
+    return { *operand_scale(j.x, j.n_chunks, row), ldexpf(1.0f, -e) };
+}
+
+/* silu(gate) * up at index i of the row's activation. */
+__device__ static inline void act_put(const struct product_job &j, const struct act_row &r, int row, int i, float gate, float up)
 {
     if (row >= j.n_rows) return;
-    const int n_chunks = (j.half + CHUNK - 1) / CHUNK;
-    const float scale = *operand_scale(j.x, j.n_chunks, row), size = *operand_size(j.x, j.n_chunks, row);
-    const int e = scale_exponent(size * size * j.most, j.bf16);
-    gate *= scale;
-    up *= scale;
+    gate *= r.scale;
+    up *= r.scale;
     const float act = i < j.half ? gate / (1 + expf(-gate)) * up : 0.0f;
-    element_put(operand_core(j.act, n_chunks, row, i / 8), i % 8, act * ldexpf(1.0f, -e), j.bf16);
-    if (i == 0) *operand_scale(j.act, n_chunks, row) = ldexpf(1.0f, e);
+    element_put(operand_core(j.act, ceil_chunks(j.half), row, i / 8), i % 8, act * r.inverse, j.bf16);
 }
 
 __device__ static inline void bulk_copy(uint32_t to, const char *from, uint32_t n_bytes, uint32_t barrier)
@@ -110,6 +141,21 @@ WGMMA(16, S1, 8, 9, D4(0), D4(4))
 WGMMA(32, S2, 16, 17, D16(0))
 WGMMA(64, S3, 32, 33, D16(0), D16(16))
 WGMMA(128, S4, 64, 65, D16(0), D16(16), D16(32), D16(48))
+
+/* The same with the weights in registers, distributed as mma()'s A. */
+#define WGMMA_HELD(n, registers, a_at, b_at, ...)                                                                              \
+    __device__ static inline void wgmma_held(float (&d)[n / 2], const uint32_t *a, uint64_t b)                                 \
+    {                                                                                                                          \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.f16.f16 {" registers "}, {" a_at "}, %" #b_at ", 1, 1, 1, 0;" \
+                     : __VA_ARGS__                                                                                             \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                                    \
+    }
+WGMMA_HELD(8, S0, "%4, %5, %6, %7", 8, D4(0))
+WGMMA_HELD(16, S1, "%8, %9, %10, %11", 12, D4(0), D4(4))
+WGMMA_HELD(32, S2, "%16, %17, %18, %19", 20, D16(0))
+WGMMA_HELD(64, S3, "%32, %33, %34, %35", 36, D16(0), D16(16))
+WGMMA_HELD(128, S4, "%64, %65, %66, %67", 68, D16(0), D16(16), D16(32), D16(48))
+#undef WGMMA_HELD
 #undef S0
 #undef S1
 #undef S2
@@ -119,7 +165,7 @@ WGMMA(128, S4, 64, 65, D16(0), D16(16), D16(32), D16(48))
 #undef D16
 #undef WGMMA
 
-/* The sum of one segment, chunks k0 .. k1 - 1, by warp group wg (64 of the tile's outputs), as the ring brings them: weights, then rows.
+/* The sum of one segment of n_chunks, by warp group wg (64 of the tile's outputs), as the ring brings them: weights, then rows.
  * Each of its warps tells `empty` of the stages that it has used up; *used: the last one, of which it has not yet told; -1: none. */
 template <bool BF16, int N, int STAGES>
 __device__ static inline void segment_sum(float (&c)[N / 2], int n_chunks, int wg, uint32_t base, uint32_t full, uint32_t empty, struct ring_place &p, int *used)

@@ -6,6 +6,11 @@
 
 static constexpr int MULTIPLIERS = 8, MANY_THREADS = (MULTIPLIERS + 1) * 32;
 
+__device__ static inline void multipliers_sync()
+{
+    asm volatile("bar.sync 1, %0;" ::"n"(MULTIPLIERS * 32) : "memory");
+}
+
 /* Fills the ring for all tiles of this block. */
 template <int N, int STAGES> __device__ static void bring(const struct product_job &j, int row_tiles, int n_units, uint32_t base, uint32_t full, uint32_t empty)
 {
@@ -26,21 +31,35 @@ template <int N, int STAGES> __device__ static void bring(const struct product_j
     }
 }
 
-template <int N> __device__ static void put_tile(const struct product_job &j, int tile, int row0, int warp, int lane, const float (&total)[N / 2])
+/* This thread's sums: rows 8 i + 2 t + (0, 1) of outputs g and g + 8 of its warp's 16. */
+template <int N> __device__ static void put_tile(const struct product_job &j, int tile, int row0, const float (&total)[N / 2])
 {
-    const int g = lane / 4, t = lane % 4;
+    const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, row = row0 + threadIdx.x % 4 * 2, out = tile * TILE + warp * 16 + g;
 #pragma unroll
-    for (int i = 0; i < N / 2; i++) {
-        const int row = row0 + i / 4 * 8 + 2 * t + i % 2;
-        if (!j.act) put(j, row, tile * TILE + warp * 16 + g + i / 2 % 2 * 8, total[i]);
-        else if (i / 2 % 2 == 0) put_act(j, row, tile * (TILE / 2) + warp * 8 + g, total[i], total[i + 2]);
+    for (int i = 0; i < N / 2; i += 16) {
+        struct place p[16];
+#pragma unroll
+        for (int k = 0; k < 16; k++) p[k] = place_of(j, row + (i + k) / 4 * 8 + k % 2, out + k / 2 % 2 * 8);
+#pragma unroll
+        for (int k = 0; k < 16; k++) place_put(p[k], total[i + k]);
     }
+}
+
+template <int N>
+__device__ static void put_tile_act(const struct product_job &j, int tile, int row0, const struct act_row *rows, const float (&total)[N / 2])
+{
+    const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, row = threadIdx.x % 4 * 2, at = tile * (TILE / 2) + warp * 8 + g;
+#pragma unroll
+    for (int i = 0; i < N / 2; i += 4)
+#pragma unroll
+        for (int k = 0; k < 2; k++) act_put(j, rows[i * 2 + row + k], row0 + i * 2 + row + k, at, total[i + k], total[i + k + 2]);
 }
 
 template <bool BF16, int N, int STAGES> __global__ static void __launch_bounds__(MANY_THREADS, 1) many_kernel(const __grid_constant__ struct product_job j, int row_tiles, int n_units)
 {
     extern __shared__ __align__(1024) char ring[];
     __shared__ uint64_t barriers[2 * STAGES];
+    __shared__ struct act_row rows[N];
     const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const uint32_t base = shared_address(ring), full = shared_address(barriers), empty = full + STAGES * 8;
     if (threadIdx.x == 0) {
@@ -61,6 +80,8 @@ template <bool BF16, int N, int STAGES> __global__ static void __launch_bounds__
     struct ring_place p = { 0, 0 };
     int used = -1;
     for (int unit = blockIdx.x; unit < n_units; unit += gridDim.x) {
+        const int tile = unit / row_tiles, row0 = unit % row_tiles * N;
+        if (j.act && threadIdx.x < N) rows[threadIdx.x] = act_row_of(j, row0 + (int)threadIdx.x, tile == 0);
 #pragma unroll
         for (int i = 0; i < N / 2; i++) total[i] = 0;
 #pragma unroll 1
@@ -71,18 +92,24 @@ template <bool BF16, int N, int STAGES> __global__ static void __launch_bounds__
         }
         if (lane == 0) barrier_arrive(empty + used * 8);
         used = -1;
-        put_tile<N>(j, unit / row_tiles, unit % row_tiles * N, warp, lane, total);
+        if (!j.act) {
+            put_tile<N>(j, tile, row0, total);
+            continue;
+        }
+        multipliers_sync(); /* rows are there */
+        put_tile_act<N>(j, tile, row0, rows, total);
+        multipliers_sync(); /* and have been read */
     }
 }
 
-template <int N, int STAGES> static int launch(struct device *d, const struct product_job *j, int n_tiles)
+template <int N, int STAGES> static int launch(struct device *d, const struct product_job *j)
 {
-    const int row_tiles = ceil_div(j->n_rows, N), n_units = row_tiles * n_tiles;
+    const int row_tiles = ceil_div(j->n_rows, N), n_units = row_tiles * j->n_tiles;
     return cuda_launch(d, "product", j->bf16 ? many_kernel<true, N, STAGES> : many_kernel<false, N, STAGES>, dim3((unsigned)(n_units < d->n_sms ? n_units : d->n_sms)), MANY_THREADS,
                        (size_t)STAGES * (TILE_BYTES + N / 8 * GROUP_BYTES), 1, *j, row_tiles, n_units);
 }
 
-int cuda_product_many(struct device *d, const struct product_job *j, int n_tiles, int n_columns)
+int cuda_product_many(struct device *d, const struct product_job *j, int n_columns)
 {
-    return n_columns == 64 ? launch<64, 8>(d, j, n_tiles) : launch<128, 6>(d, j, n_tiles);
+    return n_columns == 64 ? launch<64, 8>(d, j) : launch<128, 6>(d, j);
 }

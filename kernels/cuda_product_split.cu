@@ -2,8 +2,8 @@
  *
  * A block of threads has 128 outputs of N rows; a cluster of SPLIT blocks shares the segments of k, so that there are enough of them to
  * keep every multiprocessor reading.  One warp fills the ring with bulk copies, eight multiply; weights are on their way before the kernel
- * before has ended. */
-#include "kernels/cuda_product.cuh"
+ * before has ended.  Of int4 matrices, products of any number of rows. */
+#include "kernels/cuda_product_int4.cuh"
 
 static constexpr int MULTIPLIERS = 8, SPLIT_THREADS = (MULTIPLIERS + 1) * 32;
 static constexpr int PITCH = TILE + 4; /* of sums in shared memory: no two lanes meet in one bank */
@@ -29,45 +29,73 @@ __device__ static inline float cluster_load(uint32_t at, int rank)
     return x;
 }
 
-/* The first block of two has the sum of its segments in order, the second its two one by one. */
-template <int N, int SPLIT> __device__ static inline float total_at(uint32_t sums, int row, int out)
+/* Sums that a block keeps: its own segments are added up, unless others come before them. */
+__host__ __device__ static constexpr int planes(int n_segments, int n_split)
 {
-    const uint32_t at = sums + (uint32_t)(row * PITCH + out) * 4;
-    float sum = cluster_load(at, 0);
-    if (SPLIT == 2) {
-        sum += cluster_load(at, 1);
-        sum += cluster_load(at + N * PITCH * 4, 1);
-    } else {
+    return n_split > 1 ? n_segments / n_split : 1;
+}
+
+/* All segments in order: the first block has the sum of its own, the others have theirs one by one, in PLANES. */
+template <int N, int SPLIT, int PLANES> __device__ static inline float total_at(const float *sums, int row, int out)
+{
+    const float *own = sums + row * PITCH + out;
+    if (SPLIT == 1) return *own;
+    float sum = cluster_load(shared_address(own), 0);
 #pragma unroll
-        for (int r = 1; r < SPLIT; r++) sum += cluster_load(at, r);
-    }
+    for (int r = 1; r < SPLIT; r++)
+#pragma unroll
+        for (int i = 0; i < PLANES; i++) sum += cluster_load(shared_address(own + i * N * PITCH), r);
     return sum;
 }
 
+/* What a stage of the ring holds: weights, then their rows. */
+template <enum element E, int N> struct stage_shape {
+    static constexpr int chunks = E == INT4 ? INT4_CHUNKS : 1;
+    static constexpr uint32_t weight_bytes = E == INT4 ? INT4_BYTES : TILE_BYTES, row_bytes = N / 8 * GROUP_BYTES;
+    static constexpr uint32_t bytes = weight_bytes + chunks * row_bytes;
+};
+
+/* Copies of one stage into a ring at `to`; chunk: its first; x: the rows at chunk 0. */
+template <enum element E, int N> __device__ static inline void stage_weights(uint32_t to, const char *w, int chunk, int n_chunks, uint32_t barrier)
+{
+    using shape = stage_shape<E, N>;
+    barrier_expect(barrier, shape::weight_bytes + (uint32_t)min(shape::chunks, n_chunks - chunk) * shape::row_bytes);
+    bulk_copy(to, w, shape::weight_bytes, barrier);
+}
+
+template <enum element E, int N> __device__ static inline void stage_rows(uint32_t to, const char *x, int chunk, int n_chunks, uint32_t barrier)
+{
+    using shape = stage_shape<E, N>;
+#pragma unroll
+    for (int i = 0; i < shape::chunks; i++)
+        if (i == 0 || chunk + i < n_chunks)
+            bulk_copy(to + shape::weight_bytes + i * shape::row_bytes, x + (size_t)(chunk + i) * TILE_BYTES, shape::row_bytes, barrier);
+}
+
 /* Grid: (tiles of outputs x tiles of rows) x SPLIT. */
-template <bool BF16, int N, int SPLIT, int STAGES, int PER_SM>
+template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM>
 __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(const __grid_constant__ struct product_job j, int row_tiles)
 {
-    constexpr uint32_t ROW_BYTES = N / 8 * GROUP_BYTES, STAGE_BYTES = TILE_BYTES + ROW_BYTES;
-    constexpr int OWN = N_SEGMENTS / SPLIT;
+    using shape = stage_shape<E, N>;
+    constexpr int OWN = SEGMENTS / SPLIT, PLANES = planes(SEGMENTS, SPLIT), AHEAD = N * TILE / (SPLIT * MULTIPLIERS * 32) < 4 ? 1 : 4; /* outputs that are fetched at once */
     extern __shared__ __align__(1024) char ring[];
     __shared__ uint64_t barriers[2 * STAGES];
+    __shared__ struct act_row rows[N];
     const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int rank = (int)cluster_rank(), unit = blockIdx.x / SPLIT, tile = unit / row_tiles, row0 = unit % row_tiles * N;
-    const int from = segment_at(rank * OWN, j.n_chunks), n = segment_at((rank + 1) * OWN, j.n_chunks) - from;
+    const int n_stages = (j.n_chunks + shape::chunks - 1) / shape::chunks;
+    const int from = segment_at(rank * OWN, n_stages, SEGMENTS), n = segment_at((rank + 1) * OWN, n_stages, SEGMENTS) - from;
     const uint32_t base = shared_address(ring), full = shared_address(barriers), empty = full + STAGES * 8;
-    const char *w = j.w + ((size_t)tile * (size_t)j.n_chunks + (size_t)from) * TILE_BYTES;
-    const char *x = j.x + (size_t)(row0 / TILE) * operand_block_bytes(j.n_chunks) + (size_t)from * TILE_BYTES + (size_t)(row0 % TILE / 8 * GROUP_BYTES);
+    const char *w = j.w + ((size_t)tile * (size_t)n_stages + (size_t)from) * shape::weight_bytes;
+    const char *x = j.x + (size_t)(row0 / TILE) * operand_block_bytes(j.n_chunks) + (size_t)(row0 % TILE / 8 * GROUP_BYTES);
     if (warp == MULTIPLIERS && lane == 0) {
         for (int i = 0; i < STAGES; i++) {
             barrier_open(full + i * 8, 1);
             barrier_open(empty + i * 8, MULTIPLIERS);
         }
         barriers_ready();
-        for (int i = 0; i < STAGES && i < n; i++) {
-            barrier_expect(full + i * 8, STAGE_BYTES);
-            bulk_copy(base + i * STAGE_BYTES, w + (size_t)i * TILE_BYTES, TILE_BYTES, full + i * 8);
-        }
+        for (int i = 0; i < STAGES && i < n; i++)
+            stage_weights<E, N>(base + i * shape::bytes, w + (size_t)i * shape::weight_bytes, (from + i) * shape::chunks, j.n_chunks, full + i * 8);
     }
     __syncthreads();
     dependents_launch();
@@ -77,27 +105,28 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
         struct ring_place p = { 0, 0 };
         if (lane == 0) {
             for (int i = 0; i < STAGES && i < n; i++)
-                bulk_copy(base + i * STAGE_BYTES + TILE_BYTES, x + (size_t)i * TILE_BYTES, ROW_BYTES, full + i * 8);
+                stage_rows<E, N>(base + i * shape::bytes, x, (from + i) * shape::chunks, j.n_chunks, full + i * 8);
             for (int i = STAGES; i < n; i++) {
-                const uint32_t to = base + p.stage * STAGE_BYTES, barrier = full + p.stage * 8;
+                const uint32_t to = base + p.stage * shape::bytes, barrier = full + p.stage * 8;
                 barrier_wait(empty + p.stage * 8, p.parity);
-                barrier_expect(barrier, STAGE_BYTES);
-                bulk_copy(to, w + (size_t)i * TILE_BYTES, TILE_BYTES, barrier);
-                bulk_copy(to + TILE_BYTES, x + (size_t)i * TILE_BYTES, ROW_BYTES, barrier);
+                stage_weights<E, N>(to, w + (size_t)i * shape::weight_bytes, (from + i) * shape::chunks, j.n_chunks, barrier);
+                stage_rows<E, N>(to, x, (from + i) * shape::chunks, j.n_chunks, barrier);
                 ring_next<STAGES>(p);
             }
         }
         __syncwarp();
     } else {
+        if (j.act && threadIdx.x < N) rows[threadIdx.x] = act_row_of(j, row0 + (int)threadIdx.x, tile == 0 && rank == 0);
         struct ring_place p = { 0, 0 };
         int used = -1;
 #pragma unroll
         for (int i = 0; i < N / 2; i++) total[i] = 0;
 #pragma unroll 1
         for (int s = 0; s < OWN; s++) {
-            const int first = segment_at(rank * OWN + s, j.n_chunks), end = segment_at(rank * OWN + s + 1, j.n_chunks);
-            segment_sum<BF16, N, STAGES>(c, end - first, warp / 4, base, full, empty, p, &used);
-            if (SPLIT == 2 && rank == 1 && s == 1) break; /* kept apart */
+            const int first = segment_at(rank * OWN + s, n_stages, SEGMENTS), end = segment_at(rank * OWN + s + 1, n_stages, SEGMENTS);
+            if constexpr (E == INT4) int4_segment_sum<N, STAGES>(c, first, end, j.n_chunks, warp, base, full, empty, p, &used);
+            else segment_sum<E == BF16, N, STAGES>(c, end - first, warp / 4, base, full, empty, p, &used);
+            if (PLANES == 2 && rank > 0 && s == 1) break; /* kept apart */
 #pragma unroll
             for (int i = 0; i < N / 2; i++) total[i] += c[i];
         }
@@ -109,7 +138,7 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
         for (int i = 0; i < N / 2; i++) {
             const int at = (i / 4 * 8 + lane % 4 * 2 + i % 2) * PITCH + warp * 16 + lane / 4 + i / 2 % 2 * 8;
             sums[at] = total[i];
-            if (SPLIT == 2) sums[N * PITCH + at] = c[i];
+            if (PLANES == 2) sums[N * PITCH + at] = c[i];
         }
     }
     cluster_sync();
@@ -117,30 +146,68 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     if (warp < MULTIPLIERS && j.act)
         for (int i = first; i < N * (TILE / 2); i += step) {
             const int row = i / (TILE / 2), at = i % (TILE / 2), out = at / 8 * 16 + at % 8;
-            put_act(j, row0 + row, tile * (TILE / 2) + at, total_at<N, SPLIT>(base, row, out), total_at<N, SPLIT>(base, row, out + 8));
+            const float gate = total_at<N, SPLIT, PLANES>(sums, row, out), up = total_at<N, SPLIT, PLANES>(sums, row, out + 8);
+            act_put(j, rows[row], row0 + row, tile * (TILE / 2) + at, gate, up);
         }
     else if (warp < MULTIPLIERS)
-        for (int i = first; i < N * TILE; i += step)
-            if (row0 + i / TILE < j.n_rows) put(j, row0 + i / TILE, tile * TILE + i % TILE, total_at<N, SPLIT>(base, i / TILE, i % TILE));
+        for (int i = first; i < N * TILE; i += AHEAD * step) {
+            struct place p[AHEAD];
+            float sum[AHEAD];
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++) {
+                const int at = i + k * step < N * TILE ? i + k * step : i;
+                p[k] = place_of(j, row0 + at / TILE, tile * TILE + at % TILE);
+                sum[k] = total_at<N, SPLIT, PLANES>(sums, at / TILE, at % TILE);
+                if (at != i + k * step) p[k].to = NULL;
+            }
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++) place_put(p[k], sum[k]);
+        }
     cluster_sync(); /* nobody leaves while its sums are read */
 }
 
-template <int N, int SPLIT, int STAGES, int PER_SM> static int launch(struct device *d, const struct product_job *j, int n_tiles)
+template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM> static int launch_as(struct device *d, const struct product_job *j)
 {
-    const size_t ring = (size_t)STAGES * (TILE_BYTES + N / 8 * GROUP_BYTES), sums = (size_t)N * PITCH * sizeof(float) * (SPLIT == 2 ? 2 : 1);
+    static_assert(planes(SEGMENTS, SPLIT) <= 2, "a block keeps two sums at most");
+    const size_t ring = (size_t)STAGES * stage_shape<E, N>::bytes, sums = (size_t)N * PITCH * sizeof(float) * planes(SEGMENTS, SPLIT);
     const int row_tiles = ceil_div(j->n_rows, N);
-    const auto kernel = j->bf16 ? split_kernel<true, N, SPLIT, STAGES, PER_SM> : split_kernel<false, N, SPLIT, STAGES, PER_SM>;
-    return cuda_launch(d, "product", kernel, dim3((unsigned)(row_tiles * n_tiles * SPLIT)), SPLIT_THREADS, ring > sums ? ring : sums, SPLIT, *j,
-                       row_tiles);
+    return cuda_launch(d, "product", split_kernel<E, N, SEGMENTS, SPLIT, STAGES, PER_SM>, dim3((unsigned)(row_tiles * j->n_tiles * SPLIT)), SPLIT_THREADS,
+                       ring > sums ? ring : sums, SPLIT, *j, row_tiles);
 }
 
-int cuda_product_split(struct device *d, const struct product_job *j, int n_tiles, int n_columns, int n_split)
+template <int N, int SPLIT, int STAGES, int PER_SM> static int launch(struct device *d, const struct product_job *j)
+{
+    return j->bf16 ? launch_as<BF16, N, N_SEGMENTS, SPLIT, STAGES, PER_SM>(d, j) : launch_as<FP16, N, N_SEGMENTS, SPLIT, STAGES, PER_SM>(d, j);
+}
+
+int cuda_product_split(struct device *d, const struct product_job *j, int n_columns, int n_split)
 {
     /* A few blocks that read long: one to a multiprocessor, with twice the ring. */
-    if (n_columns == 8 && n_split == 4 && n_tiles * 4 <= d->n_sms && j->n_chunks >= 128) return launch<8, 4, 12, 1>(d, j, n_tiles);
-    if (n_columns == 8) return n_split == 4 ? launch<8, 4, 6, 2>(d, j, n_tiles) : launch<8, 1, 6, 2>(d, j, n_tiles);
-    if (n_columns == 16) return n_split == 4 ? launch<16, 4, 5, 2>(d, j, n_tiles) : launch<16, 1, 5, 2>(d, j, n_tiles);
-    if (n_columns == 32) return n_split == 4 ? launch<32, 4, 5, 2>(d, j, n_tiles) : launch<32, 1, 5, 2>(d, j, n_tiles);
-    if (n_columns == 64) return n_split == 4 ? launch<64, 4, 4, 2>(d, j, n_tiles) : launch<64, 1, 4, 2>(d, j, n_tiles);
-    return n_split == 4 ? launch<128, 4, 6, 1>(d, j, n_tiles) : launch<128, 2, 6, 1>(d, j, n_tiles);
+    if (n_columns == 8 && n_split == 4 && j->n_tiles * 4 <= d->n_sms && j->n_chunks >= 128) return launch<8, 4, 12, 1>(d, j);
+    if (n_columns == 8) return n_split == 4 ? launch<8, 4, 6, 2>(d, j) : launch<8, 1, 6, 2>(d, j);
+    if (n_columns == 16) return n_split == 4 ? launch<16, 4, 5, 2>(d, j) : launch<16, 1, 5, 2>(d, j);
+    if (n_columns == 32) return n_split == 4 ? launch<32, 4, 5, 2>(d, j) : launch<32, 1, 5, 2>(d, j);
+    if (n_columns == 64) return n_split == 4 ? launch<64, 4, 4, 2>(d, j) : launch<64, 1, 4, 2>(d, j);
+    return n_split == 4 ? launch<128, 4, 6, 1>(d, j) : launch<128, 2, 6, 1>(d, j);
+}
+
+template <int N, int SPLIT, int STAGES, int PER_SM> static int launch_int4(struct device *d, const struct product_job *j)
+{
+    return launch_as<INT4, N, SPLIT == 1 ? 1 : INT4_SEGMENTS, SPLIT, STAGES, PER_SM>(d, j);
+}
+
+int cuda_product_int4(struct device *d, const struct product_job *j)
+{
+    if (j->n_tiles >= INT4_WIDE) {
+        if (j->n_rows <= 8) return launch_int4<8, 1, 6, 3>(d, j);
+        if (j->n_rows <= 16) return launch_int4<16, 1, 6, 2>(d, j);
+        if (j->n_rows <= 32) return launch_int4<32, 1, 5, 2>(d, j);
+        return j->n_rows <= 256 ? launch_int4<64, 1, 4, 2>(d, j) : launch_int4<128, 1, 5, 1>(d, j);
+    }
+    /* Three to a multiprocessor only where two are too few: they are not spread evenly. */
+    const bool two = j->n_tiles * INT4_SEGMENTS <= 2 * d->n_sms;
+    if (j->n_rows <= 8) return two ? launch_int4<8, 8, 8, 2>(d, j) : launch_int4<8, 8, 6, 3>(d, j);
+    if (j->n_rows <= 16) return launch_int4<16, 8, 6, 2>(d, j);
+    if (j->n_rows <= 32) return launch_int4<32, 8, 6, 2>(d, j);
+    return j->n_rows <= 64 ? launch_int4<64, 8, 4, 2>(d, j) : launch_int4<128, 4, 5, 1>(d, j);
 }

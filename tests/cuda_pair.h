@@ -63,6 +63,18 @@ static inline float *random_floats(struct pair *p, size_t n, float size)
     return x;
 }
 
+/* What int4 makes of the weights of an output (cuda_matrix.cuh). */
+static inline void int4_round_row(float *w, int n)
+{
+    for (int from = 0; from < n; from += 128) {
+        const int end = n - from < 128 ? n : from + 128;
+        float most = 0;
+        for (int i = from; i < end; i++) most = fmaxf(most, fabsf(w[i]));
+        const float scale = f16_to_f32(f32_to_f16(most / 7)), inverse = scale > 0 ? 1 / scale : 0;
+        for (int i = from; i < end; i++) w[i] = f16_to_f32(f32_to_f16(rintf(w[i] * inverse) * scale));
+    }
+}
+
 /* A copy on the device; host NULL: NaN. */
 static inline void *on_gpu(struct pair *p, const void *host, size_t n_bytes)
 {
@@ -98,12 +110,13 @@ static inline bool pair_open(struct pair *p)
     return true;
 }
 
-/* The same for the back end with weights and rows in bf16. */
-static inline bool pair_open_bf16(struct pair *p)
+/* The same for another CUDA back end, by its name. */
+static inline bool pair_open_as(struct pair *p, const char *name)
 {
     if (!pair_open(p)) return false;
     p->cuda->close(p->gpu);
-    p->cuda = backends[2];
+    for (int i = 1; backends[i]; i++)
+        if (strcmp(backends[i]->name, name) == 0) p->cuda = backends[i];
     must(p->cuda->open(&p->gpu, 0));
     return true;
 }

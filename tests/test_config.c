@@ -198,7 +198,7 @@ static void test_refused(void **unused)
         { BASE "decode: {stop: eos}\n", "stop: eos has no meaning with follow: text" },
         { BASE "seeds: [1, 2]\n", "x.yaml:4:8: error: seeds: with follow: text nothing is random" },
         { BASE "seeds: [1, 2]\ndecode: {follow: self}\n", "with follow: self and temperature: 0 nothing is random" },
-        { BASE "device: cuda:x\n", "x.yaml:4:9: error: device: 'cuda:x' is not one of: auto, cpu, cuda, cuda-bf16, and the last two with :N" },
+        { BASE "device: cuda:x\n", "x.yaml:4:9: error: device: 'cuda:x' is not one of: auto, cpu, cuda, cuda-bf16, cuda-int4, and the last three with :N" },
         { BASE "device: cuda-bf16x\n", "device: 'cuda-bf16x'" },
         { BASE "device: cpu:0\n", "device: 'cpu:0'" },
         { BASE "device: cuda:01\n", "device: 'cuda:01'" },

@@ -5,19 +5,25 @@
 
 /* ---- products ---- */
 
+static bool is_int4(const struct pair *p)
+{
+    return strcmp(p->cuda->name, "cuda-int4") == 0;
+}
+
 /* An mma adds 16 exact products and the sum so far: aligned to the largest and cut off rather than rounded (Fasi, Higham, Mikaitis and
  * Pranesh 2021, "Numerical behavior of NVIDIA tensor cores"), so 17 errors of 2^-24 at most of the sum of absolute values.  A segment has
- * n_in / 4 / 16 of them and two more for rounding up; then 4 additions of segments, bias, residual and the scale.  x and w are numbers
- * of fp16, and the power of two that scales a row rounds nothing away but what lies 2^-24 below the row's greatest. */
-static double product_tolerance(int n_in, double absolute, double most_x, double sum_w)
+ * n_in / 16 / n_segments of them and two more for rounding up; then additions of segments, bias, residual and the scale.  x and w are
+ * numbers of fp16, and the power of two that scales a row rounds nothing away but what lies 2^-24 below the row's greatest. */
+static double product_tolerance(const struct pair *p, int n_in, int n_out, double absolute, double most_x, double sum_w)
 {
-    return reference_gamma(17 * (n_in / 64 + 2) + 8) * absolute + 0x1p-37 * most_x * sum_w;
+    const int n_segments = !is_int4(p) ? 4 : n_out > 255 * 128 ? 1 : 8; /* cuda_product.cuh */
+    return reference_gamma(17 * (n_in / 16 / n_segments + 2) + 12) * absolute + 0x1p-37 * most_x * sum_w;
 }
 
 /* Unit roundoff of the back end's elements. */
 static double roundoff(const struct pair *p)
 {
-    return p->cuda == backends[1] ? 0x1p-11 : 0x1p-8;
+    return p->cuda == backends[2] ? 0x1p-8 : 0x1p-11;
 }
 
 /* Random floats that both element types hold. */
@@ -33,20 +39,30 @@ static float *random_elements(struct pair *p, size_t n, float size)
     return x;
 }
 
+/* Packs the two parts, w: [n_a + n_b][n_in], as a matrix of a layer; w becomes the weights as they enter a product. */
+static struct matrix *pack_layer(struct pair *p, float *w, int n_a, int n_b, int n_in)
+{
+    struct matrix *m = NULL;
+    const struct tensor a = { TENSOR_F32, n_a, n_in, (const uint8_t *)w }, b = { TENSOR_F32, n_b, n_in, (const uint8_t *)(w + (size_t)n_a * (size_t)n_in) };
+    const struct tensor *const parts[] = { &a, &b };
+    must(p->cuda->layer_matrix_pack(p->gpu, &m, parts, 2));
+    if (is_int4(p))
+        for (int o = 0; o < n_a + n_b; o++) int4_round_row(w + (size_t)o * (size_t)n_in, n_in);
+    return m;
+}
+
 static void check_product(struct pair *p, int n_in, int n_a, int n_b)
 {
     enum { MOST = 1000 };
     static const int rows[] = { 1, 3, 8, 13, 17, 32, 33, 64, 65, 100, 129, 257, 600, MOST };
     const int n_out = n_a + n_b;
-    float *wa = random_elements(p, (size_t)n_a * (size_t)n_in, 0.5f), *wb = random_elements(p, (size_t)n_b * (size_t)n_in, 0.5f);
+    float *w = random_elements(p, (size_t)n_out * (size_t)n_in, 0.5f);
+    for (size_t i = 0; is_int4(p) && i < (size_t)n_out * (size_t)n_in; i++) w[i] *= i / 64 % 5 == 0 ? 0x1p-6f : i / 128 % 7 == 0 ? 0 : 1; /* groups of other sizes */
     float *x = random_elements(p, (size_t)MOST * (size_t)n_in, 2), *bias = random_floats(p, (size_t)n_out, 1);
     float *residual = random_floats(p, (size_t)MOST * (size_t)n_out, 1);
-    const struct tensor a = { TENSOR_F32, n_a, n_in, (const uint8_t *)wa }, b = { TENSOR_F32, n_b, n_in, (const uint8_t *)wb };
-    const struct tensor *const parts[] = { &a, &b };
-    struct matrix *m = NULL;
     p->shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = n_in, .ffn = n_in };
     must(p->cuda->reserve(p->gpu, &p->shape, MOST, 64));
-    must(p->cuda->matrix_pack(p->gpu, &m, parts, 2));
+    struct matrix *m = pack_layer(p, w, n_a, n_b, n_in);
     float *dx = on_gpu(p, x, (size_t)MOST * (size_t)n_in * 4), *db = on_gpu(p, bias, (size_t)n_out * 4);
     float *dr = on_gpu(p, residual, (size_t)MOST * (size_t)n_out * 4), *first = NULL;
     double worst = 0;
@@ -61,22 +77,22 @@ static void check_product(struct pair *p, int n_in, int n_a, int n_b)
     }
     for (int r = 0; r < MOST; r += 37)
         for (int o = 0; o < n_out; o++) {
-            const float *w = o < n_a ? wa + (size_t)o * (size_t)n_in : wb + (size_t)(o - n_a) * (size_t)n_in;
+            const float *row = w + (size_t)o * (size_t)n_in;
             double want = (double)bias[o] + (double)residual[(size_t)r * (size_t)n_out + (size_t)o], most = 0, sum_w = 0;
             double absolute = fabs((double)bias[o]) + fabs((double)residual[(size_t)r * (size_t)n_out + (size_t)o]);
             for (int k = 0; k < n_in; k++) {
-                const double xk = (double)x[(size_t)r * (size_t)n_in + (size_t)k], term = xk * (double)w[k];
+                const double xk = (double)x[(size_t)r * (size_t)n_in + (size_t)k], term = xk * (double)row[k];
                 want += term;
                 absolute += fabs(term);
                 most = fmax(most, fabs(xk));
-                sum_w += fabs((double)w[k]);
+                sum_w += fabs((double)row[k]);
             }
             const double err = fabs((double)first[(size_t)r * (size_t)n_out + (size_t)o] - want);
-            const double tolerance = product_tolerance(n_in, absolute, most, sum_w);
+            const double tolerance = product_tolerance(p, n_in, n_out, absolute, most, sum_w);
             worst = fmax(worst, err / tolerance);
             if (!(err <= tolerance)) fail_msg("product %d x %d, row %d, output %d: off by %g, %g allowed", n_out, n_in, r, o, err, tolerance);
         }
-    print_message("product %5d x %5d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n", n_out, n_in, worst, MOST);
+    print_message("%s: product %5d x %5d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n", p->cuda->name, n_out, n_in, worst, MOST);
     p->cuda->matrix_free(p->gpu, m);
 }
 
@@ -89,11 +105,67 @@ static void products_are_right_and_know_no_batch(void **state)
         pair_clear(&p);
     }
     pair_close(&p);
-    must(pair_open_bf16(&p) ? 0 : -1);
+    must(pair_open_as(&p, "cuda-bf16") ? 0 : -1);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i += 2) {
         check_product(&p, shapes[i][0], shapes[i][1], shapes[i][2]);
         pair_clear(&p);
     }
+    pair_close(&p);
+}
+
+static void int4_products_are_right_and_know_no_batch(void **state)
+{
+    struct pair p;
+    (void)state;
+    if (!pair_open_as(&p, "cuda-int4")) skip();
+    /* one group, and less; a last group of 64, of 104, of 1; all segments; more tiles than are split */
+    static const int shapes[][3] = { { 128, 80, 48 }, { 64, 80, 48 }, { 96, 5, 2 }, { 576, 1000, 1 }, { 1000, 130, 126 }, { 257, 100, 100 }, { 1152, 200, 3 },
+                                     { 3584, 512, 7 }, { 192, 20000, 20000 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        check_product(&p, shapes[i][0], shapes[i][1], shapes[i][2]);
+        pair_clear(&p);
+    }
+    float bad[2][64] = { { 70000 }, { NAN } };
+    struct matrix *m = NULL;
+    const struct tensor large = { TENSOR_F32, 1, 64, (const uint8_t *)bad[0] }, none = { TENSOR_F32, 1, 64, (const uint8_t *)bad[1] };
+    assert_int_equal(p.cuda->layer_matrix_pack(p.gpu, &m, (const struct tensor *[]){ &large }, 1), -1);
+    assert_non_null(strstr(fail_text(), "too large for fp16"));
+    must(p.cuda->layer_matrix_pack(p.gpu, &m, (const struct tensor *[]){ &none }, 1));
+    float *ones = hold(&p, 64 * 4), *y = on_gpu(&p, NULL, 4);
+    for (int i = 0; i < 64; i++) ones[i] = 1;
+    p.shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = 64, .ffn = 64 };
+    must(p.cuda->reserve(p.gpu, &p.shape, 1, 64));
+    must(p.cuda->upload(p.gpu, y, ones, 4));
+    const struct product_args args = { .n_rows = 1, .w = m, .x = on_gpu(&p, ones, 64 * 4), .y = y };
+    must(p.cuda->product(p.gpu, &args));
+    assert_true(isnan(*(const float *)from_gpu(&p, y, 4))); /* a weight that is no number stays visible */
+    p.cuda->matrix_free(p.gpu, m);
+    pair_close(&p);
+}
+
+/* Whole numbers up to 7 are what int4 holds: small sums of them are exact, in any order. */
+static void int4_weights_are_where_they_belong(void **state)
+{
+    struct pair p;
+    (void)state;
+    if (!pair_open_as(&p, "cuda-int4")) skip();
+    enum { N_IN = 1056, N_OUT = 300, ROWS = 40 }; /* a last group of 32 */
+    float *w = hold(&p, N_OUT * N_IN * 4), *x = hold(&p, ROWS * N_IN * 4), *dy = on_gpu(&p, NULL, ROWS * N_OUT * 4);
+    for (int i = 0; i < N_OUT * N_IN; i++) w[i] = i % N_IN % 128 == 5 ? 7 : (float)(draw_int(&p, 15) - 7);
+    for (int i = 0; i < ROWS * N_IN; i++) x[i] = (float)(draw_int(&p, 65) - 32);
+    p.shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = N_IN, .ffn = N_IN };
+    must(p.cuda->reserve(p.gpu, &p.shape, ROWS, 64));
+    struct matrix *m = pack_layer(&p, w, N_OUT - 1, 1, N_IN);
+    const struct product_args args = { .n_rows = ROWS, .w = m, .x = on_gpu(&p, x, ROWS * N_IN * 4), .y = dy };
+    must(p.cuda->product(p.gpu, &args));
+    const float *y = from_gpu(&p, dy, ROWS * N_OUT * 4);
+    for (int r = 0; r < ROWS; r++)
+        for (int o = 0; o < N_OUT; o++) {
+            double want = 0;
+            for (int k = 0; k < N_IN; k++) want += (double)w[o * N_IN + k] * (double)x[r * N_IN + k];
+            assert_true((double)y[r * N_OUT + o] == want);
+        }
+    p.cuda->matrix_free(p.gpu, m);
     pair_close(&p);
 }
 
@@ -130,7 +202,7 @@ static void products_take_huge_and_tiny_rows(void **state)
     assert_non_null(strstr(fail_text(), "too large for fp16"));
     p.cuda->matrix_free(p.gpu, m);
     pair_close(&p);
-    if (!pair_open_bf16(&p)) skip();
+    if (!pair_open_as(&p, "cuda-bf16")) skip();
     float big[16 * 64];
     for (int i = 0; i < 16 * 64; i++) big[i] = i % 65 == 0 ? 0x1p100f : 0;
     const struct tensor t_big = { TENSOR_F32, 16, 64, (const uint8_t *)big };
@@ -170,9 +242,7 @@ static void check_feed_forward(struct pair *p, int n_in, int n, float size)
     const size_t in = (size_t)n_in, rows_n = MOST * in;
     float *x = random_floats(p, rows_n, 2), *weight = random_floats(p, in, 1), *w = random_elements(p, 2 * (size_t)n * in, size), *normed = hold(p, rows_n * 4);
     for (size_t i = 0; i < rows_n; i++) x[i] *= i / in % 3 == 0 ? 1e-6f : i / in % 3 == 1 ? 1 : 1e6f;
-    const struct tensor gate = { TENSOR_F32, n, n_in, (const uint8_t *)w }, up = { TENSOR_F32, n, n_in, (const uint8_t *)(w + (size_t)n * in) };
-    struct matrix *m = NULL;
-    must(p->cuda->matrix_pack(p->gpu, &m, (const struct tensor *[]){ &gate, &up }, 2));
+    struct matrix *m = pack_layer(p, w, n, n, n_in);
     struct norm_args norm = { .n_rows = MOST, .n = n_in, .x = x, .weight = weight, .eps = 1e-20, .out = normed };
     must(p->cpu->norm(p->host, &norm));
     norm.x = on_gpu(p, x, rows_n * 4), norm.weight = on_gpu(p, weight, in * 4), norm.out = NULL;
@@ -212,7 +282,7 @@ static void check_feed_forward(struct pair *p, int n_in, int n, float size)
                     sum[u] += term;
                     error[u] += fabs(term);
                 }
-            for (int u = 0; u < 2; u++) error[u] = product_tolerance(n_in, error[u], 0, 0);
+            for (int u = 0; u < 2; u++) error[u] = product_tolerance(p, n_in, 2 * n, error[u], 0, 0);
             const double silu = sum[0] / (1 + exp(-sum[0])), want = silu * sum[1];
             /* the slope of silu is below 1.1; ten roundings of float32; fp16 below the bound's scale */
             const double bound = squares * 1.05 * greatest[0] * greatest[1] * 1.05;
@@ -222,7 +292,7 @@ static void check_feed_forward(struct pair *p, int n_in, int n, float size)
             if (!(err <= tolerance)) fail_msg("swiglu, row %d, output %d: off by %g, %g allowed", r, i, err, tolerance);
         }
     }
-    print_message("feed-forward %d -> %d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n", n_in, n, worst, MOST);
+    print_message("%s: feed-forward %d -> %d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n", p->cuda->name, n_in, n, worst, MOST);
     p->cuda->matrix_free(p->gpu, m);
 }
 
@@ -230,19 +300,18 @@ static void operands_are_right_and_know_no_batch(void **state)
 {
     struct pair p;
     (void)state;
-    if (!pair_open_bf16(&p)) skip();
     static const struct {
         int n_in, n;
         float size;
     } cases[] = { { 64, 128, 0.5f }, { 200, 130, 0.1f }, { 1000, 333, 1 }, { 72, 96, 30 } };
-    for (int bf16 = 1; bf16 >= 0; bf16--) {
+    static const char *const devices[] = { "cuda-bf16", "cuda-int4", "cuda" };
+    for (int k = 0; k < 3; k++) {
+        if (k > 0) pair_close(&p);
+        if (!pair_open_as(&p, devices[k])) skip();
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             check_feed_forward(&p, cases[i].n_in, cases[i].n, cases[i].size);
             pair_clear(&p);
         }
-        if (!bf16) break;
-        pair_close(&p);
-        must(pair_open(&p) ? 0 : -1);
     }
     float *w = random_floats(&p, 32 * 64, 1);
     const struct tensor t = { TENSOR_F32, 32, 64, (const uint8_t *)w };
@@ -375,6 +444,8 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_right_and_know_no_batch),
+        cmocka_unit_test(int4_products_are_right_and_know_no_batch),
+        cmocka_unit_test(int4_weights_are_where_they_belong),
         cmocka_unit_test(products_take_huge_and_tiny_rows),
         cmocka_unit_test(operands_are_right_and_know_no_batch),
         cmocka_unit_test(seeded_weights_are_the_hosts),

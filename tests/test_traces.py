@@ -138,6 +138,19 @@ def test_longer_runs_begin_alike(folder):
     tap.report("k_drift" in short and not bad, "the first 20 of 28 steps are those of a run of 20", bad)
 
 
+def test_a_user_sees_what_was_multiplied(folder):
+    path = run(folder, steps=2, lanes=FEW_LANES)[0]
+    with h5py.File(path, "r") as f:
+        numbers = f.attrs["numbers"]
+    numbers = numbers.decode() if isinstance(numbers, bytes) else numbers
+    tap.report("float32" in numbers, "the trace says which numbers were multiplied", numbers)
+    info = subprocess.run([RESA, "info", path], text=True, stdout=subprocess.PIPE).stdout
+    tap.report(numbers in " ".join(info.split()), "so does `resa info`", info)
+    plan = subprocess.run([RESA, "plan", "test.yaml", "device=cpu"], cwd=os.path.join(os.path.dirname(path), "..", "..", ".."), text=True,
+                          stdout=subprocess.PIPE).stdout
+    tap.report("numbers cpu: " + numbers in plan, "so does `resa plan`", plan)
+
+
 def test_seeds(folder):
     """The seed reaches the perturbation and the random selector; nothing else."""
     a, b = (read(path) for path in run(folder, steps=12, seeds="[1, 2]"))
@@ -153,7 +166,7 @@ if not os.access(RESA, os.X_OK):
     sys.exit(0)
 with tempfile.TemporaryDirectory() as scratch:
     for test in (test_invariants, test_bits_of_threads_and_instructions, test_lanes_do_not_touch_each_other,
-                 test_longer_runs_begin_alike, test_seeds):
+                 test_longer_runs_begin_alike, test_a_user_sees_what_was_multiplied, test_seeds):
         try:
             test(scratch)
         except RuntimeError as error:
