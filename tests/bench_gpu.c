@@ -1,4 +1,4 @@
-/* tests/bench_gpu.c: bench_gpu FOLDER [all | kernels | steps | quick]: kernels and whole steps of the CUDA back end, 7B and 1.5B shapes.
+/* tests/bench_gpu.c: bench_gpu FOLDER [all | kernels | steps | int4 | quick]: kernels and whole steps of the CUDA back end, 7B and 1.5B shapes.
  *
  * Writes FOLDER/bench-gpu.csv and .md.  Exit status 1 where an output was not what double precision says. */
 #include "tests/bench_gpu.h"
@@ -224,15 +224,17 @@ static void bench_kernels(struct bench *b, const char *name, const struct synthe
         }
 }
 
+/* int4: the products, and the steps where int4 tells: alone, with much to read, and in the largest batch. */
 static void bench_model(struct bench *b, const char *name, const struct synthetic_spec *spec, bool quick)
 {
+    const bool int4 = strcmp(b->be->name, "cuda-int4") == 0;
     struct bench_case c;
     int from = b->n_rows;
     case_open(b, &c, name, spec);
     for (int i = 0; i < N_BATCHES; i++)
         for (int k = 0; k < N_CONTEXTS; k++) {
             const bool large = spec->hidden == shape_7b.hidden && batches[i] == 8 && k == N_CONTEXTS - 1;
-            if (quick && k > 0) continue;
+            if (k > 0 && (quick || (int4 && k != N_CONTEXTS - 1 && (i == 0 || k != 2)))) continue;
             case_start(b, &c, large ? 6 : batches[i], contexts[k]); /* 8 do not fit */
             if (k == 0) bench_products(b, &c);
             bench_steps(b, &c);
@@ -242,30 +244,39 @@ static void bench_model(struct bench *b, const char *name, const struct syntheti
     case_close(b, &c);
 }
 
+static void open_backend(struct bench *b, const char *name)
+{
+    b->be = NULL;
+    for (int i = 0; backends[i]; i++)
+        if (strcmp(backends[i]->name, name) == 0) b->be = backends[i];
+    if (b->be && b->be->open(&b->dev, 0) == 0) return;
+    printf("SKIP bench_gpu: %s\n", b->be ? fail_text() : "built without CUDA");
+    exit(0);
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b;
     const char *what = argc > 2 ? argv[2] : "all";
-    const bool quick = strcmp(what, "quick") == 0, kernels = strcmp(what, "steps") != 0, steps = strcmp(what, "kernels") != 0;
+    const bool quick = strcmp(what, "quick") == 0, int4 = strcmp(what, "int4") == 0, kernels = strcmp(what, "steps") != 0 && !int4;
+    const bool models = strcmp(what, "kernels") != 0;
     const time_t start = time(NULL);
     char text[256] = "";
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_gpu FOLDER [all | kernels | steps | quick]\n");
+        fprintf(stderr, "usage: bench_gpu FOLDER [all | kernels | steps | int4 | quick]\n");
         return 2;
     }
-    for (int i = 0; backends[i]; i++)
-        if (strcmp(backends[i]->name, "cuda") == 0) b.be = backends[i];
-    if (!b.be || b.be->open(&b.dev, 0) != 0) {
-        printf("SKIP bench_gpu: %s\n", b.be ? fail_text() : "built without CUDA");
-        return 0;
-    }
+    open_backend(&b, "cuda");
     b.folder = argv[1];
     must(b.be->describe(b.dev, text, sizeof text));
     printf("%s\n", text);
     for (int i = 0; i < 2; i++)
         if (kernels) bench_kernels(&b, i ? "1.5B" : "7B", i ? &shape_1b : &shape_7b, quick);
     for (int i = 0; i < 2; i++)
-        if (steps) bench_model(&b, i ? "1.5B" : "7B", i ? &shape_1b : &shape_7b, quick);
+        if (models && !int4) bench_model(&b, i ? "1.5B" : "7B", i ? &shape_1b : &shape_7b, quick);
+    b.be->close(b.dev);
+    open_backend(&b, "cuda-int4");
+    if (models) bench_model(&b, "7B int4", &shape_7b, quick);
     for (int i = 0; i < b.n_rows; i++) b.n_failed += b.rows[i].worst > 1;
     printf("%d rows, %d wrong, %.0f s\n", b.n_rows, b.n_failed, difftime(time(NULL), start));
     b.be->close(b.dev);

@@ -97,6 +97,26 @@ static void weight_row(const struct product_of *p, int row, float *out)
     tensor_row(parts[p->kind][i], row, out);
 }
 
+/* Whether this matrix is in 4 bits. */
+static bool is_int4(const struct product_of *p)
+{
+    return strcmp(p->c->l.mem.be->name, "cuda-int4") == 0 && p->kind != HEAD;
+}
+
+/* As it enters a product (cuda_matrix.cuh). */
+static void row_round(const struct product_of *p, float *w)
+{
+    for (int k = 0, group = 0; k < p->n_in; group = k) {
+        float most = 0, scale = 0;
+        for (int i = group; is_int4(p) && i < p->n_in && i < group + 128; i++) most = fmaxf(most, fabsf(w[i]));
+        scale = f16_to_f32(f32_to_f16(most / 7));
+        for (; k < p->n_in && k < group + 128; k++) {
+            if (is_int4(p)) w[k] = scale > 0 ? rintf(w[k] * (1 / scale)) * scale : 0;
+            w[k] = f16_to_f32(f32_to_f16(w[k]));
+        }
+    }
+}
+
 /* To 11 bits, as fp16 has them wherever its exponents reach: a row is scaled so that they do. */
 static double eleven_bits(float x)
 {
@@ -123,8 +143,9 @@ static double check_product(const struct product_of *p)
         must(p->c->l.mem.be->download(p->c->l.mem.dev, &got, p->y + (size_t)row * (size_t)p->n_out + (size_t)out, sizeof got));
         must(p->c->l.mem.be->sync(p->c->l.mem.dev));
         weight_row(p, out, w);
+        row_round(p, w);
         for (size_t k = 0; k < n_in; k++) {
-            const double term = eleven_bits(x[k]) * (double)f16_to_f32(f32_to_f16(w[k]));
+            const double term = eleven_bits(x[k]) * (double)w[k];
             sum += term;
             size += fabs(term);
         }
@@ -143,6 +164,7 @@ enum { OP_N = 0, OP_T = 1, R_16F = 2, R_32F = 0, COMPUTE_32F = 68, ALGO_DEFAULT 
 
 static struct {
     void *library, *handle;
+    const struct backend *be; /* whose stream it uses */
     int (*create)(void **handle);
     int (*set_stream)(void *handle, void *stream);
     int (*set_workspace)(void *handle, void *workspace, size_t n_bytes);
@@ -154,14 +176,15 @@ static bool blas_open(struct bench *b)
 {
     static const char *const names[] = { "libcublas.so.13", "libcublas.so.12", "libcublas.so", "/usr/local/cuda/lib64/libcublas.so.13" };
     void *workspace = NULL;
-    if (blas.handle) return true;
+    if (blas.be == b->be) return blas.handle;
+    blas.be = b->be;
     for (size_t i = 0; i < sizeof names / sizeof *names && !blas.library; i++) blas.library = dlopen(names[i], RTLD_NOW);
     if (!blas.library) return false;
     *(void **)&blas.create = dlsym(blas.library, "cublasCreate_v2");
     *(void **)&blas.set_stream = dlsym(blas.library, "cublasSetStream_v2");
     *(void **)&blas.set_workspace = dlsym(blas.library, "cublasSetWorkspace_v2");
     *(void **)&blas.gemm = dlsym(blas.library, "cublasGemmEx");
-    if (!blas.create || !blas.set_stream || !blas.set_workspace || !blas.gemm || blas.create(&blas.handle) != 0) return false;
+    if (!blas.create || !blas.set_stream || !blas.set_workspace || !blas.gemm || (!blas.handle && blas.create(&blas.handle) != 0)) return false;
     must(b->be->alloc(b->dev, &workspace, 64 << 20, "cuBLAS"));
     return blas.set_stream(blas.handle, cuda_stream(b->dev)) == 0 && blas.set_workspace(blas.handle, workspace, 64 << 20) == 0;
 }
@@ -240,12 +263,12 @@ static void bench_rows(struct bench *b, struct bench_case *c, int n_rows)
         must(latency_time(&c->l, enqueue_ours, &p, seconds));
         struct bench_row *r = bench_add(b, c, name, seconds, p.n_layers);
         r->worst = check_product(&p);
-        r->bytes = 2.0 * p.n_in * p.n_out;
-        r->flop = r->bytes * n_rows;
+        r->bytes = is_int4(&p) ? (0.5 + 2.0 / 128) * p.n_in * p.n_out : 2.0 * p.n_in * p.n_out;
+        r->flop = 2.0 * p.n_in * p.n_out * n_rows;
         r->read_us = bench_read_us(c, (size_t)r->bytes);
         if (blas_open(b)) {
             bench_blas(b, &p, name);
-            snprintf(r->note, sizeof r->note, "%.2fx of cuBLAS's time", r->us / b->rows[b->n_rows - 1].us);
+            snprintf(r->note, sizeof r->note, "%.2fx of cuBLAS's time%s", r->us / b->rows[b->n_rows - 1].us, is_int4(&p) ? " in fp16" : "");
         }
         product_close(&p);
     }
