@@ -31,7 +31,7 @@ static const char *const table_names[N_TABLES + 1] = { "effects", "tests", "corn
 
 /* One study on its way into the page. */
 struct chapter {
-    struct corners corners;
+    struct corners corners, plain; /* plain: corners_plain(), its sets the chapter's */
     struct contests contests;
     struct pareto pareto;
     struct growth_report growth;
@@ -54,7 +54,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     TRY(pareto_sheet(t[4], s, &c->pareto, file[4]), "%s", folder);
     TRY(sheet_of_lanes(t[5], s, file[5]), "%s", folder);
     TRY(sheet_of_texts(t[6], s, &c->corners, file[6]), "%s", folder);
-    TRY(sheet_of_origins(t[7], s, &c->corners, file[7]), "%s", folder);
+    TRY(sheet_of_origins(t[7], s, &c->plain, file[7]), "%s", folder);
     TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
     TRY(growth_report_tables(&c->growth, bound, &c->tables, suffix), "%s", folder);
     TRY(drift_where_tables(&c->growth.study, &c->tables, suffix, &c->part.missing), "%s", folder);
@@ -70,13 +70,10 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
 
 static int chapter_tell(struct chapter *c, const struct study *s, double bound)
 {
-    struct corners plain;
-    int rc = corners_plain(&plain, &c->corners);
-    if (rc == 0) rc = findings_write(s, &plain, &c->contests, c->part.findings, &c->part.missing);
-    if (rc == 0) rc = growth_report_tell(&c->growth, bound, &c->part.findings[FINDINGS_GROWTH]);
-    if (rc == 0) rc = headline_write(s, &plain, &c->contests, &c->growth, &c->part.headline);
-    mem_free(plain.sets);
-    return rc;
+    if (findings_write(s, &c->plain, &c->contests, c->part.findings, &c->part.missing) != 0 ||
+        growth_report_tell(&c->growth, bound, &c->part.findings[FINDINGS_GROWTH]) != 0)
+        return -1;
+    return headline_write(s, &c->plain, &c->contests, &c->growth, &c->part.headline);
 }
 
 static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, double bound)
@@ -85,6 +82,7 @@ static int chapter_write(struct chapter *c, struct evidence *e, const struct stu
     if (e->n_studies > 1) snprintf(suffix, sizeof suffix, "-%s", s->key);
     c->part.study = s;
     TRY(corners_open(&c->corners, s), "%s", e->folder);
+    TRY(corners_plain(&c->plain, &c->corners), "%s", e->folder);
     TRY(pareto_open(&c->pareto, s, &c->corners), "%s", e->folder);
     TRY(contests_open(&c->contests, s, &c->corners), "%s", e->folder);
     TRY(growth_report_open(&c->growth, s, &c->corners, &c->part.missing), "%s", e->folder);
@@ -105,6 +103,7 @@ static void chapter_close(struct chapter *c)
     growth_report_close(&c->growth);
     pareto_close(&c->pareto);
     contests_close(&c->contests);
+    mem_free(c->plain.sets);
     corners_close(&c->corners);
     notes_close(&c->part.headline);
     for (int i = 0; i < N_FINDINGS_KINDS; i++) notes_close(&c->part.findings[i]);
