@@ -23,7 +23,7 @@ enum { N_MEASURES_SHOWN = sizeof measures / sizeof measures[0] };
 static int columns_make(struct sheet *t)
 {
     static const char *const texts[][2] = {
-        { "lane", "lane" },   { "results", "results" }, { "study", "study" },
+        { "lane", "lane" }, { "results", "results" }, { "study", "study" },
         { "commit", NULL }, { "command", NULL },      { "runs_until", NULL },
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -216,7 +216,8 @@ static void footer_print(char *text, size_t n_bytes, const struct evidence *all,
         for (int k = 0; k < all[i].n_studies && at < n_bytes; k++) {
             char made[MADE_MAX];
             made_print(made, sizeof made, &all[i].studies[k]);
-            at += (size_t)snprintf(text + at, n_bytes - at, " %s, %s: %s.", all[i].folder, all[i].studies[k].title, made);
+            at +=
+                (size_t)snprintf(text + at, n_bytes - at, " %s, %s: %s.", all[i].folder, all[i].studies[k].title, made);
         }
 }
 

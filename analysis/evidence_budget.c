@@ -10,7 +10,8 @@ enum { MAX_PAIRS_TOLD = 8 };
 
 static bool is_shown(const struct lane_spec *l)
 {
-    return l->selector != SELECT_DENSE && l->selector != SELECT_REPLAY && !lane_is_probe(l) && l->active_millionths < 1000000;
+    return l->selector != SELECT_DENSE && l->selector != SELECT_REPLAY && !lane_is_probe(l) &&
+           l->active_millionths < 1000000;
 }
 
 /* All but what the budget is made of. */
@@ -43,13 +44,15 @@ int evidence_budget_check(struct evidence *e, const struct study *s)
             const double share = budget_same_share(s, a, b);
             if (!(share >= BUDGET_SAME_SHARE) || share >= 1) continue; /* lanes that are one are told as such */
             if (n++ >= MAX_PAIRS_TOLD) continue;
-            if (notes_add(&e->warnings,
-                          "lanes %s and %s read as many blocks as one another at %.0f %% of the steps: their comparison says "
-                          "little of these",
-                          s->lanes[a].name, s->lanes[b].name, 100 * share) != 0)
+            if (notes_add(
+                    &e->warnings,
+                    "lanes %s and %s read as many blocks as one another at %.0f %% of the steps: their comparison says "
+                    "little of these",
+                    s->lanes[a].name, s->lanes[b].name, 100 * share) != 0)
                 return -1;
         }
     if (n <= MAX_PAIRS_TOLD) return 0;
-    return notes_add(&e->warnings, "%d more pair%s of lanes read as many blocks as one another at %.0f %% of the steps or more",
+    return notes_add(&e->warnings,
+                     "%d more pair%s of lanes read as many blocks as one another at %.0f %% of the steps or more",
                      n - MAX_PAIRS_TOLD, words_s(n - MAX_PAIRS_TOLD), 100 * BUDGET_SAME_SHARE);
 }

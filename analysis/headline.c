@@ -28,9 +28,9 @@ static const char *measure_name(const struct study *s)
 static int sets_pick(const struct corners *c, const struct corner_set **picked)
 {
     int n = 0;
-    for (int most = 0; n < MAX_SETS && n < c->n_sets; n++) {
+    for (; n < MAX_SETS; n++) {
         const struct corner_set *best = NULL;
-        most = 0;
+        int most = 0;
         for (int i = 0; i < c->n_sets; i++) {
             bool taken = false;
             for (int k = 0; k < n; k++) taken = taken || picked[k] == &c->sets[i];
@@ -38,6 +38,7 @@ static int sets_pick(const struct corners *c, const struct corner_set **picked)
             best = &c->sets[i];
             most = best->n_corners;
         }
+        if (!best) break;
         picked[n] = best;
     }
     if (n == 2 && picked[0] > picked[1]) {

@@ -20,22 +20,27 @@ static const struct coverage {
 
 void page_method_write(FILE *out)
 {
-    fprintf(out,
-            "<h2 id=\"method\">Method notes</h2>\n"
-            "<p>The unit of sampling is a text: steps of one stream depend on one another and are never taken for independent "
-            "samples; excerpts and seeds of one text are averaged first. Intervals of means are bootstrap-t intervals over "
-            "texts, at least as wide as Student's; those of the growth law are expanded percentiles of a bootstrap of texts. "
-            "Below %d texts there is no interval and no p-value, and nothing is claimed.</p>\n"
-            "<div class=\"table\" id=\"table-method\"><p class=\"caption\"><strong>Coverage.</strong> How often (in %%) an "
-            "interval of nominal 95 %% holds the true value, in simulations with steps that depend on one another (AR(1) with "
-            "0.5) and texts that differ: 4,000 samples for a mean, 1,000 for a growth law. At 4 texts no interval is "
-            "printed. The last row is a share of false alarms.</p>\n"
-            "<div class=\"wide\"><table>\n<thead><tr><th class=\"text\">of</th><th>6 texts</th><th>8</th><th>12</th>"
-            "<th>16</th></tr></thead>\n<tbody>\n",
-            ESTIMATE_MIN_TEXTS);
+    fprintf(
+        out,
+        "<h2 id=\"method\">Method notes</h2>\n"
+        "<p>The unit of sampling is a text: steps of one stream depend on one another and are never taken for "
+        "independent "
+        "samples; excerpts and seeds of one text are averaged first. Intervals of means are bootstrap-t intervals over "
+        "texts, at least as wide as Student's; those of the growth law are expanded percentiles of a bootstrap of "
+        "texts. "
+        "Below %d texts there is no interval and no p-value, and nothing is claimed.</p>\n"
+        "<div class=\"table\" id=\"table-method\"><p class=\"caption\"><strong>Coverage.</strong> How often (in %%) an "
+        "interval of nominal 95 %% holds the true value, in simulations with steps that depend on one another (AR(1) "
+        "with "
+        "0.5) and texts that differ: 4,000 samples for a mean, 1,000 for a growth law. At 4 texts no interval is "
+        "printed. The last row is a share of false alarms.</p>\n"
+        "<div class=\"wide\"><table>\n<thead><tr><th class=\"text\">of</th><th>6 texts</th><th>8</th><th>12</th>"
+        "<th>16</th></tr></thead>\n<tbody>\n",
+        ESTIMATE_MIN_TEXTS);
     for (size_t i = 0; i < sizeof coverages / sizeof coverages[0]; i++) {
         fprintf(out, "<tr><td class=\"text\">%s</td>", coverages[i].what);
-        for (int k = 0; k < N_COUNTS; k++) fprintf(out, "<td>%s</td>", coverages[i].counts[k][0] ? coverages[i].counts[k] : "–");
+        for (int k = 0; k < N_COUNTS; k++)
+            fprintf(out, "<td>%s</td>", coverages[i].counts[k][0] ? coverages[i].counts[k] : "–");
         fputs("</tr>\n", out);
     }
     fputs("</tbody></table></div></div>\n", out);

@@ -22,8 +22,8 @@ static bool box_is_free(const struct name_canvas *c, const struct name_box *box,
     return true;
 }
 
-bool name_place(const struct name_canvas *c, const struct name_box *ring, size_t n_letters, const struct name_box *taken,
-                int n, struct name_box *box)
+bool name_place(const struct name_canvas *c, const struct name_box *ring, size_t n_letters,
+                const struct name_box *taken, int n, struct name_box *box)
 {
     const double width = (double)n_letters * LETTER_WIDTH;
     *box = (struct name_box){ ring->left - width, ring->left, ring->low - NAME_HEIGHT, ring->low };

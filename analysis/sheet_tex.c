@@ -10,12 +10,24 @@
 static void tex_text(FILE *out, const char *text)
 {
     static const char *const replace[][2] = {
-        { "\\", "\\textbackslash{}" }, { "{", "\\{" },  { "}", "\\}" },
-        { "$", "\\$" },                { "&", "\\&" },  { "#", "\\#" },
-        { "%", "\\%" },                { "_", "\\_" },  { "^", "\\textasciicircum{}" },
-        { "~", "\\textasciitilde{}" }, { "<", "$<$" },  { ">", "$>$" },
-        { "|", "$|$" },                { "−", "$-$" },  { "–", "--" },
-        { "×", "$\\times$" },          { "\n", " " },   { "\r", " " },
+        { "\\", "\\textbackslash{}" },
+        { "{", "\\{" },
+        { "}", "\\}" },
+        { "$", "\\$" },
+        { "&", "\\&" },
+        { "#", "\\#" },
+        { "%", "\\%" },
+        { "_", "\\_" },
+        { "^", "\\textasciicircum{}" },
+        { "~", "\\textasciitilde{}" },
+        { "<", "$<$" },
+        { ">", "$>$" },
+        { "|", "$|$" },
+        { "−", "$-$" },
+        { "–", "--" },
+        { "×", "$\\times$" },
+        { "\n", " " },
+        { "\r", " " },
     };
     while (*text) {
         size_t i = 0;
@@ -105,7 +117,8 @@ static int tex_breadth(const struct sheet *t)
             const struct sheet_cell *cell = &t->cells[row * t->n_columns + i];
             if (c->kind != COLUMN_TEXT) sheet_cell_print(text, sizeof text, c, cell, c->decimals);
             const char *words = c->kind == COLUMN_TEXT ? cell->text : text;
-            const int width = tex_width(words, false), n = c->kind == COLUMN_TEXT && width ? 2 * width : (int)letters(words);
+            const int width = tex_width(words, false),
+                      n = c->kind == COLUMN_TEXT && width ? 2 * width : (int)letters(words);
             most = n > most ? n : most;
         }
         sum += c->csv_only ? 0 : most + 2;
@@ -204,8 +217,11 @@ static void tex_float(const struct sheet *t, FILE *out)
 static void tex_long(const struct sheet *t, FILE *out)
 {
     enum { SCRIPT_LETTERS = 140 };
-    fprintf(out, "%% Needs \\usepackage{booktabs,longtable}.\n{\\%s\n\\setlength{\\tabcolsep}{3pt}\\setlength{\\LTcapwidth}{\\linewidth}\n"
-                 "\\begin{longtable}{",
+    fprintf(out,
+            "%% Needs "
+            "\\usepackage{booktabs,longtable}.\n{\\%s\n\\setlength{\\tabcolsep}{3pt}\\setlength{\\LTcapwidth}{"
+            "\\linewidth}\n"
+            "\\begin{longtable}{",
             tex_breadth(t) > SCRIPT_LETTERS ? "tiny" : "scriptsize");
     tex_columns(t, out);
     fputs("}\n", out);

@@ -122,7 +122,12 @@ void study_store_close(struct study_run *run)
 void study_store_touch(const struct study *s, size_t n_bytes)
 {
     if (!s->touch) return;
-    const size_t before = atomic_fetch_add(&s->touch->n_bytes, n_bytes);
+    size_t before;
+#pragma omp atomic capture
+    {
+        before = s->touch->n_bytes;
+        s->touch->n_bytes += n_bytes;
+    }
     if (before / STUDY_RESIDENT_BYTES == (before + n_bytes) / STUDY_RESIDENT_BYTES) return;
     for (int i = 0; i < s->n_runs; i++)
         if (s->runs[i].map_base) madvise(s->runs[i].map_base, s->runs[i].map_bytes, MADV_DONTNEED);

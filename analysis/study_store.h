@@ -6,7 +6,6 @@
 #ifndef ANALYSIS_STUDY_STORE_H
 #define ANALYSIS_STUDY_STORE_H
 
-#include <stdatomic.h>
 #include <stddef.h>
 
 struct study;
@@ -16,7 +15,7 @@ enum { STUDY_RESIDENT_BYTES = 256 << 20 };
 
 /* What the program has looked at since it last gave pages back. */
 struct study_touch {
-    atomic_size_t n_bytes;
+    size_t n_bytes;
 };
 
 /* Moves series and grids of the run, which is the study's and whose steps have been taken, into a file in the folder that is gone

@@ -14,7 +14,8 @@ static int run(const char *format, const char *argument)
 static bool with_latex(void)
 {
     setenv("PATH", with_tools, 1);
-    if (run("command -v pdflatex > /dev/null 2>&1 && kpsewhich %s > /dev/null 2>&1", "booktabs.sty graphicx.sty longtable.sty") == 0)
+    if (run("command -v pdflatex > /dev/null 2>&1 && kpsewhich %s > /dev/null 2>&1",
+            "booktabs.sty graphicx.sty longtable.sty") == 0)
         return true;
     print_message("# skip: pdflatex with booktabs, graphicx and longtable is not here\n");
     return false;
@@ -28,7 +29,8 @@ static int document_write(void)
     int n = 0;
     assert_non_null(out);
     assert_non_null(dir);
-    fputs("\\documentclass[a4paper,landscape]{article}\n\\usepackage{booktabs,graphicx,longtable}\n\\begin{document}\n", out);
+    fputs("\\documentclass[a4paper,landscape]{article}\n\\usepackage{booktabs,graphicx,longtable}\n\\begin{document}\n",
+          out);
     for (struct dirent *d = readdir(dir); d; d = readdir(dir)) {
         const char *end = strstr(d->d_name, ".tex");
         if (!end || end[4] || strcmp(d->d_name, "all.tex") == 0) continue;
@@ -44,7 +46,8 @@ static int document_write(void)
 static void assert_compiles(int at_least)
 {
     assert_true(document_write() >= at_least);
-    if (run("cd '%s/tables' && pdflatex -interaction=nonstopmode -halt-on-error all.tex > all.out 2>&1", folder) == 0) return;
+    if (run("cd '%s/tables' && pdflatex -interaction=nonstopmode -halt-on-error all.tex > all.out 2>&1", folder) == 0)
+        return;
     char *text = text_of("tables/all.out", NULL), *error = strstr(text, "\n!");
     print_message("%.1200s\n", error ? error : text);
     free(text);
