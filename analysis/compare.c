@@ -23,8 +23,8 @@ enum { N_MEASURES_SHOWN = sizeof measures / sizeof measures[0] };
 static int columns_make(struct sheet *t)
 {
     static const char *const texts[][2] = {
-        { "lane", "lane" }, { "results", "results" }, { "study", "study" },
-        { "commit", NULL }, { "command", NULL },      { "runs_until", NULL },
+        { "lane", "lane" }, { "results", "results" }, { "model", "model" }, { "folder", NULL },
+        { "study", NULL },  { "commit", NULL },       { "command", NULL },  { "runs_until", NULL },
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (sheet_column(t, COLUMN_TEXT, texts[i][0], texts[i][1], 0) != 0) return -1;
@@ -46,7 +46,11 @@ static const char *runs_until(const struct study *s)
 static int row_add(struct sheet *t, const struct evidence *e, const struct study *s, int lane)
 {
     struct estimate estimate;
-    if (sheet_text(t, s->lanes[lane].name) != 0 || sheet_text(t, e->folder) != 0 || sheet_text(t, s->title) != 0 ||
+    char results[256];
+    snprintf(results, sizeof results, "%.160s%s%s", e->name, e->n_studies > 1 ? ", " : "",
+             e->n_studies > 1 ? s->key : "");
+    if (sheet_text(t, s->lanes[lane].name) != 0 || sheet_text(t, results) != 0 || sheet_text(t, s->model) != 0 ||
+        sheet_text(t, e->folder) != 0 || sheet_text(t, s->title) != 0 ||
         sheet_text(t, s->runs[0].facts[FACT_COMMIT]) != 0 || sheet_text(t, s->runs[0].facts[FACT_COMMAND]) != 0 ||
         sheet_text(t, runs_until(s)) != 0 || sheet_number(t, s->n_texts) != 0)
         return -1;
