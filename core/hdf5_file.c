@@ -206,6 +206,7 @@ int hdf5_rows_write(hid_t id, hid_t type, hsize_t first, hsize_t n, const void *
 {
     hsize_t at[HDF5_MAX_DIMS] = { first }, count[HDF5_MAX_DIMS] = { 0 };
     if (n == 0) return 0;
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* a thread-safe library has this for each thread */
     const hid_t space = H5Dget_space(id);
     const int n_dims = H5Sget_simple_extent_dims(space, count, NULL);
     count[0] = n;

@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "core/trace_seal.h"
 #include "core/trace_vars.h"
+#include "core/trace_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,9 @@ struct column {
     hid_t id;            /* 0: off */
     size_t row_bytes;
     int chunk_steps;
-    char *rows;          /* owned [chunk_steps][row_bytes] */
+    char *rows[2];       /* owned [chunk_steps][row_bytes]; the second only with a writer: one is filled, one is written */
+    long ticket[2];      /* the writer's job that reads them last */
+    int turn;            /* which is filled */
 };
 
 struct trace {
@@ -31,6 +34,7 @@ struct trace {
     hid_t file, k_spread, v_spread, first_divergence;
     struct hdf5_dim dims[N_TRACE_DIMS];
     struct column columns[N_RECORD_VARS];
+    struct trace_writer *writer; /* owned; NULL: chunks are written as they become full */
     int n_steps;         /* written so far */
     bool made, finished; /* the part file is ours; it has become the trace */
 };
@@ -110,7 +114,7 @@ static int column_create(struct trace *t, enum record_var v)
     }
     TRY(hdf5_dataset_create(&c->id, t->file, &d), "%s", def->name);
     TRY(column_annotate(c->id, v, t->run->follow), "%s", def->name);
-    return mem_alloc((void **)&c->rows, (size_t)c->chunk_steps, c->row_bytes, def->name);
+    return mem_alloc((void **)&c->rows[0], (size_t)c->chunk_steps, c->row_bytes, def->name);
 }
 
 /* The variables that are written at the end. */
@@ -174,12 +178,31 @@ int trace_open(struct trace **out, const char *path, const struct run_plan *run,
 }
 
 /* Rows that are waiting, a whole chunk or, at the end, the rest. */
-static int column_flush(struct trace *t, enum record_var v, int first, int n)
+static int rows_write(void *trace, const struct trace_job *job)
 {
-    const struct record_var_def *def = &record_var_defs[v];
-    const struct column *c = &t->columns[v];
-    TRY(hdf5_rows_write(c->id, trace_type_of(def->type), (hsize_t)first, (hsize_t)n, c->rows, def->name), "%s", t->part);
+    const struct trace *t = trace;
+    const struct record_var_def *def = &record_var_defs[job->column];
+    TRY(hdf5_rows_write(t->columns[job->column].id, trace_type_of(def->type), (hsize_t)job->first, (hsize_t)job->n, job->rows, def->name), "%s", t->part);
     return 0;
+}
+
+static int column_flush(struct trace *t, int column, int first, int n)
+{
+    struct column *c = &t->columns[column];
+    const struct trace_job job = { column, first, n, c->rows[c->turn] };
+    if (!t->writer) return rows_write(t, &job);
+    if (trace_writer_add(t->writer, &job, &c->ticket[c->turn]) != 0) return -1;
+    c->turn = !c->turn;
+    return trace_writer_wait(t->writer, c->ticket[c->turn]);
+}
+
+int trace_write_behind(struct trace *t)
+{
+    for (int v = 0; v < N_RECORD_VARS; v++) {
+        struct column *c = &t->columns[v];
+        if (c->id > 0) TRY(mem_alloc((void **)&c->rows[1], (size_t)c->chunk_steps, c->row_bytes, record_var_defs[v].name), "%s", t->part);
+    }
+    return trace_writer_open(&t->writer, rows_write, t);
 }
 
 int trace_write(struct trace *t, int step, const void *record)
@@ -190,8 +213,8 @@ int trace_write(struct trace *t, int step, const void *record)
         const struct column *c = &t->columns[v];
         if (c->id <= 0) continue;
         const int held = step % c->chunk_steps;
-        memcpy(c->rows + (size_t)held * c->row_bytes, (const char *)record + t->layout->at[v], c->row_bytes);
-        if (held + 1 == c->chunk_steps && column_flush(t, (enum record_var)v, step - held, held + 1) != 0) return -1;
+        memcpy(c->rows[c->turn] + (size_t)held * c->row_bytes, (const char *)record + t->layout->at[v], c->row_bytes);
+        if (held + 1 == c->chunk_steps && column_flush(t, v, step - held, held + 1) != 0) return -1;
     }
     t->n_steps = step + 1;
     return 0;
@@ -216,7 +239,7 @@ static int rest_write(struct trace *t)
         const struct column *c = &t->columns[v];
         if (c->id <= 0) continue;
         const int held = t->n_steps % c->chunk_steps;
-        if (column_flush(t, (enum record_var)v, t->n_steps - held, held) != 0) return -1;
+        if (column_flush(t, v, t->n_steps - held, held) != 0) return -1;
         if (early) TRY(steps_trim(c->id, (hsize_t)t->n_steps, record_var_defs[v].name), "%s", t->part);
     }
     if (early) TRY(steps_trim(t->dims[DIM_STEP].id, (hsize_t)t->n_steps, "step"), "%s", t->part);
@@ -269,6 +292,9 @@ int trace_finish(struct trace *t, const float *k_spread, const float *v_spread, 
 {
     if (t->finished) return fail("%s: finished twice", t->path);
     if (n_steps != t->n_steps) return fail("%s: %d steps were run, %d were written", t->part, n_steps, t->n_steps);
+    if (t->writer && trace_writer_finish(t->writer) != 0) return -1;
+    trace_writer_close(t->writer);
+    t->writer = NULL;
     if (rest_write(t) != 0) return -1;
     TRY(late_write(t, k_spread, v_spread, first_divergence), "%s", t->part);
     TRY(trace_write_end(t->file, t->prov, n_steps), "%s", t->part);
@@ -280,10 +306,14 @@ int trace_finish(struct trace *t, const float *k_spread, const float *v_spread, 
 void trace_close(struct trace *t)
 {
     if (!t) return;
+    trace_writer_close(t->writer);
     /* The part goes before the handles: whatever the close does, no half-made file is left. */
     if (t->made && !t->finished) unlink(t->part);
     if (t->file > 0) hdf5_abandon(&t->file);
-    for (int v = 0; v < N_RECORD_VARS; v++) mem_free(t->columns[v].rows);
+    for (int v = 0; v < N_RECORD_VARS; v++) {
+        mem_free(t->columns[v].rows[0]);
+        mem_free(t->columns[v].rows[1]);
+    }
     mem_free(t->part);
     mem_free(t->path);
     mem_free(t);

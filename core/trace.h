@@ -23,6 +23,9 @@ struct trace;                                   /* opaque: HDF5 handles and the 
  * until trace_close.  *t is NULL after a failure, and no file is left. */
 int  trace_open(struct trace **t, const char *path, const struct run_plan *run, const struct model *model,
                 const struct record_layout *layout, const struct provenance *prov, const char *config_text);
+/* From here on a thread of the trace's compresses and writes, for a run that leaves the host's cores idle: a failure comes with a later
+ * call.  Once, before the first record. */
+int  trace_write_behind(struct trace *t);
 /* record: laid out by layout, of step `step`; steps come in order 0 .. */
 int  trace_write(struct trace *t, int step, const void *record);
 /* k_spread, v_spread f32 [n_layers][n_kv_heads] (NULL without the drift group); first_divergence i32 [n_lanes]
@@ -31,7 +34,7 @@ int  trace_write(struct trace *t, int step, const void *record);
 int  trace_finish(struct trace *t, const float *k_spread, const float *v_spread, const int32_t *first_divergence, int n_steps);
 void trace_close(struct trace *t);              /* after finish: frees; before it: removes the part file as well. NULL is fine */
 
-/* What the chunk buffers of a trace will take, for the plan's account of memory. */
+/* What the chunk buffers of a trace will take, for the plan's account of memory; trace_write_behind() takes as much again on the host. */
 size_t trace_buffer_bytes(const struct record_layout *layout, int n_steps);
 
 #endif

@@ -52,6 +52,7 @@ static int drift_run(struct session *s, const struct run_plan *plan, const char 
     provenance_start(&s->provenance);
     int rc = run_open(&r, plan, &s->weights);
     if (rc == 0) rc = trace_open(&trace, path, plan, &s->model, &r.layout, &s->provenance, s->config_text);
+    if (rc == 0 && s->be != backends[0]) rc = trace_write_behind(trace); /* the CPU's steps have all of its cores */
     if (rc == 0) rc = decode(&r, trace, progress);
     const bool interrupted = rc == 0 && interrupt_asked() && !run_done(&r);
     if (rc == 0 && !interrupted) rc = finish(s, &r, trace);

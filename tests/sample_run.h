@@ -25,6 +25,7 @@ struct sample_run {
     char *record;           /* owned, one step's */
     float spread[SAMPLE_LAYERS * SAMPLE_HEADS];
     int32_t divergence[SAMPLE_LANES];
+    bool behind;            /* sample_write() leaves the writing to the trace's thread */
 };
 
 /* Where the value is "not there": rectification drift but after every 8th step, argmax and top3_hit of some steps,
@@ -128,6 +129,7 @@ static inline int sample_write(struct sample_run *s, const char *path, int n_ste
 {
     struct trace *t = NULL;
     int rc = trace_open(&t, path, &s->run, &s->model, &s->layout, &s->prov, "name: sample\n");
+    if (rc == 0 && s->behind) rc = trace_write_behind(t);
     for (int step = 0; step < n_steps && rc == 0; step++) {
         sample_record(s, step);
         rc = trace_write(t, step, s->record);

@@ -238,12 +238,12 @@ static void order_is_checked(void **state)
     sample_close(&s);
 }
 
-static void no_memory(void **state)
+static void check_no_memory(bool behind)
 {
-    (void)state;
     struct sample_run s;
     assert_int_equal(sample_open(&s, "a", 4, ALL_METRICS, SLOTS), 0);
     int refused = 0;
+    s.behind = behind;
     for (long n = 0;; n++, refused++) { /* every allocation fails once */
         mem_fail_after(n);
         const int rc = sample_write(&s, path_a, 4);
@@ -252,9 +252,16 @@ static void no_memory(void **state)
         assert_failed(rc, "out of memory");
         assert_int_equal(n_files(), 0);
     }
-    assert_in_range(refused, N_RECORD_VARS, 1000);
+    assert_in_range(refused, (behind ? 2 : 1) * N_RECORD_VARS, 1000);
     sample_close(&s);
     assert_int_equal(unlink(path_a), 0);
+}
+
+static void no_memory(void **state)
+{
+    (void)state;
+    check_no_memory(false);
+    check_no_memory(true);
 }
 
 /* ---- equal data, equal bytes ---- */
@@ -284,6 +291,7 @@ static void same_bytes(void **state)
     assert_int_equal(sample_write(&s, path_a, 1300), 0);
     const struct timespec second = { 1, 100000000 }; /* object times, had they been kept, are whole seconds */
     nanosleep(&second, NULL);
+    s.behind = true; /* whoever writes */
     assert_int_equal(sample_write(&s, path_b, 1300), 0);
     char *a = file_read(path_a, &n_a), *b = file_read(path_b, &n_b);
     assert_int_equal(n_a, n_b);
@@ -298,12 +306,13 @@ static void same_bytes(void **state)
 
 /* In a child, whose limit on the size of files stands for a full disk: 0 where the write failed as it should, and the
  * same trace could be written in the same process once there was room. */
-static int write_with_limit(rlim_t bytes)
+static int write_with_limit(rlim_t bytes, bool behind)
 {
     struct sample_run s;
     const struct rlimit full = { bytes, RLIM_INFINITY }, room = { RLIM_INFINITY, RLIM_INFINITY };
     signal(SIGXFSZ, SIG_IGN);
     if (sample_open(&s, "a", 1300, DEFAULT_METRICS, 0) != 0 || setrlimit(RLIMIT_FSIZE, &full) != 0) return 2;
+    s.behind = behind;
     const int rc = sample_write(&s, path_a, 1300);
     const bool left = n_files() != 0;
     if (setrlimit(RLIMIT_FSIZE, &room) != 0) return 2;
@@ -319,7 +328,7 @@ static int write_with_limit(rlim_t bytes)
     return unlink(path_a) == 0 ? 0 : 7;
 }
 
-static int child_status(int (*work)(rlim_t), rlim_t argument)
+static int child_status(int (*work)(rlim_t, bool), rlim_t bytes, bool behind)
 {
     int status = 0;
     fflush(NULL);
@@ -328,7 +337,7 @@ static int child_status(int (*work)(rlim_t), rlim_t argument)
     if (pid == 0) {
         signal(SIGSEGV, SIG_DFL); /* a crash is to be seen as one, not caught by the runner inherited with the fork */
         signal(SIGABRT, SIG_DFL);
-        exit(work(argument)); /* through the library's own exit, which must not hang or complain */
+        exit(work(bytes, behind)); /* through the library's own exit, which must not hang or complain */
     }
     for (int i = 0; i < 3000; i++) {
         const struct timespec pause = { 0, 10000000 };
@@ -348,8 +357,9 @@ static void disk_full(void **state)
     assert_int_equal(stat(path_a, &st), 0);
     assert_int_equal(unlink(path_a), 0);
     /* From no room at all to one byte too little, so that the head, a chunk, the rest and the last flush all fail once. */
-    for (int i = 0; i < 24; i++) {
-        assert_int_equal(child_status(write_with_limit, i == 23 ? (rlim_t)st.st_size - 1 : (rlim_t)(st.st_size * i / 23)), 0);
+    for (int i = 0; i < 48; i++) {
+        const rlim_t bytes = i / 2 == 23 ? (rlim_t)st.st_size - 1 : (rlim_t)(st.st_size * (i / 2) / 23);
+        assert_int_equal(child_status(write_with_limit, bytes, i % 2 == 1), 0);
         assert_int_equal(n_files(), 0);
     }
 }
@@ -377,6 +387,7 @@ static void killed_writer(void **state)
         if (pid == 0) {
             struct sample_run s;
             if (sample_open(&s, "a-p20-o24-89abcdef", 2500, DEFAULT_METRICS, 0) != 0) _exit(1);
+            s.behind = i % 2 == 1;
             for (;;)
                 if (sample_write(&s, path_a, 2500) != 0) _exit(1);
         }
