@@ -47,7 +47,7 @@ static int tables_write(struct chapter *c, const char *folder, const struct stud
     struct sheet *t[N_TABLES];
     for (int i = 0; i < N_TABLES; i++)
         if (!(t[i] = sheet_list_next(&c->tables))) return -1;
-    TRY(effects_sheet(t[0], s, &c->corners, file[0]), "%s", folder);
+    TRY(effects_sheet(t[0], s, &c->plain, file[0]), "%s", folder);
     TRY(contests_sheet(t[1], s, &c->contests, file[1]), "%s", folder);
     TRY(sheet_of_corners(t[2], s, &c->corners, file[2]), "%s", folder);
     TRY(sheet_of_pairs(t[3], s, &c->corners, file[3]), "%s", folder);
