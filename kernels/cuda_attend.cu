@@ -15,8 +15,8 @@ static int rows_at_once(int n_rows, int n_kv_heads, int max_tokens)
 size_t cuda_decode_bytes(int n_rows, int n_heads, int n_kv_heads, int head_dim, int max_tokens)
 {
     const size_t pairs = (size_t)rows_at_once(n_rows, n_kv_heads, max_tokens) * (size_t)n_kv_heads;
-    const size_t slots = (size_t)(MAX_DECODE_BLOCKS * LOOSE_SLOTS) + pairs * (size_t)(ceil_div(max_tokens, ATTEND_CHUNK) / SEGMENT_UNITS + 2);
-    return slots * (size_t)(n_heads / n_kv_heads * (head_dim + 2)) * sizeof(float);
+    const size_t slots = (size_t)(MAX_DECODE_BLOCKS * BLOCK_SLOTS) + pairs * (size_t)(ceil_div(max_tokens, ATTEND_CHUNK) / SEGMENT_UNITS + 2);
+    return slots * (size_t)slot_floats(n_heads / n_kv_heads, head_dim) * sizeof(float);
 }
 
 static int attend_few(struct device *d, const struct attend_args *a)
@@ -33,9 +33,13 @@ static int attend_few(struct device *d, const struct attend_args *a)
     if (a->lists) j.lists = *a->lists;
     j.scale2 = attend_scale2_of(dim);
     j.out = a->out;
+    j.operand = a->operand;
+    j.bf16 = d->bf16;
     j.n_blocks = d->n_sms < MAX_DECODE_BLOCKS ? d->n_sms : MAX_DECODE_BLOCKS;
     j.left = d->left;
     j.state = d->work;
+    const int segments = ceil_div(max_tokens, SEGMENT_UNITS * ATTEND_CHUNK);
+    if (segments > MAX_PARTS) return fail("attention: room for %d tokens, at most %d", max_tokens, MAX_PARTS * SEGMENT_UNITS * ATTEND_CHUNK);
     const int step = rows_at_once(a->n_rows, n_kv, max_tokens);
     if (step < 1) return fail("attention: %d KV heads of %d tokens are more than one launch can divide", n_kv, max_tokens);
     TRY(cuda_work_holds(d, cuda_decode_bytes(step, a->n_heads, n_kv, dim, max_tokens), "attend"), "attention");
@@ -49,7 +53,7 @@ static int attend_few(struct device *d, const struct attend_args *a)
 
 extern "C" int cuda_attend(struct device *d, const struct attend_args *a)
 {
-    if (cuda_chunk_suits(a)) TRY(cuda_attend_chunk(d, a), "attention");
-    else TRY(attend_few(d, a), "attention");
+    if (!cuda_chunk_suits(a)) return attend_few(d, a);
+    TRY(cuda_attend_chunk(d, a), "attention");
     return a->operand ? cuda_operand_of(d, a->n_rows, a->n_heads * a->kv->head_dim, a->out, a->operand, false) : 0;
 }

@@ -2,8 +2,7 @@
  *
  * A tile is the K or the V of a unit.  For the scores each computing warp has 16 tokens, as the rows of an mma whose columns are the group's
  * query heads; for the weighted sums 16 elements of head_dim.  So every state is spread over all of them. */
-#include "kernels/cuda_decode_copy.cuh"
-#include "kernels/cuda_decode_state.cuh"
+#include "kernels/cuda_decode_fold.cuh"
 
 template <int DIM, int NT> struct queries {
     uint32_t b[DIM / 16][NT][2];
@@ -44,7 +43,7 @@ template <int DIM, int NT> __device__ static void unit_scores(const char *k, con
     for (int i = 0; i < NT * 4; i++) s[i / 4][i % 4] = 0;
     uint32_t a[DIM / 16][4];
 #pragma unroll
-    for (int step = 0; step < DIM / 16; step++) load_matrix(a[step], k + tile_at(UNIT, warp * 16 + lane % 16, step * 2 + lane / 16));
+    for (int step = 0; step < DIM / 16; step++) load_matrix(a[step], k + tile_at(DIM / REGION_ELEMS, warp * 16 + lane % 16, step * 2 + lane / 16));
 #pragma unroll
     for (int step = 0; step < DIM / 16; step++)
 #pragma unroll
@@ -89,57 +88,51 @@ template <int DIM, int NT> __device__ static void unit_weights(decode_shared<DIM
     warps_meet();
 }
 
-/* The sum of the weights of head 8 n + warp, in the order that cuda_fold.cuh states. */
-template <int DIM, int NT> __device__ static void unit_sums(const decode_shared<DIM, NT> &sh, state<DIM, NT> &y)
-{
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-#pragma unroll
-    for (int n = 0; n < NT; n++) {
-        const float *e = sh.e[n * 8 + warp] + lane;
-        float sum = __fadd_rn(__fadd_rn(e[0], e[32]), __fadd_rn(e[64], e[96]));
-        static constexpr int order[] = { 8, 16, 1, 2, 4 };
-#pragma unroll
-        for (int i = 0; i < 5; i++) sum = __fadd_rn(sum, __shfl_xor_sync(0xffffffffu, sum, order[i]));
-        y.l[n] = sum;
-    }
-}
-
 /* Zeros in the rows of V past n. */
 template <int DIM> __device__ static void clear_past(char *v, int n)
 {
+#pragma unroll 1
     for (int i = threadIdx.x; i < (UNIT - n) * (DIM / 8); i += WARPS * 32)
-        *(uint4 *)(v + tile_at(UNIT, n + i / (DIM / 8), i % (DIM / 8))) = make_uint4(0, 0, 0, 0);
+        *(uint4 *)(v + tile_at(DIM / REGION_ELEMS, n + i / (DIM / 8), i % (DIM / 8))) = make_uint4(0, 0, 0, 0);
     copies_follow();
     warps_meet();
 }
 
 /* V as the left operands of the mma's of elements d0 .. d0 + 15. */
-__device__ static void load_values(const char *v, int d0, uint32_t a[UNIT / 16][4])
+template <int DIM> __device__ static void load_values(const char *v, int d0, uint32_t a[UNIT / 16][4])
 {
     const int lane = threadIdx.x % 32;
-    const char *from = v + tile_at(UNIT, lane / 16 * 8 + lane % 8, d0 / 8 + lane / 8 % 2);
+    const char *from = v + tile_at(DIM / REGION_ELEMS, lane / 16 * 8 + lane % 8, d0 / 8 + lane / 8 % 2);
 #pragma unroll
-    for (int step = 0; step < UNIT / 16; step++) load_transposed(a[step], from + step * 16 * REGION_ROW_BYTES);
+    for (int step = 0; step < UNIT / 16; step++) load_transposed(a[step], from + step * (DIM / REGION_ELEMS) * REGION_ROWS * REGION_ROW_BYTES);
 }
 
-/* a: of the first elements of the warp, loaded before. */
-template <int DIM, int NT>
-__device__ static void unit_values(const decode_shared<DIM, NT> &sh, const char *v, uint32_t a[UNIT / 16][4], state<DIM, NT> &y)
+/* Sums of V, and of the weights of head 8 n + warp in the order that cuda_fold.cuh states. */
+template <int DIM, int NT> __device__ static void unit_values(const decode_shared<DIM, NT> &sh, const char *v, state<DIM, NT> &y)
 {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+    static constexpr int order[] = { 8, 16, 1, 2, 4 };
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
     for (int m = 0; m < state<DIM, NT>::M_TILES; m++) {
-        if (m > 0) load_values(v, (warp + WARPS * m) * 16, a);
+        uint32_t a[UNIT / 16][4];
+        const bool has_values = DIM / 16 >= WARPS || warp < DIM / 16;
+        if (has_values) load_values<DIM>(v, (warp + WARPS * m) * 16, a);
 #pragma unroll
         for (int i = 0; i < NT; i++) {
-            const uint32_t *from = (const uint32_t *)sh.p[i * 8 + g] + t;
-            uint32_t p[UNIT / 8];
+            uint32_t p[UNIT / 32][4];
 #pragma unroll
-            for (int step = 0; step < UNIT / 8; step++) p[step] = from[step * 4];
+            for (int step = 0; step < UNIT / 32; step++) load_matrix(p[step], sh.p[i * 8 + lane % 8] + step * 32 + lane / 8 * 8);
+            if (m == 0) {
+                const float *e = sh.e[i * 8 + warp] + lane;
+                y.l[i] = __fadd_rn(__fadd_rn(e[0], e[32]), __fadd_rn(e[64], e[96]));
+            }
             y.o[m][i][0] = y.o[m][i][1] = y.o[m][i][2] = y.o[m][i][3] = 0;
 #pragma unroll
-            for (int step = 0; step < UNIT / 16; step++)
-                mma(y.o[m][i], a[step][0], a[step][1], a[step][2], a[step][3], p[2 * step], p[2 * step + 1]);
+            for (int step = 0; step < UNIT / 16; step++) {
+                const uint32_t *b = &p[step / 2][step % 2 * 2];
+                if (has_values) mma(y.o[m][i], a[step][0], a[step][1], a[step][2], a[step][3], b[0], b[1]);
+                if (m == 0 && step < 5) y.l[i] = __fadd_rn(y.l[i], __shfl_xor_sync(0xffffffffu, y.l[i], order[step]));
+            }
         }
     }
 }
@@ -149,125 +142,97 @@ template <int DIM, int NT>
 __device__ static void unit_compute(decode_shared<DIM, NT> &sh, const queries<DIM, NT> &q, int n, float scale2, struct ring_place &at, state<DIM, NT> &y)
 {
     typedef decode_shared<DIM, NT> S;
-    constexpr bool HELD = state<DIM, NT>::M_TILES == 1; /* all of V that the warp needs is in registers before it computes */
-    const bool has_values = DIM / 16 >= WARPS || threadIdx.x / 32 < DIM / 16;
     float s[NT][4];
-    uint32_t a[UNIT / 16][4];
     barrier_wait(&sh.full[at.tile], at.round % 2);
     unit_scores<DIM, NT>(sh.ring[at.tile], q, n, s);
     ring_release<S>(sh, at);
+    unit_weights(sh, s, scale2, y);
     char *v = sh.ring[at.tile];
     barrier_wait(&sh.full[at.tile], at.round % 2);
     if (n < UNIT) clear_past<DIM>(v, n);
-    if (has_values) load_values(v, (int)threadIdx.x / 32 * 16, a);
-    if (HELD) ring_release<S>(sh, at);
-    unit_weights(sh, s, scale2, y);
-    if (has_values) unit_values(sh, v, a, y);
-    if (!HELD) ring_release<S>(sh, at);
-    unit_sums(sh, y);
+    unit_values(sh, v, y);
+    ring_release<S>(sh, at);
 }
 
-__device__ static float *pair_out(const struct decode_job &j, const struct place &p)
-{
-    return j.out + ((size_t)j.rows[p.pair / j.kv.n_kv_heads].out_row * j.n_heads + p.kv_head * j.group) * j.kv.head_dim;
-}
-
-/* Units first .. end-1 of the line. */
+/* What the computing warps of a block of threads have of the line. */
 template <int DIM, int NT> struct decode_work {
-    state<DIM, NT> y, group, segment, total;
-    bool group_open, segment_open, pair_open; /* begun by this block of threads */
-
-    __device__ void segment_ready(const struct decode_job &j, const struct place &p)
-    {
-        if (pair_open) {
-            total.add(segment, j.scale2);
-            segment.any = false;
-        } else {
-            segment.leave(j, segment_slot(j, p.unit - p.x % SEGMENT_UNITS, p.pair));
-        }
-    }
-
-    __device__ void group_ready(const struct decode_job &j, const struct place &p, int first)
-    {
-        if (segment_open) {
-            segment.add(group, j.scale2);
-            group.any = false;
-        } else {
-            group.leave(j, (int)blockIdx.x * LOOSE_SLOTS + LOOSE_UNITS + (p.unit - p.x % FOLD_UNITS - first) / FOLD_UNITS);
-        }
-    }
+    state<DIM, NT> y, group, segment; /* y: the unit */
+    struct line line;
+    struct route route;
+    int told; /* before this launch, by every block of threads */
 
     /* After unit p. */
-    __device__ void fold(decode_shared<DIM, NT> &sh, const struct decode_job &j, const struct place &p, int first)
+    __device__ void fold(const decode_shared<DIM, NT> &sh, const struct decode_job &j, const struct place &p)
     {
-        const bool pair_ends = p.unit + 1 == sh.base[p.pair + 1];
-        const bool segment_ends = pair_ends || (p.x + 1) % SEGMENT_UNITS == 0, group_ends = segment_ends || (p.x + 1) % FOLD_UNITS == 0;
-        if (group_open) group.add(y, j.scale2);
-        else y.leave(j, (int)blockIdx.x * LOOSE_SLOTS + p.unit - first);
-        if (!group_ends) return;
-        if (group_open) group_ready(j, p, first);
-        else tell(j, LEFT_UNITS);
-        if (segment_ends && segment_open) segment_ready(j, p);
-        if (pair_ends && pair_open) total.write(j, pair_out(j, p), sh.sum);
-        group_open = true;
-        segment_open = segment_open || segment_ends;
-        pair_open = pair_open || pair_ends;
-    }
-
-    /* p: the last unit, whose pair goes on elsewhere, or began there.  What began here is completed here. */
-    __device__ void finish(decode_shared<DIM, NT> &sh, const struct decode_job &j, const struct place &p, int first, int n_blocks, int n_units)
-    {
-        const int end = p.unit + 1, pair_end = sh.base[p.pair + 1];
-        const int segment_first = p.unit - p.x % SEGMENT_UNITS, segment_end = min(segment_first + SEGMENT_UNITS, pair_end);
-        const int group_end = min(p.unit - p.x % FOLD_UNITS + FOLD_UNITS, segment_end);
-        const struct follower next = { (int)blockIdx.x, first, end, n_blocks, n_units };
-        if (end < group_end) {
-            if (!group_open) tell(j, LEFT_UNITS);
-            else {
-                add_others(group, j, next, end, group_end, 1, LEFT_UNITS, [](const struct follower &f, int unit) { return f.block * LOOSE_SLOTS + unit - f.start; });
-                group_ready(j, p, first);
+        const int block = (int)blockIdx.x, end = sh.base[p.pair + 1], next = p.unit + 1;
+        const int segment_first = p.unit - p.x % SEGMENT_UNITS, segment_end = min(segment_first + SEGMENT_UNITS, end);
+        const bool cut = next == route.end && route.cut < route.end;
+        int slot = p.unit;
+        if (p.unit == route.first && route.first < route.whole) {
+            wait_for(j, block - 1, block - 1, told + TOLD_CUT);
+            group.take(j, cut_slot(block - 1));
+        }
+        group.add(y, line.is_short() || p.x % FOLD_UNITS == 0, j.scale2);
+        if (cut) {
+            slot = cut_slot(block);
+        } else if (!line.is_short()) {
+            if (next != end && (p.x + 1) % FOLD_UNITS != 0) return;
+            slot = group_slot(block, p.x / FOLD_UNITS);
+            if (segment_first >= route.whole) { /* began here */
+                segment.add(group, p.x % SEGMENT_UNITS < FOLD_UNITS, j.scale2);
+                if (next != segment_end && next != route.cut) return;
+                group = segment;
+                slot = segment_slot(j, segment_first, p.pair);
             }
         }
-        if (end < segment_end && segment_open) {
-            tell(j, LEFT_GROUPS);
-            add_others(segment, j, next, group_end, segment_end, FOLD_UNITS, LEFT_GROUPS,
-                       [](const struct follower &f, int unit) { return f.block * LOOSE_SLOTS + LOOSE_UNITS + (unit - f.start) / FOLD_UNITS; });
-            segment_ready(j, p);
-        }
-        tell(j, LEFT_SEGMENTS);
-        if (end < pair_end && pair_open) {
-            const int pair = p.pair;
-            add_others(total, j, next, segment_end, pair_end, SEGMENT_UNITS, LEFT_SEGMENTS, [&](const struct follower &, int unit) { return segment_slot(j, unit, pair); });
-            total.write(j, pair_out(j, p), sh.sum);
+        group.leave(j, slot);
+        if (cut) tell(j, told + TOLD_CUT);
+    }
+
+    /* Pairs that this block of threads has a part of: what all have left of them, some of the elements. */
+    __device__ void fold_pairs(decode_shared<DIM, NT> &sh, const struct decode_job &j)
+    {
+        static_assert(sizeof sh.ring >= FOLD_BYTES, "the ring is free by then");
+        const int last_pair = pair_of(sh, j, route.end - 1), n_vectors = j.group * vectors_of_head(j.kv.head_dim);
+#pragma unroll 1
+        for (int pair = pair_of(sh, j, route.first); pair <= last_pair; pair++) {
+            struct pair_fold f = { line, pair, sh.base[pair], sh.base[pair + 1], 0, 0, 0, 0, 0, 0, pair % j.kv.n_kv_heads };
+            if (f.base == f.end) continue;
+            const int first = line.owner(f.base), last = line.owner(f.end - 1), n_blocks = last - first + 1, at = (int)blockIdx.x - first;
+            f.first = n_vectors * at / n_blocks;
+            f.n = n_vectors * (at + 1) / n_blocks - f.first;
+            if (f.n == 0) continue;
+            f.out_row = sh.rows[pair / j.kv.n_kv_heads].out_row;
+            const int n_groups = (f.end - f.base + FOLD_UNITS - 1) / FOLD_UNITS;
+            f.n_leaves = line.is_short() ? f.end - f.base : n_groups;
+            f.n_loads = (f.n_leaves + LEAVES - 1) / LEAVES;
+            f.n_parts = line.is_short() ? n_groups : f.n_loads;
+            if (first < last) wait_for(j, first, last, told + TOLD_ALL);
+            fold_vectors(j, f, sh.ring[0], (int)sizeof sh.ring);
         }
     }
 };
 
-template <int DIM, int NT> __device__ static void compute_units(decode_shared<DIM, NT> &sh, const struct decode_job &j, int n_blocks, int n_units, int first, int end)
+template <int DIM, int NT>
+__device__ static void compute_units(decode_shared<DIM, NT> &sh, const struct decode_job &j, const struct line &line, const struct route &route, struct place p)
 {
-    struct place p = place_of(sh, j, first);
-    queries<DIM, NT> q;
-    q.load(j, p);
+    dependency_wait();
+    dependents_launch();
     decode_work<DIM, NT> w;
-    w.group.any = w.segment.any = w.total.any = false;
-    w.group_open = p.x % FOLD_UNITS == 0, w.segment_open = p.x % SEGMENT_UNITS == 0, w.pair_open = p.x == 0;
+    w.line = line;
+    w.route = route;
+    w.told = *(volatile const int *)&j.left[blockIdx.x];
+    queries<DIM, NT> q;
     struct ring_place at = { 0, 0 };
-    for (;;) {
+    bool other = true; /* another pair */
+    while (p.unit >= 0) {
+        if (other) q.load(j, p);
         unit_compute(sh, q, min(UNIT, p.n_tokens - p.x * UNIT), j.scale2, at, w.y);
-        w.fold(sh, j, p, first);
-        if (p.unit + 1 == end) break;
-        if (place_next(p, sh, j, end)) q.load(j, p);
+        w.fold(sh, j, p);
+        other = place_next(p, sh, j, route);
     }
-    w.finish(sh, j, p, first, n_blocks, n_units);
-    /* The last to be done clears what all have told. */
-    if (threadIdx.x >= 32) return;
-    int done = 0;
-    if (threadIdx.x == 0) {
-        __threadfence(); /* after what it has told */
-        done = atomicAdd(&j.left[n_blocks], 1);
-    }
-    if (__shfl_sync(0xffffffffu, done, 0) != n_blocks - 1) return;
-    for (int i = threadIdx.x; i <= n_blocks; i += 32) j.left[i] = 0;
+    tell(j, w.told + TOLD_ALL);
+    w.fold_pairs(sh, j);
 }
 
 /* ---- both ---- */
@@ -275,14 +240,20 @@ template <int DIM, int NT> __device__ static void compute_units(decode_shared<DI
 template <int DIM, int NT> __device__ static void line_up(decode_shared<DIM, NT> &sh, const struct decode_job &j)
 {
     const int n_pairs = j.n_rows * j.kv.n_kv_heads;
+#pragma unroll 1
     for (int i = threadIdx.x; i < n_pairs; i += THREADS) {
-        const struct attend_row &row = j.rows[i / j.kv.n_kv_heads];
-        const int list = list_of(j, row, i % j.kv.n_kv_heads), n = list < 0 ? row.position + 1 : j.lists.tokens[list];
+        const struct attend_row &row = sh.rows[i / j.kv.n_kv_heads];
+        const bool listed = j.listed && row.list_row >= 0;
+        const int list = row.list_row * j.kv.n_kv_heads + i % j.kv.n_kv_heads;
+        const int n = listed ? j.lists.tokens[list] : row.position + 1, count = listed ? j.lists.count[list] : -1;
         sh.base[i + 1] = (n + UNIT - 1) / UNIT;
+        sh.n_tokens[i] = n;
+        sh.list[i] = count < 0 ? -1 : list;
     }
     __syncthreads();
     if (threadIdx.x < 32) {
         int before = 0;
+#pragma unroll 1
         for (int i = threadIdx.x; i - (int)threadIdx.x < n_pairs; i += 32) {
             int upto = i < n_pairs ? sh.base[i + 1] : 0;
             for (int o = 1; o < 32; o *= 2) {
@@ -298,14 +269,13 @@ template <int DIM, int NT> __device__ static void line_up(decode_shared<DIM, NT>
     __syncthreads();
 }
 
-template <int DIM, int NT>
-__global__ static void __launch_bounds__(THREADS) decode_kernel(const __grid_constant__ struct decode_job j, const __grid_constant__ struct decode_maps maps)
+/* What no earlier kernel writes: barriers, maps, and rows, which are the host's. */
+template <int DIM, int NT> __device__ static void prepare(decode_shared<DIM, NT> &sh, const struct decode_job &j, const struct decode_maps &maps)
 {
-    extern __shared__ char memory[];
-    decode_shared<DIM, NT> &sh = *(decode_shared<DIM, NT> *)(memory + (1024 - shared_address(memory) % 1024) % 1024);
     if (threadIdx.x == 0) {
+#pragma unroll 1
         for (int i = 0; i < decode_shared<DIM, NT>::TILES; i++) {
-            barrier_open(&sh.full[i], 1);
+            barrier_open(&sh.full[i], 32);
             barrier_open(&sh.empty[i], WARPS);
         }
         barriers_ready();
@@ -314,27 +284,49 @@ __global__ static void __launch_bounds__(THREADS) decode_kernel(const __grid_con
         box_prefetch(&maps.k[0][0] + threadIdx.x);
         box_prefetch(&maps.v[0][0] + threadIdx.x);
     }
-    dependency_wait();
-    dependents_launch();
-    line_up(sh, j);
-    const int n_units = sh.base[j.n_rows * j.kv.n_kv_heads], n_blocks = min(j.n_blocks, n_units);
-    if ((int)blockIdx.x >= n_blocks) return;
-    const int first = unit_start(blockIdx.x, n_blocks, n_units), end = unit_start(blockIdx.x + 1, n_blocks, n_units);
-    if (threadIdx.x >= WARPS * 32) {
-        copy_units(sh, j, maps, first, end);
-        return;
-    }
-    compute_units(sh, j, n_blocks, n_units, first, end);
+#pragma unroll 1
+    for (int i = threadIdx.x; i < j.n_rows * (int)(sizeof(struct attend_row) / sizeof(int)); i += THREADS) ((int *)sh.rows)[i] = ((const int *)j.rows)[i];
+    __syncthreads();
 }
 
-static int maps_make(struct decode_maps *m, const struct kv_cache *c)
+template <int DIM, int NT>
+__global__ static void __launch_bounds__(THREADS, DIM <= 128 && NT == 1 ? 2 : 1)
+    decode_kernel(const __grid_constant__ struct decode_job j, const __grid_constant__ struct decode_maps maps)
 {
-    const uint64_t rows[N_ARRAYS] = { kv_prefix_elems(c) / (size_t)c->head_dim, kv_own_elems(c) / (size_t)c->head_dim, kv_tail_elems(c) / (size_t)c->head_dim };
+    extern __shared__ char memory[];
+    decode_shared<DIM, NT> &sh = *(decode_shared<DIM, NT> *)(memory + (1024 - shared_address(memory) % 1024) % 1024);
+    prepare(sh, j, maps);
+    if (j.listed) dependency_wait(); /* for the lists; else what is read first is K and V */
+    line_up(sh, j);
+    const int n_units = sh.base[j.n_rows * j.kv.n_kv_heads];
+    const struct line line = { n_units, min(j.n_blocks, n_units) };
+    if ((int)blockIdx.x >= line.n_blocks) {
+        dependency_wait();
+        dependents_launch();
+        if (threadIdx.x == 0) j.left[blockIdx.x] += TOLD_ALL;
+        return;
+    }
+    const struct route route = route_of(sh, j, line);
+    const struct place p = place_of(sh, j, route.start());
+    if (threadIdx.x >= WARPS * 32) copy_units(sh, j, maps, route, p);
+    else compute_units(sh, j, line, route, p);
+}
+
+static int map_make(CUtensorMap *m, const struct kv_cache *c, const void *array, size_t n_elems, int box, int box_regions)
+{
+    const uint64_t n_rows = n_elems / (size_t)c->head_dim;
+    if (has_stripes(*c) && box != BOX_8) return cuda_stripe_map(m, array, n_rows, c->head_dim, box_rows(box), box_regions);
+    return cuda_box_map(m, array, n_rows, c->head_dim, box_rows(box));
+}
+
+static int maps_make(struct decode_maps *m, const struct kv_cache *c, int box_regions)
+{
+    const size_t n_elems[N_ARRAYS] = { kv_prefix_elems(c), kv_own_elems(c), kv_tail_elems(c) };
     const void *const k[N_ARRAYS] = { c->k_prefix, c->k_own, c->k_tail }, *const v[N_ARRAYS] = { c->v_prefix, c->v_own, c->v_tail };
     for (int a = 0; a < N_ARRAYS; a++)
         for (int b = 0; b < N_BOXES && has_maps(*c, a); b++) {
-            TRY(cuda_box_map(&m->k[a][b], k[a], rows[a], c->head_dim, box_rows(b)), "K");
-            TRY(cuda_box_map(&m->v[a][b], v[a], rows[a], c->head_dim, box_rows(b)), "V");
+            TRY(map_make(&m->k[a][b], c, k[a], n_elems[a], b, box_regions), "K");
+            TRY(map_make(&m->v[a][b], c, v[a], n_elems[a], b, box_regions), "V");
         }
     return 0;
 }
@@ -343,7 +335,7 @@ template <int DIM, int NT> static int decode_launch(struct device *d, const stru
 {
     const size_t n_bytes = sizeof(decode_shared<DIM, NT>) + 1024;
     struct decode_maps maps = {};
-    TRY(maps_make(&maps, &j.kv), "attend");
+    TRY(maps_make(&maps, &j.kv, DIM / REGION_ELEMS), "attend");
     return cuda_launch(d, "attend", decode_kernel<DIM, NT>, dim3((unsigned)j.n_blocks), THREADS, n_bytes, 1, j, maps);
 }
 

@@ -30,8 +30,8 @@ static int open_streams(struct device *d)
     for (int i = 0; i < UPLOAD_SEGMENTS; i++)
         CUDA_TRY(cudaEventCreateWithFlags(&d->segment_free[i], cudaEventDisableTiming), "event");
     CUDA_TRY(cudaMallocHost((void **)&d->upload, (size_t)UPLOAD_SEGMENTS * UPLOAD_SEGMENT_BYTES), "pinned memory");
-    CUDA_TRY(cudaMalloc((void **)&d->left, (size_t)(d->n_sms + 1) * sizeof *d->left), "counters");
-    CUDA_TRY(cudaMemsetAsync(d->left, 0, (size_t)(d->n_sms + 1) * sizeof *d->left, d->stream), "counters");
+    CUDA_TRY(cudaMalloc((void **)&d->left, (size_t)d->n_sms * sizeof *d->left), "counters");
+    CUDA_TRY(cudaMemsetAsync(d->left, 0, (size_t)d->n_sms * sizeof *d->left, d->stream), "counters");
     return 0;
 }
 

@@ -45,7 +45,7 @@ struct device {
     size_t operand_bytes;
     float *work;                         /* attention's partial results, and what other operations need for themselves */
     size_t work_bytes;
-    int *left;                           /* [n_sms + 1] by which blocks of threads wait for each other: zeros between launches */
+    int *left;                           /* [n_sms] by which blocks of threads wait for each other: all the same between launches */
 };
 
 enum element { FP16, BF16, INT4 };

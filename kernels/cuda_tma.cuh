@@ -1,7 +1,8 @@
 /* kernels/cuda_tma.cuh: bulk copies of rows of the cache into shared memory.
  *
- * In shared memory a tile of rows is in regions of 64 elements of head_dim: a row has 128 bytes of a region, whose eight pieces of 16 bytes
- * are swizzled: piece i of row r lies at i ^ (r % 8).  Regions begin at multiples of 1024 bytes. */
+ * In shared memory a tile of rows is in regions of 64 elements of head_dim by 16 rows: all regions of rows 0 .. 15, then of rows 16 .. 31, and so on.
+ * A row has 128 bytes of a region, whose eight pieces of 16 bytes are swizzled: piece i of row r lies at i ^ (r % 8).  Regions begin at multiples
+ * of 1024 bytes. */
 #ifndef KERNELS_CUDA_TMA_CUH
 #define KERNELS_CUDA_TMA_CUH
 
@@ -9,13 +10,21 @@
 
 #include <cuda.h>
 
-static constexpr int REGION_ELEMS = 64, REGION_ROW_BYTES = 128;
+static constexpr int REGION_ELEMS = 64, REGION_ROWS = 16, REGION_ROW_BYTES = 128;
 
 /* A box of rows from (row, column) on of an array [rows][columns], one region wide; zeros past its edges. */
 __device__ static inline void box_copy(void *to, const CUtensorMap *map, int column, int row, uint64_t *b)
 {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)),
                  "l"(map), "r"(column), "r"(row), "r"(shared_address(b))
+                 : "memory");
+}
+
+/* All regions of the rows from REGION_ROWS first on. */
+__device__ static inline void stripe_copy(void *to, const CUtensorMap *map, int first, uint64_t *b)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %2, %2, %3}], [%4];" ::"r"(shared_address(to)),
+                 "l"(map), "r"(0), "r"(first), "r"(shared_address(b))
                  : "memory");
 }
 
@@ -30,13 +39,16 @@ __device__ static inline void copies_follow()
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* Byte of row r, element 8 i (i: from 0, over all regions), in a tile of n_rows rows. */
-__device__ static inline int tile_at(int n_rows, int r, int i)
+/* Byte of row r, element 8 i (i: from 0, over all regions), in a tile of n_regions regions. */
+__device__ static inline int tile_at(int n_regions, int r, int i)
 {
-    return i / 8 * n_rows * REGION_ROW_BYTES + r * REGION_ROW_BYTES + ((i ^ r) % 8) * 16;
+    return ((r / REGION_ROWS * n_regions + i / 8) * REGION_ROWS + r % REGION_ROWS) * REGION_ROW_BYTES + ((i ^ r) % 8) * 16;
 }
 
 /* Describes an array [n_rows][n_columns] of fp16 for boxes of box_rows rows.  n_columns is a multiple of 8. */
 int cuda_box_map(CUtensorMap *map, const void *array, uint64_t n_rows, int n_columns, int box_rows);
+/* The same for stripes of box_rows rows, box_regions wide, zeros past the last column.  n_columns is a multiple of REGION_ELEMS, n_rows and
+ * box_rows of REGION_ROWS. */
+int cuda_stripe_map(CUtensorMap *map, const void *array, uint64_t n_rows, int n_columns, int box_rows, int box_regions);
 
 #endif
