@@ -6,7 +6,8 @@
 /* Rows of one launch: pairs that it has room for, and a line of units whose length times the blocks of threads stays below 2^32. */
 static int rows_at_once(int n_rows, int n_kv_heads, int max_tokens)
 {
-    const int64_t units = ceil_div(max_tokens, ATTEND_CHUNK), line = ((int64_t)1 << 32) / (MAX_DECODE_BLOCKS + 1) / (units * n_kv_heads);
+    const int64_t units = ceil_div(max_tokens, ATTEND_CHUNK),
+                  line = ((int64_t)1 << 32) / (MAX_DECODE_BLOCKS + 1) / (units * n_kv_heads);
     int n = n_rows < MAX_SPLIT_ROWS ? n_rows : MAX_SPLIT_ROWS;
     if (n > MAX_PAIRS / n_kv_heads) n = MAX_PAIRS / n_kv_heads;
     return n < line ? n : (int)line;
@@ -15,7 +16,8 @@ static int rows_at_once(int n_rows, int n_kv_heads, int max_tokens)
 size_t cuda_decode_bytes(int n_rows, int n_heads, int n_kv_heads, int head_dim, int max_tokens)
 {
     const size_t pairs = (size_t)rows_at_once(n_rows, n_kv_heads, max_tokens) * (size_t)n_kv_heads;
-    const size_t slots = (size_t)(MAX_DECODE_BLOCKS * BLOCK_SLOTS) + pairs * (size_t)(ceil_div(max_tokens, ATTEND_CHUNK) / SEGMENT_UNITS + 2);
+    const size_t slots = (size_t)(MAX_DECODE_BLOCKS * BLOCK_SLOTS) +
+                         pairs * (size_t)(ceil_div(max_tokens, ATTEND_CHUNK) / SEGMENT_UNITS + 2);
     return slots * (size_t)slot_floats(n_heads / n_kv_heads, head_dim) * sizeof(float);
 }
 
@@ -39,9 +41,11 @@ static int attend_few(struct device *d, const struct attend_args *a)
     j.left = d->left;
     j.state = d->work;
     const int segments = ceil_div(max_tokens, SEGMENT_UNITS * ATTEND_CHUNK);
-    if (segments > MAX_PARTS) return fail("attention: room for %d tokens, at most %d", max_tokens, MAX_PARTS * SEGMENT_UNITS * ATTEND_CHUNK);
+    if (segments > MAX_PARTS)
+        return fail("attention: room for %d tokens, at most %d", max_tokens, MAX_PARTS * SEGMENT_UNITS * ATTEND_CHUNK);
     const int step = rows_at_once(a->n_rows, n_kv, max_tokens);
-    if (step < 1) return fail("attention: %d KV heads of %d tokens are more than one launch can divide", n_kv, max_tokens);
+    if (step < 1)
+        return fail("attention: %d KV heads of %d tokens are more than one launch can divide", n_kv, max_tokens);
     TRY(cuda_work_holds(d, cuda_decode_bytes(step, a->n_heads, n_kv, dim, max_tokens), "attend"), "attention");
     for (int r = 0; r < a->n_rows; r += step) {
         j.rows = a->rows + r;

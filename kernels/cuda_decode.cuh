@@ -18,10 +18,14 @@
 #include "kernels/cuda_kv.cuh"
 #include "kernels/cuda_matrix.cuh"
 
-static constexpr int MAX_PAIRS = 512, MAX_DECODE_BLOCKS = 144; /* of threads, one on a multiprocessor: a whole chip of compute capability 9.0 has so many */
+static constexpr int
+    MAX_PAIRS = 512,
+    MAX_DECODE_BLOCKS =
+        144; /* of threads, one on a multiprocessor: a whole chip of compute capability 9.0 has so many */
 static constexpr int BLOCK_SLOTS = FOLD_GROUPS + 1;
 static_assert(FOLD_UNITS <= BLOCK_SLOTS, "a short line's units have slots");
-static constexpr int MAX_PARTS = MAX_DECODE_BLOCKS; /* segments of a pair; the groups of one in a short line are no more */
+static constexpr int MAX_PARTS =
+    MAX_DECODE_BLOCKS; /* segments of a pair; the groups of one in a short line are no more */
 
 static constexpr int WARPS = 8, UNIT = ATTEND_CHUNK; /* that compute; tokens of a unit */
 
@@ -34,11 +38,11 @@ struct decode_job {
     struct block_lists lists;
     float scale2;
     float *out;
-    void *operand;  /* as of attend_args */
-    bool bf16;      /* its elements */
-    int n_blocks;   /* of threads: multiprocessors */
-    int *left;      /* [n_blocks] what each has told: 2 more after each launch */
-    float *state;   /* slots */
+    void *operand; /* as of attend_args */
+    bool bf16;     /* its elements */
+    int n_blocks;  /* of threads: multiprocessors */
+    int *left;     /* [n_blocks] what each has told: 2 more after each launch */
+    float *state;  /* slots */
 };
 
 /* The line, cut for n_blocks blocks of threads.  Products stay below 2^32: rows_at_once() sees to it. */

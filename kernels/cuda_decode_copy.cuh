@@ -29,14 +29,16 @@ struct decode_maps {
 
 /* A ring of 96 KiB leaves room for the next kernel's threads beside these. */
 template <int DIM, int NT> struct decode_shared {
-    static constexpr int TILE_BYTES = UNIT * DIM * (int)sizeof(__half), TILES = ((DIM <= 128 ? 96 : 192) << 10) / TILE_BYTES, N = NT * 8;
+    static constexpr int TILE_BYTES = UNIT * DIM * (int)sizeof(__half),
+                         TILES = ((DIM <= 128 ? 96 : 192) << 10) / TILE_BYTES, N = NT * 8;
     char ring[TILES][TILE_BYTES];
     __half p[N][UNIT + 8];
     float e[N][UNIT + 4];
     float most[N][WARPS];
     uint64_t full[TILES], empty[TILES];
     struct attend_row rows[MAX_SPLIT_ROWS];
-    int base[MAX_PAIRS + 1], n_tokens[MAX_PAIRS], list[MAX_PAIRS]; /* of a pair: first unit; what it reads; its list, -1: all tokens */
+    int base[MAX_PAIRS + 1], n_tokens[MAX_PAIRS],
+        list[MAX_PAIRS]; /* of a pair: first unit; what it reads; its list, -1: all tokens */
 };
 
 /* False where nothing is copied by boxes: no such array, or rows that are less than a region. */
@@ -87,8 +89,10 @@ template <class S> __device__ static int pair_of(const S &sh, const struct decod
 #pragma unroll 1
     while (high - low > 1) {
         const int middle = (low + high) / 2;
-        if (sh.base[middle] <= unit) low = middle;
-        else high = middle;
+        if (sh.base[middle] <= unit)
+            low = middle;
+        else
+            high = middle;
     }
     return low;
 }
@@ -100,7 +104,8 @@ template <class S> __device__ static int group_end(const S &sh, int pair, int un
     return min(unit - x % FOLD_UNITS + FOLD_UNITS, sh.base[pair + 1]);
 }
 
-template <class S> __device__ static struct route route_of(const S &sh, const struct decode_job &j, const struct line &line)
+template <class S>
+__device__ static struct route route_of(const S &sh, const struct decode_job &j, const struct line &line)
 {
     const int first = line.start((int)blockIdx.x), end = line.start((int)blockIdx.x + 1);
     struct route r = { first, first, end, end };
@@ -133,7 +138,8 @@ template <class S> __device__ static struct place place_of(const S &sh, const st
 }
 
 /* The next one of the route; true where its pair is another. */
-template <class S> __device__ static bool place_next(struct place &p, const S &sh, const struct decode_job &j, const struct route &r)
+template <class S>
+__device__ static bool place_next(struct place &p, const S &sh, const struct decode_job &j, const struct route &r)
 {
     const int before = p.unit;
     p.unit = r.after(before);
@@ -154,9 +160,14 @@ __device__ static struct boxes boxes_of(const struct decode_job &j, const struct
     const int first = p.x * UNIT, n = min(UNIT, p.n_tokens - first), border = j.kv.first_own_tile * KV_TILE;
     struct boxes b;
     b.by_hand = j.kv.head_dim < REGION_ELEMS || (p.list >= 0 && p.row.block_size % 8 != 0);
-    if (p.list >= 0) b.box = p.row.block_size % 16 == 0 ? BOX_16 : BOX_8;
-    else b.box = n == UNIT && has_stripes(j.kv) && (p.row.store == KV_PREFIX || first >= border || first + UNIT <= border) &&
-                         (p.row.tail == NO_TAIL || p.row.position / KV_TILE * KV_TILE >= first + UNIT) ? BOX_UNIT : BOX_16;
+    if (p.list >= 0)
+        b.box = p.row.block_size % 16 == 0 ? BOX_16 : BOX_8;
+    else
+        b.box = n == UNIT && has_stripes(j.kv) &&
+                        (p.row.store == KV_PREFIX || first >= border || first + UNIT <= border) &&
+                        (p.row.tail == NO_TAIL || p.row.position / KV_TILE * KV_TILE >= first + UNIT)
+                    ? BOX_UNIT
+                    : BOX_16;
     b.n = (n + box_rows(b.box) - 1) / box_rows(b.box);
     return b;
 }
@@ -168,7 +179,8 @@ __device__ static int list_entry(const struct decode_job &j, const struct place 
     const struct boxes b = boxes_of(j, p);
     const int lane = threadIdx.x % 32;
     if (b.by_hand || lane >= b.n) return 0;
-    return j.lists.blocks[(size_t)p.list * j.lists.max_blocks + (p.x * UNIT + lane * box_rows(b.box)) / p.row.block_size];
+    return j.lists
+        .blocks[(size_t)p.list * j.lists.max_blocks + (p.x * UNIT + lane * box_rows(b.box)) / p.row.block_size];
 }
 
 /* The i-th token that the pair reads. */
@@ -179,7 +191,8 @@ __device__ static int position_of(const struct decode_job &j, const struct place
 }
 
 /* The tile of a unit that suits no box, by ordinary copies of the warp; zeros past its tokens and past head_dim. */
-template <int DIM> __device__ static void copy_by_hand(const struct decode_job &j, const struct place &p, bool values, char *tile)
+template <int DIM>
+__device__ static void copy_by_hand(const struct decode_job &j, const struct place &p, bool values, char *tile)
 {
     const int first = p.x * UNIT, n = min(UNIT, p.n_tokens - first);
 #pragma unroll 1
@@ -187,7 +200,8 @@ template <int DIM> __device__ static void copy_by_hand(const struct decode_job &
         const int r = i / (DIM / 8), piece = i % (DIM / 8);
         uint4 x = make_uint4(0, 0, 0, 0);
         if (r < n && piece * 8 < j.kv.head_dim) {
-            const struct token t = token_of(j.kv, j.layer, p.row.store, p.row.tail, p.row.position, p.kv_head, position_of(j, p, first + r));
+            const struct token t = token_of(j.kv, j.layer, p.row.store, p.row.tail, p.row.position, p.kv_head,
+                                            position_of(j, p, first + r));
             x = ((const uint4 *)(values ? t.v : t.k))[piece];
         }
         *(uint4 *)(tile + tile_at(DIM / REGION_ELEMS, r, piece)) = x;
@@ -198,7 +212,8 @@ template <int DIM> __device__ static void copy_by_hand(const struct decode_job &
 /* Where this lane's box begins: the array, and its row in it. */
 __device__ static int2 box_at(const struct decode_job &j, const struct place &p, const struct boxes &b, int entry)
 {
-    const int i = p.x * UNIT + threadIdx.x % 32 * box_rows(b.box), at = p.list < 0 ? i : entry * p.row.block_size + i % p.row.block_size;
+    const int i = p.x * UNIT + threadIdx.x % 32 * box_rows(b.box),
+              at = p.list < 0 ? i : entry * p.row.block_size + i % p.row.block_size;
     if (p.row.tail != NO_TAIL && at / KV_TILE == p.row.position / KV_TILE)
         return make_int2(IN_TAIL, (p.row.tail * j.kv.n_kv_heads + p.kv_head) * KV_TILE + at % KV_TILE);
     bool own;
@@ -208,7 +223,8 @@ __device__ static int2 box_at(const struct decode_job &j, const struct place &p,
 
 /* The lane's part of a unit's K or V, `to` in shared memory. */
 template <int DIM>
-__device__ static void copy_boxes(const struct decode_job &j, const struct decode_maps &maps, const struct boxes &b, int2 at, bool values, char *to, uint64_t *full)
+__device__ static void copy_boxes(const struct decode_job &j, const struct decode_maps &maps, const struct boxes &b,
+                                  int2 at, bool values, char *to, uint64_t *full)
 {
     const int lane = threadIdx.x % 32, rows = lane * box_rows(b.box);
     const CUtensorMap *map = values ? &maps.v[at.x][b.box] : &maps.k[at.x][b.box];
@@ -222,7 +238,8 @@ __device__ static void copy_boxes(const struct decode_job &j, const struct decod
 }
 
 template <int DIM, int NT>
-__device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decode_job &j, const struct decode_maps &maps, const struct route &route, struct place p)
+__device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decode_job &j,
+                                  const struct decode_maps &maps, const struct route &route, struct place p)
 {
     typedef decode_shared<DIM, NT> S;
     const int lane = threadIdx.x % 32;
@@ -233,7 +250,7 @@ __device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decod
         struct place next = p;
         place_next(next, sh, j, route);
         if (next.unit >= 0) entry = list_entry(j, next); /* on its way while this unit waits for room */
-        if (p.unit == route.start()) dependency_wait(); /* from here on what earlier kernels wrote is read */
+        if (p.unit == route.start()) dependency_wait();  /* from here on what earlier kernels wrote is read */
 #pragma unroll 1
         for (int values = 0; values < 2; values++) {
             if (round > 0) barrier_wait(&sh.empty[tile], (round - 1) % 2);
@@ -241,8 +258,10 @@ __device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decod
                 copy_by_hand<DIM>(j, p, values, sh.ring[tile]);
                 barrier_arrive(&sh.full[tile]);
             } else {
-                if (lane == 0) barrier_expect(&sh.full[tile], b.n * box_rows(b.box) * DIM * (int)sizeof(__half));
-                else barrier_arrive(&sh.full[tile]);
+                if (lane == 0)
+                    barrier_expect(&sh.full[tile], b.n * box_rows(b.box) * DIM * (int)sizeof(__half));
+                else
+                    barrier_arrive(&sh.full[tile]);
                 __syncwarp();
                 copy_boxes<DIM>(j, maps, b, at, values, sh.ring[tile], &sh.full[tile]);
             }

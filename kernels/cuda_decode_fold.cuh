@@ -14,7 +14,8 @@ enum { TOLD_CUT = 1, TOLD_ALL };
 __device__ static void tell(const struct decode_job &j, int told)
 {
     warps_meet();
-    if (threadIdx.x == 0) asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(&j.left[blockIdx.x]), "r"(told) : "memory");
+    if (threadIdx.x == 0)
+        asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(&j.left[blockIdx.x]), "r"(told) : "memory");
 }
 
 /* Blocks of threads first .. last have told it: a thread asks each. */
@@ -74,17 +75,19 @@ static constexpr int FOLD_BYTES = WARPS * STAGES * (int)sizeof(struct leaves) + 
 /* A pair, and which of its vectors are this block's. */
 struct pair_fold {
     struct line line;
-    int pair, base, end; /* its units */
+    int pair, base, end;            /* its units */
     int n_leaves, n_loads, n_parts; /* leaves; LEAVES of them at a time; what becomes of them: segments, or groups */
-    int first, n;        /* vectors */
+    int first, n;                   /* vectors */
     int out_row, kv_head;
 
     /* Slot of the lane's leaf of a long line's segment, and how many leaves it has. */
     __device__ int slot_of(const struct decode_job &j, int load, int *n) const
     {
-        const int segment = base + load * SEGMENT_UNITS, here = line.start(line.owner(segment) + 1); /* where the block that begins it ends */
+        const int segment = base + load * SEGMENT_UNITS,
+                  here = line.start(line.owner(segment) + 1); /* where the block that begins it ends */
         const int n_groups = min(LEAVES, n_leaves - load * LEAVES), lane = threadIdx.x % 32;
-        const int begun = here >= min(segment + SEGMENT_UNITS, end) ? n_groups : (here - segment) / FOLD_UNITS, skip = max(begun - 1, 0);
+        const int begun = here >= min(segment + SEGMENT_UNITS, end) ? n_groups : (here - segment) / FOLD_UNITS,
+                  skip = max(begun - 1, 0);
         *n = n_groups - skip;
         if (begun > 0 && lane == 0) return segment_slot(j, segment, pair);
         const int i = load * LEAVES + lane + skip;
@@ -98,9 +101,11 @@ __device__ static int vectors_of_head(int dim)
 }
 
 /* A segment's leaves are on their way. */
-__device__ static void load_leaves(const struct decode_job &j, const struct pair_fold &f, int load, int vector, struct leaves &to)
+__device__ static void load_leaves(const struct decode_job &j, const struct pair_fold &f, int load, int vector,
+                                   struct leaves &to)
 {
-    const int lane = threadIdx.x % 32, dim = j.kv.head_dim, each = vectors_of_head(dim), head = vector / each, d = (vector - head * each) * 32 + lane % 8 * 4;
+    const int lane = threadIdx.x % 32, dim = j.kv.head_dim, each = vectors_of_head(dim), head = vector / each,
+              d = (vector - head * each) * 32 + lane % 8 * 4;
     int n;
     const int mine = f.slot_of(j, load, &n);
     if (lane == 0) to.n = n;
@@ -113,16 +118,21 @@ __device__ static void load_leaves(const struct decode_job &j, const struct pair
 }
 
 /* The units of four groups of a short line become the groups. */
-__device__ static void fold_units(const struct decode_job &j, const struct pair_fold &f, int load, int vector, struct leaf *groups)
+__device__ static void fold_units(const struct decode_job &j, const struct pair_fold &f, int load, int vector,
+                                  struct leaf *groups)
 {
-    const int g = threadIdx.x % 32 / FOLD_UNITS, i = threadIdx.x % FOLD_UNITS, dim = j.kv.head_dim, each = vectors_of_head(dim), head = vector / each;
-    const int first = load * LEAVES + g * FOLD_UNITS, n = min(FOLD_UNITS, f.n_leaves - first), d = (vector - head * each) * 32 + i * 4;
+    const int g = threadIdx.x % 32 / FOLD_UNITS, i = threadIdx.x % FOLD_UNITS, dim = j.kv.head_dim,
+              each = vectors_of_head(dim), head = vector / each;
+    const int first = load * LEAVES + g * FOLD_UNITS, n = min(FOLD_UNITS, f.n_leaves - first),
+              d = (vector - head * each) * 32 + i * 4;
     const float *from = slot_at(j, f.base + first);
     const int step = slot_floats(j.group, dim);
     float4 o[FOLD_UNITS];
-    const float2 mine = i < n ? __ldcg((const float2 *)(from + i * step + j.group * dim + head * 4)) : make_float2(-INFINITY, 0);
+    const float2 mine =
+        i < n ? __ldcg((const float2 *)(from + i * step + j.group * dim + head * 4)) : make_float2(-INFINITY, 0);
 #pragma unroll
-    for (int k = 0; k < FOLD_UNITS; k++) o[k] = k < n && d < dim ? __ldcg((const float4 *)(from + k * step + head * dim + d)) : make_float4(0, 0, 0, 0);
+    for (int k = 0; k < FOLD_UNITS; k++)
+        o[k] = k < n && d < dim ? __ldcg((const float4 *)(from + k * step + head * dim + d)) : make_float4(0, 0, 0, 0);
     float upto = mine.x;
 #pragma unroll
     for (int k = 1; k < FOLD_UNITS; k *= 2) {
@@ -133,11 +143,13 @@ __device__ static void fold_units(const struct decode_job &j, const struct pair_
     float sum = __shfl_sync(0xffffffffu, mine.y, 0, FOLD_UNITS);
 #pragma unroll
     for (int k = 1; k < FOLD_UNITS; k++) {
-        const struct fold at = { 0, __shfl_sync(0xffffffffu, own.run, k, FOLD_UNITS), __shfl_sync(0xffffffffu, own.next, k, FOLD_UNITS) };
+        const struct fold at = { 0, __shfl_sync(0xffffffffu, own.run, k, FOLD_UNITS),
+                                 __shfl_sync(0xffffffffu, own.next, k, FOLD_UNITS) };
         const float l = __shfl_sync(0xffffffffu, mine.y, k, FOLD_UNITS);
         if (k >= n) continue;
         sum = fold_sum(sum, l, at);
-        o[0] = make_float4(fold_sum(o[0].x, o[k].x, at), fold_sum(o[0].y, o[k].y, at), fold_sum(o[0].z, o[k].z, at), fold_sum(o[0].w, o[k].w, at));
+        o[0] = make_float4(fold_sum(o[0].x, o[k].x, at), fold_sum(o[0].y, o[k].y, at), fold_sum(o[0].z, o[k].z, at),
+                           fold_sum(o[0].w, o[k].w, at));
     }
     const float most = __shfl_sync(0xffffffffu, upto, max(n, 1) - 1, FOLD_UNITS);
     if (n <= 0) return;
@@ -150,7 +162,8 @@ __device__ static const struct leaf *fold_parts(const struct pair_fold &f, struc
 {
     const int n_segments = (f.end - f.base + SEGMENT_UNITS - 1) / SEGMENT_UNITS;
 #pragma unroll 1
-    for (int s = 0; s < n_segments && f.line.is_short(); s++) fold_leaves(parts + s * LEAVES, min(LEAVES, f.n_parts - s * LEAVES), scale2, parts + s);
+    for (int s = 0; s < n_segments && f.line.is_short(); s++)
+        fold_leaves(parts + s * LEAVES, min(LEAVES, f.n_parts - s * LEAVES), scale2, parts + s);
 #pragma unroll 1
     for (int s = 0; s < n_segments - 1; s += LEAVES - 1) {
         const int n = min(LEAVES, n_segments - s);
@@ -162,12 +175,14 @@ __device__ static const struct leaf *fold_parts(const struct pair_fold &f, struc
 /* Element d of a head of the pair's. */
 __device__ static void put(const struct decode_job &j, const struct pair_fold &f, int head, int d, float x)
 {
-    const int n = j.n_heads * j.kv.head_dim, k = (f.kv_head * j.group + head) * j.kv.head_dim + d, n_chunks = (n + CHUNK - 1) / CHUNK;
+    const int n = j.n_heads * j.kv.head_dim, k = (f.kv_head * j.group + head) * j.kv.head_dim + d,
+              n_chunks = (n + CHUNK - 1) / CHUNK;
     j.out[(size_t)f.out_row * n + k] = x;
     if (!j.operand) return;
     element_put(operand_core(j.operand, n_chunks, f.out_row, k / 8), k % 8, x, j.bf16);
     if (k != n - 1) return;
-    for (int i = n; i < n_chunks * CHUNK; i++) element_put(operand_core(j.operand, n_chunks, f.out_row, i / 8), i % 8, 0, j.bf16);
+    for (int i = n; i < n_chunks * CHUNK; i++)
+        element_put(operand_core(j.operand, n_chunks, f.out_row, i / 8), i % 8, 0, j.bf16);
     *operand_scale(j.operand, n_chunks, f.out_row) = 1;
     *operand_size(j.operand, n_chunks, f.out_row) = INFINITY;
 }
@@ -184,17 +199,20 @@ __device__ static void fold_vectors(const struct decode_job &j, const struct pai
         const int n = min(room, f.first + f.n - first), n_tasks = n * f.n_loads;
 #pragma unroll 1
         for (int t = warp; t < n_tasks && f.line.is_short(); t += WARPS)
-            fold_units(j, f, t % f.n_loads, first + t / f.n_loads, parts + t / f.n_loads * f.n_parts + t % f.n_loads * (LEAVES / FOLD_UNITS));
+            fold_units(j, f, t % f.n_loads, first + t / f.n_loads,
+                       parts + t / f.n_loads * f.n_parts + t % f.n_loads * (LEAVES / FOLD_UNITS));
 #pragma unroll 1
         for (int task = warp; task < n_tasks && !f.line.is_short(); task += WARPS * STAGES) {
             const int end = min(task + WARPS * STAGES, n_tasks);
 #pragma unroll 1
-            for (int t = task, s = 0; t < end; t += WARPS, s++) load_leaves(j, f, t % f.n_loads, first + t / f.n_loads, stage[s]);
+            for (int t = task, s = 0; t < end; t += WARPS, s++)
+                load_leaves(j, f, t % f.n_loads, first + t / f.n_loads, stage[s]);
             copy_commit();
             copy_wait<0>();
             __syncwarp();
 #pragma unroll 1
-            for (int t = task, s = 0; t < end; t += WARPS, s++) fold_leaves(stage[s].leaf, stage[s].n, j.scale2, parts + t);
+            for (int t = task, s = 0; t < end; t += WARPS, s++)
+                fold_leaves(stage[s].leaf, stage[s].n, j.scale2, parts + t);
         }
         warps_meet();
 #pragma unroll 1

@@ -25,7 +25,8 @@ template <int DIM, int NT> struct state {
         }
 #pragma unroll
         for (int n = 0; n < NT; n++) {
-            const struct fold f[2] = { fold_of(most[2 * n], y.most[2 * n], scale2), fold_of(most[2 * n + 1], y.most[2 * n + 1], scale2) };
+            const struct fold f[2] = { fold_of(most[2 * n], y.most[2 * n], scale2),
+                                       fold_of(most[2 * n + 1], y.most[2 * n + 1], scale2) };
 #pragma unroll
             for (int i = 0; i < M_TILES; i++)
 #pragma unroll
@@ -49,7 +50,8 @@ template <int DIM, int NT> struct state {
                 const int head = 8 * n + 2 * t + i % 2, d = (warp + 8 * (i / 4)) * 16 + g + i % 4 / 2 * 8;
                 if (head < j.group && d < dim) to[head * dim + d] = o[i / 4][n][i % 4];
             }
-            if (threadIdx.x % 32 == 0 && 8 * n + warp < j.group) *(float4 *)(to + j.group * dim + (8 * n + warp) * 4) = make_float4(l_most[n], l[n], 0, 0);
+            if (threadIdx.x % 32 == 0 && 8 * n + warp < j.group)
+                *(float4 *)(to + j.group * dim + (8 * n + warp) * 4) = make_float4(l_most[n], l[n], 0, 0);
         }
     }
 

@@ -15,15 +15,18 @@ static constexpr int REGION_ELEMS = 64, REGION_ROWS = 16, REGION_ROW_BYTES = 128
 /* A box of rows from (row, column) on of an array [rows][columns], one region wide; zeros past its edges. */
 __device__ static inline void box_copy(void *to, const CUtensorMap *map, int column, int row, uint64_t *b)
 {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)),
-                 "l"(map), "r"(column), "r"(row), "r"(shared_address(b))
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
+            shared_address(to)),
+        "l"(map), "r"(column), "r"(row), "r"(shared_address(b))
+        : "memory");
 }
 
 /* All regions of the rows from REGION_ROWS first on. */
 __device__ static inline void stripe_copy(void *to, const CUtensorMap *map, int first, uint64_t *b)
 {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %2, %2, %3}], [%4];" ::"r"(shared_address(to)),
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %2, %2, "
+                 "%3}], [%4];" ::"r"(shared_address(to)),
                  "l"(map), "r"(0), "r"(first), "r"(shared_address(b))
                  : "memory");
 }
@@ -42,7 +45,8 @@ __device__ static inline void copies_follow()
 /* Byte of row r, element 8 i (i: from 0, over all regions), in a tile of n_regions regions. */
 __device__ static inline int tile_at(int n_regions, int r, int i)
 {
-    return ((r / REGION_ROWS * n_regions + i / 8) * REGION_ROWS + r % REGION_ROWS) * REGION_ROW_BYTES + ((i ^ r) % 8) * 16;
+    return ((r / REGION_ROWS * n_regions + i / 8) * REGION_ROWS + r % REGION_ROWS) * REGION_ROW_BYTES +
+           ((i ^ r) % 8) * 16;
 }
 
 /* Describes an array [n_rows][n_columns] of fp16 for boxes of box_rows rows.  n_columns is a multiple of 8. */
