@@ -186,11 +186,12 @@ __device__ static struct blocks best_blocks(const struct layer_job &j, int lane,
     if (read.n <= 0 || read.n >= n_blocks) return read;
     int32_t *list = j.best + ((size_t)lane * j.a.n_kv_heads + kv_head) * j.lists.max_blocks;
     const int group = j.a.n_heads / j.a.n_kv_heads, local = n_blocks - j.a.lanes[lane].local_blocks, stride = j.a.mass_blocks;
-    top_select_computed<uint64_t>(top, n_blocks, read.n, [=](int i) {
+    const auto key = top_key_of<uint64_t>([=](int i) {
         double sum = 0;
         for (int h = 0; h < group; h++) sum += mass[(size_t)h * stride + i];
         return ordered_f64(i >= local ? (double)INFINITY : sum / group);
-    }, [=](int rank, int block) { list[rank] = block; });
+    });
+    top_select<MEASURE_THREADS, 1>(top, n_blocks, read.n, key, [=](int rank, int block) { list[rank] = block; });
     __syncthreads();
     struct blocks b = { list, read.n };
     return b;

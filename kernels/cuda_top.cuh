@@ -1,85 +1,41 @@
-/* kernels/cuda_top.cuh: the best k of n by a block of threads, ties to the lower index, in the order of the index.
+/* kernels/cuda_top.cuh: the best k of n by a cluster of C blocks of T threads, ties to the lower index, in the order of the index.
  *
- * Scores become unsigned integers of the same order (NaN counts as -inf, -0 as 0).  A range of the keys is cut into bins of equal width and
- * what falls into each is counted; the bin that holds the k-th largest is the next range, until it is taken whole, holds a few keys that are
- * compared with each other, or one value.  A pass in the order of the index then hands out what is above and the first of what is equal.
- * Each warp has a run of consecutive indices. */
+ * Scores become unsigned integers of the same order (NaN counts as -inf, -0 as 0).  A range of the keys, at first one that a sample of them
+ * suggests, is cut into bins of equal width, the last one open, and what falls into each is counted; the bin that holds the k-th largest is
+ * the next range, until it is taken whole, holds a few keys that are compared with each other, or one value.  A pass in the order of the
+ * index then hands out what is above and the first of what is equal.
+ *
+ * Each warp of the cluster has a run of consecutive indices.  What a block has counted it writes into the others' shared memory, so that
+ * each decides by itself what all decide, between two barriers of the cluster. */
 #ifndef KERNELS_CUDA_TOP_CUH
 #define KERNELS_CUDA_TOP_CUH
 
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_top_keys.cuh"
 
-static constexpr int TOP_BITS = 11, TOP_BINS = 1 << TOP_BITS; /* a whole number of bins for each thread */
-static constexpr int TOP_FEW = 64, TOP_ALL = INT32_MAX;
+static constexpr int TOP_BITS = 11, TOP_BINS = 1 << TOP_BITS, TOP_GROUPS = TOP_BINS / 32;
+static constexpr int TOP_FEW = 64, TOP_WARPS = 128, TOP_CLUSTER = 8; /* warps and blocks of a cluster, at most */
 
-__device__ static inline uint32_t ordered_f32(float x)
-{
-    const uint32_t bits = __float_as_uint(x == x ? x + 0.0f : -INFINITY);
-    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
+struct top_part {
+    uint64_t least, most, mean;
+};
 
-__device__ static inline uint64_t ordered_f64(double x)
-{
-    const uint64_t bits = (uint64_t)__double_as_longlong(x == x ? x + 0.0 : -(double)INFINITY);
-    return bits & 0x8000000000000000u ? ~bits : bits | 0x8000000000000000u;
-}
+struct top_tally {
+    int above, equal;
+};
 
+struct top_found {
+    uint64_t key;
+    int index;
+};
+
+/* Other blocks of the cluster write groups, tallies and found, and read bins. */
 struct top_shared {
-    uint64_t least[32], most[32], found[TOP_FEW], threshold;
-    int bins[TOP_BINS], warps[32], equal[32];
-    int bin, above, in_bin, n_found, n_equal;
-    float sum[32];
-};
-
-struct top_run {
-    int first, end;
-};
-
-__device__ static inline struct top_run top_run_of(int n)
-{
-    const int length = (n + (int)blockDim.x - 1) / (int)blockDim.x * 32, first = threadIdx.x / 32 * length;
-    return { first, min(first + length, n) };
-}
-
-/* Keys that are computed or read again in each pass, key(i).  each(f): f(i, is an index, key) by whole warps. */
-template <class K, class Key> struct top_computed {
-    typedef K type;
-    const Key &key;
-    struct top_run run;
-
-    template <class F> __device__ void each(const F &f) const
-    {
-        for (int base = run.first; base < run.end; base += 32) {
-            const int i = base + threadIdx.x % 32;
-            f(i, i < run.end, i < run.end ? (K)key(i) : (K)0);
-        }
-    }
-};
-
-/* Keys held in registers, ITEMS for each thread. */
-template <class K, int ITEMS> struct top_held {
-    typedef K type;
-    K x[ITEMS];
-    struct top_run run;
-
-    template <class Key> __device__ void load(const Key &key)
-    {
-#pragma unroll
-        for (int r = 0; r < ITEMS; r++) {
-            const int i = run.first + r * 32 + threadIdx.x % 32;
-            x[r] = i < run.end ? (K)key(i) : (K)0;
-        }
-    }
-
-    template <class F> __device__ void each(const F &f) const
-    {
-#pragma unroll
-        for (int r = 0; r < ITEMS; r++) {
-            const int base = run.first + r * 32, i = base + threadIdx.x % 32;
-            if (base >= run.end) break;
-            f(i, i < run.end, x[r]);
-        }
-    }
+    int bins[TOP_BINS];
+    int groups[TOP_CLUSTER][TOP_GROUPS];  /* sums of 32 bins */
+    struct top_tally tallies[TOP_WARPS];
+    struct top_found found[TOP_FEW];
+    struct top_part parts[32];
+    int n_found;
 };
 
 __device__ static inline uint32_t warp_least(uint32_t x)
@@ -96,188 +52,286 @@ __device__ static inline uint64_t warp_least(uint64_t x)
     return x;
 }
 
-__device__ static inline float warp_sum(float x)
+/* About the mean. */
+__device__ static inline uint32_t warp_mean(uint32_t x)
 {
+    return __reduce_add_sync(0xffffffffu, x / 32);
+}
+
+__device__ static inline uint64_t warp_mean(uint64_t x)
+{
+    x /= 32;
     for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(0xffffffffu, x, o);
     return x;
 }
 
-/* The keys' range, and a bound that somewhat more than the best tenth is usually above. */
-struct top_range {
-    uint64_t least, most, likely;
-};
-
-template <class Source> __device__ static struct top_range top_reduce(struct top_shared &s, int n, const Source &keys)
+/* The sum over the lanes up to this one. */
+__device__ static inline int warp_upto(int x)
 {
-    typedef typename Source::type K;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, n_warps = blockDim.x / 32;
-    K least = ~(K)0, most = 0;
-    float sum = 0;
-    keys.each([&](int, bool in, K x) {
-        least = in && x < least ? x : least;
-        most = in && x > most ? x : most;
-        sum += in ? (float)x : 0.0f;
-    });
-    least = warp_least(least);
-    most = (K)~warp_least((K)~most);
-    sum = warp_sum(sum);
-    if (lane == 0) {
-        s.least[warp] = least;
-        s.most[warp] = most;
-        s.sum[warp] = sum;
-    }
-    __syncthreads();
-    const struct top_range r = { warp_least((K)(lane < n_warps ? s.least[lane] : ~(uint64_t)0)),
-                                 (K)~warp_least((K)(lane < n_warps ? ~s.most[lane] : ~(uint64_t)0)), 0 };
-    const float low = (float)r.least, range = (float)(r.most - r.least), mean = warp_sum(lane < n_warps ? s.sum[lane] : 0) / (float)n - low;
-    const uint64_t likely = (uint64_t)(0.875f * fminf(fmaxf(mean, 0), range) + 0.125f * range);
-    return { r.least, r.most, r.least + (likely < r.most - r.least ? likely : 0) };
-}
-
-/* The sum over the threads up to this one. */
-__device__ static inline int top_sum(struct top_shared &s, int x)
-{
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int lane = threadIdx.x % 32;
+#pragma unroll
     for (int o = 1; o < 32; o *= 2) {
         const int other = __shfl_up_sync(0xffffffffu, x, o);
         if (lane >= o) x += other;
     }
-    if (lane == 31) s.warps[warp] = x;
-    __syncthreads();
-    int before = lane < warp ? s.warps[lane] : 0;
-    for (int o = 16; o > 0; o /= 2) before += __shfl_xor_sync(0xffffffffu, before, o);
-    return before + x;
+    return x;
 }
 
-/* s.bin: from the highest down, the one that holds the want-th; -1: there are not so many. */
-__device__ static inline void top_find_bin(struct top_shared &s, int want)
+/* The range of a sample, one key for each thread, and a bound that somewhat more than the best tenth is usually above. */
+template <class K> struct top_range {
+    K least, most, likely;
+};
+
+template <int T> __device__ static inline void top_clear(struct top_shared &s)
 {
-    const int n = TOP_BINS / blockDim.x, high = TOP_BINS - 1 - n * threadIdx.x;
-    int sum = 0;
-    for (int i = 0; i < n; i++) sum += s.bins[high - i];
-    const int upto = top_sum(s, sum);
-    int before = upto - sum, bin = high;
-    if (threadIdx.x == blockDim.x - 1 && upto < want) s.bin = -1;
-    if (before < want && want <= upto) {
-        while (before + s.bins[bin] < want) before += s.bins[bin--];
-        s.bin = bin;
-        s.above = before;
-        s.in_bin = s.bins[bin];
-    }
-    __syncthreads();
+    for (int i = threadIdx.x; i < TOP_BINS; i += T) s.bins[i] = 0;
 }
 
-template <class Source> __device__ static void top_count(struct top_shared &s, const Source &keys, uint64_t least, uint64_t most, int shift)
+/* x: this thread's.  Also clears what is counted in shared memory. */
+template <int T, class K> __device__ static struct top_range<K> top_sample(struct top_shared &s, K x)
 {
-    typedef typename Source::type K;
-    for (int i = threadIdx.x; i < TOP_BINS; i += blockDim.x) s.bins[i] = 0;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    top_clear<T>(s);
     if (threadIdx.x == 0) s.n_found = 0;
+    const K low = warp_least(x), high = (K)~warp_least((K)~x), part = warp_mean(x);
+    if (lane == 0) s.parts[warp] = { low, high, part };
     __syncthreads();
-    keys.each([&](int, bool in, K x) {
-        if (in && x >= (K)least && x <= (K)most) atomicAdd(&s.bins[(int)((x - (K)least) >> shift)], 1);
-    });
-    __syncthreads();
+    const struct top_part p = s.parts[lane % (T / 32)];
+    top_range<K> r = { warp_least((K)p.least), (K)~warp_least((K)~(K)p.most), 0 };
+    const K mean = min(max(warp_mean((K)p.mean), r.least), r.most) - r.least;
+    r.likely = r.least + (mean - mean / 8) + (r.most - r.least) / 8;
+    return r;
 }
 
-/* Of few keys in a range, the want-th. */
-template <class Source> __device__ static void top_compare(struct top_shared &s, const Source &keys, uint64_t least, uint64_t most, int want)
+/* Where the want-th is, from the highest bin down; bin -1: below all of them. */
+struct top_place {
+    int bin, above, in, before; /* before: of those in the bin, the ones in blocks of lower rank */
+};
+
+/* By each warp for itself, between barriers of the cluster. */
+template <int C> __device__ static inline struct top_place top_find(struct top_shared &s, int want)
 {
-    typedef typename Source::type K;
-    keys.each([&](int, bool in, K x) {
-        if (in && x >= (K)least && x <= (K)most) s.found[atomicAdd(&s.n_found, 1)] = x;
-    });
-    __syncthreads();
-    if ((int)threadIdx.x < s.n_found) {
-        const uint64_t x = s.found[threadIdx.x];
-        int above = 0, not_below = 0;
-        for (int i = 0; i < s.n_found; i++) {
-            above += s.found[i] > x;
-            not_below += s.found[i] >= x;
-        }
-        if (above < want && want <= not_below) {
-            s.threshold = x;
-            s.n_equal = want == not_below ? TOP_ALL : want - above;
-        }
+    constexpr int N = TOP_GROUPS / 32;
+    const int lane = threadIdx.x % 32, rank = cluster_rank<C>();
+    int in[N] = {}, sum = 0;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+#pragma unroll
+        for (int c = 0; c < C; c++) in[i] += s.groups[c][TOP_GROUPS - 1 - lane * N - i];
+        sum += in[i];
     }
-    __syncthreads();
+    int upto = warp_upto(sum);
+    struct top_place p = { -1, __shfl_sync(0xffffffffu, upto, 31), 0, 0 };
+    if (p.above < want) return p;
+    int lane_of = __ffs((int)__ballot_sync(0xffffffffu, upto >= want)) - 1, above = upto - sum, group = TOP_GROUPS - 1 - lane * N;
+#pragma unroll
+    for (int i = 0; i < N - 1; i++)
+        if (above + in[i] < want) {
+            above += in[i];
+            group--;
+        } else break;
+    above = __shfl_sync(0xffffffffu, above, lane_of);
+    group = __shfl_sync(0xffffffffu, group, lane_of);
+    int x[C], before = 0;
+    sum = 0;
+#pragma unroll
+    for (int c = 0; c < C; c++) x[c] = *cluster_at<C>(&s.bins[group * 32 + 31 - lane], c);
+#pragma unroll
+    for (int c = 0; c < C; c++) {
+        sum += x[c];
+        before += c < rank ? x[c] : 0;
+    }
+    upto = above + warp_upto(sum);
+    lane_of = __ffs((int)__ballot_sync(0xffffffffu, upto >= want)) - 1;
+    p.bin = group * 32 + 31 - lane_of;
+    p.above = __shfl_sync(0xffffffffu, upto - sum, lane_of);
+    p.in = __shfl_sync(0xffffffffu, sum, lane_of);
+    p.before = __shfl_sync(0xffffffffu, before, lane_of);
+    return p;
 }
 
-/* The least key that is chosen, and how many equal to it are (TOP_ALL: all). */
-template <class Source> __device__ static uint64_t top_threshold(struct top_shared &s, int n, int k, const Source &keys, int *n_equal)
+/* The sums of groups of bins, to all blocks of the cluster. */
+template <int T, int C> __device__ static inline void top_tell(struct top_shared &s)
 {
-    struct top_range r = top_reduce(s, n, keys);
-    int want = k;
-    uint64_t least = k < n / 4 ? r.likely : r.least;
-    while (least < r.most) {
-        const int shift = max(64 - __clzll((long long)(r.most - least)) - TOP_BITS, 0);
-        top_count(s, keys, least, r.most, shift);
-        top_find_bin(s, want);
-        if (s.bin < 0) { /* fewer than k are as likely as that */
-            least = r.least;
-            __syncthreads();
-            continue;
+    constexpr int N = TOP_GROUPS / (T / 32);
+    const int lane = threadIdx.x % 32, first = threadIdx.x / 32 * N;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const int sum = __reduce_add_sync(0xffffffffu, s.bins[(first + i) * 32 + lane]);
+        if (lane < C) *cluster_at<C>(&s.groups[cluster_rank<C>()][first + i], lane) = sum;
+    }
+}
+
+/* The range that the k-th largest is in, and what is chosen of it: all, of a few keys the best, or of one value the first. */
+enum top_kind { TOP_ALL, TOP_BEST, TOP_FIRST };
+template <class K> struct top_edge {
+    K least, most;
+    int want, in, before;
+    enum top_kind kind;
+};
+
+__device__ static inline int bit_length(uint32_t x)
+{
+    return 32 - __clz((int)x);
+}
+
+__device__ static inline int bit_length(uint64_t x)
+{
+    return 64 - __clzll((long long)x);
+}
+
+template <int T, int C, class Source>
+__device__ static auto top_find_edge(struct top_shared &s, int k, const Source &keys, const struct top_range<typename Source::K> &sample)
+{
+    typedef typename Source::K K;
+    struct top_edge<K> e = { 0, (K)~(K)0, k, keys.n, 0, TOP_FIRST };
+    K low = k < keys.n / 4 ? sample.likely : sample.least, high = sample.most; /* what is cut into bins, between least and most */
+    while (true) {
+        const int shift = max(bit_length((K)(high - low)) - TOP_BITS, 0);
+        keys.each([&](int first, const K (&x)[TOP_ITEMS]) {
+#pragma unroll
+            for (int r = 0; r < TOP_ITEMS; r++)
+                if (first + r < keys.n && x[r] >= low && x[r] <= e.most) atomicAdd(&s.bins[(int)min((K)((x[r] - low) >> shift), (K)(TOP_BINS - 1))], 1);
+        });
+        __syncthreads();
+        top_tell<T, C>(s);
+        cluster_sync<C>();
+        const struct top_place p = top_find<C>(s, e.want);
+        e.want -= p.above;
+        if (p.bin < 0) {
+            e.in -= p.above;
+            e.most = low - 1;
+            low = sample.least < low ? sample.least : e.least;
+        } else {
+            e.in = p.in;
+            e.before = p.before;
+            e.least = low + ((K)p.bin << shift);
+            if (p.bin < TOP_BINS - 1) e.most = min((K)(e.least + (((K)1 << shift) - 1)), e.most);
+            low = e.least;
+            e.kind = e.in == e.want ? TOP_ALL : e.in <= TOP_FEW ? TOP_BEST : TOP_FIRST;
+            if (e.kind != TOP_FIRST || e.least == e.most) return e;
         }
-        want -= s.above;
-        least += (uint64_t)s.bin << shift;
-        const uint64_t most = least + ((uint64_t)1 << shift) - 1;
-        r.most = most < r.most ? most : r.most;
-        if (s.in_bin == want) {
-            *n_equal = TOP_ALL;
-            return least;
-        }
-        if (s.in_bin <= TOP_FEW) {
-            top_compare(s, keys, least, r.most, want);
-            *n_equal = s.n_equal;
-            return s.threshold;
-        }
+        high = e.most;
+        cluster_sync<C>(); /* all have read the bins */
+        top_clear<T>(s);
         __syncthreads();
     }
-    *n_equal = want;
-    return least;
 }
 
-/* take(rank, index) for each of the k best, in the order of the index. */
-template <class Source, class Take> __device__ static void top_select(struct top_shared &s, int n, int k, const Source &keys, const Take &take)
+/* Of the edge's keys the want-th in the order of selection; *below: how many of the chosen ones have an index below first.  By a warp. */
+template <class K> __device__ static inline struct top_found top_best(const struct top_shared &s, const struct top_edge<K> &e, int first, int *below)
 {
-    typedef typename Source::type K;
-    if (k <= 0) return;
-    int n_equal;
-    const K t = (K)top_threshold(s, n, k, keys, &n_equal);
-    const bool all = n_equal == TOP_ALL;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    struct top_found last = { 0, 0 };
+    *below = 0;
+    for (int base = 0; base < e.in; base += 32) {
+        const int i = base + threadIdx.x % 32;
+        const struct top_found x = s.found[i < e.in ? i : 0];
+        int before = 0;
+#pragma unroll 4
+        for (int l = 0; l < e.in; l++) {
+            const struct top_found y = s.found[l];
+            before += (K)y.key > (K)x.key || ((K)y.key == (K)x.key && y.index < x.index);
+        }
+        *below += __popc(__ballot_sync(0xffffffffu, i < e.in && before < e.want && x.index < first));
+        const unsigned is = __ballot_sync(0xffffffffu, i < e.in && before == e.want - 1);
+        if (is) last = s.found[base + __ffs((int)is) - 1];
+    }
+    return last;
+}
+
+/* Of a thread's keys, those above the edge and those in it, a bit each. */
+struct top_bits {
+    unsigned above, equal;
+};
+
+template <class K> __device__ static inline struct top_bits top_bits_of(const struct top_edge<K> &e, int first, int n, const K (&x)[TOP_ITEMS])
+{
+    struct top_bits b = { 0, 0 };
+#pragma unroll
+    for (int r = 0; r < TOP_ITEMS; r++) {
+        if (x[r] > e.most) b.above |= 1u << r;
+        if (x[r] >= e.least) b.equal |= 1u << r;
+    }
+    const int n_in = min(max(n - first, 0), TOP_ITEMS);
+    const unsigned in = (1u << n_in) - 1;
+    b.equal &= in & ~b.above;
+    b.above &= in;
+    if (e.kind != TOP_ALL) return b;
+    return { b.above | b.equal, 0 };
+}
+
+/* take(rank, index) for each of the k best, in the order of the index.  By all threads of the cluster, which has come to a barrier before. */
+template <int T, int C, class Source, class Take> __device__ static void top_take(struct top_shared &s, int k, const Source &keys, const struct top_range<typename Source::K> &sample, const Take &take)
+{
+    typedef typename Source::K K;
+    const struct top_edge<K> e = top_find_edge<T, C>(s, k, keys, sample);
+    struct top_bits kept = { 0, 0 };
+    const int lane = threadIdx.x % 32, warp = cluster_rank<C>() * (T / 32) + (int)threadIdx.x / 32, n = keys.n;
     int above = 0, equal = 0;
-    keys.each([&](int, bool in, K x) {
-        above += __popc(__ballot_sync(0xffffffffu, in && (all ? x >= t : x > t)));
-        if (!all) equal += __popc(__ballot_sync(0xffffffffu, in && x == t));
+    keys.each([&](int first, const K (&x)[TOP_ITEMS]) {
+        const struct top_bits b = top_bits_of(e, first, n, x);
+        kept = b;
+        above += __popc(b.above);
+        equal += __popc(b.equal);
+        if (e.kind != TOP_BEST || b.equal == 0) return;
+#pragma unroll
+        for (int r = 0; r < TOP_ITEMS; r++)
+            if (b.equal >> r & 1) {
+                const int at = e.before + atomicAdd(&s.n_found, 1);
+                for (int c = 0; c < C; c++) *cluster_at<C>(&s.found[at], c) = { x[r], first + r };
+            }
     });
-    __syncthreads();
-    if (lane == 0) {
-        s.warps[warp] = above;
-        s.equal[warp] = equal;
+    above = __reduce_add_sync(0xffffffffu, above);
+    equal = __reduce_add_sync(0xffffffffu, equal);
+    if (lane < C) *cluster_at<C>(&s.tallies[warp], lane) = { above, equal };
+    cluster_sync<C>();
+    above = equal = 0;
+    for (int i = lane; i < warp; i += 32) {
+        above += s.tallies[i].above;
+        equal += s.tallies[i].equal;
     }
-    __syncthreads();
-    above = lane < warp ? s.warps[lane] : 0;
-    equal = lane < warp ? s.equal[lane] : 0;
-    for (int o = 16; o > 0; o /= 2) { /* in the warps before */
-        above += __shfl_xor_sync(0xffffffffu, above, o);
-        equal += __shfl_xor_sync(0xffffffffu, equal, o);
-    }
-    const unsigned lower = (1u << lane) - 1;
-    keys.each([&](int i, bool in, K x) {
-        const bool is_above = in && (all ? x >= t : x > t), is_equal = in && !all && x == t;
-        const unsigned votes = __ballot_sync(0xffffffffu, is_above), ties = all ? 0 : __ballot_sync(0xffffffffu, is_equal);
-        const int tie = equal + __popc(ties & lower);
-        if (is_above || (is_equal && tie < n_equal)) take(above + __popc(votes & lower) + min(tie, n_equal), i);
-        above += __popc(votes);
-        equal += __popc(ties);
+    above = __reduce_add_sync(0xffffffffu, above);
+    equal = __reduce_add_sync(0xffffffffu, equal);
+    struct top_found last = { 0, 0 };
+    int below = e.kind == TOP_FIRST ? min(equal, e.want) : 0;
+    if (e.kind == TOP_BEST) last = top_best(s, e, keys.from, &below);
+    int rank = above + below;
+    keys.each([&](int first, const K (&x)[TOP_ITEMS]) {
+        struct top_bits b = Source::IS_HELD ? kept : top_bits_of(e, first, n, x);
+        int ties = e.want - equal;
+        if (e.kind == TOP_FIRST) {
+            const int own = __popc(b.equal), upto = warp_upto(own);
+            ties -= upto - own;
+            equal += __shfl_sync(0xffffffffu, upto, 31);
+        }
+        if (b.equal)
+#pragma unroll
+            for (int r = 0; r < TOP_ITEMS; r++)
+                if ((b.equal >> r & 1) &&
+                    (e.kind == TOP_FIRST ? ties-- > 0 : x[r] > (K)last.key || (x[r] == (K)last.key && first + r <= last.index)))
+                    b.above |= 1u << r;
+        const int own = __popc(b.above), upto = warp_upto(own);
+        int at = rank + upto - own;
+        for (unsigned left = b.above; left; left &= left - 1) take(at++, first + __ffs((int)left) - 1);
+        rank += __shfl_sync(0xffffffffu, upto, 31);
     });
 }
 
-/* The same of keys that key(i) computes, of type K. */
-template <class K, class Key, class Take> __device__ static void top_select_computed(struct top_shared &s, int n, int k, const Key &key, const Take &take)
+template <int T, int C, bool HELD, class Key, class Take>
+__device__ static void top_select_as(struct top_shared &s, int n, int k, const Key &key, const Take &take)
 {
-    const struct top_computed<K, Key> keys = { key, top_run_of(n) };
-    top_select(s, n, k, keys, take);
+    typename Key::type one = key.get((int)((2 * threadIdx.x + 1) * (unsigned)n / (2 * T)));
+    struct top_source<Key, T, C, HELD> keys(key, n);
+    const auto sample = top_sample<T>(s, key.order(one));
+    if (HELD) keys.order(keys.held);
+    top_take<T, C>(s, k, keys, sample, take);
+}
+
+template <int T, int C, class Key, class Take> __device__ static void top_select(struct top_shared &s, int n, int k, const Key &key, const Take &take)
+{
+    if (k <= 0) return;
+    if (n <= T * C * TOP_ITEMS) top_select_as<T, C, true>(s, n, k, key, take);
+    else top_select_as<T, C, false>(s, n, k, key, take);
 }
 
 #endif

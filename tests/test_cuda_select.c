@@ -58,10 +58,17 @@ static void assert_same_keys(struct pair *p, const struct key_set *sets, const s
 
 enum { SELECT_LANES = 8 };
 
-static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int prefix, int block_a, int block_b, float q_size)
+/* Of few values, so that many are equal, and some that are no mass at all. */
+static double odd_mass(struct pair *p, int i)
+{
+    static const double odd[] = { NAN, -0.0, 0.0, INFINITY, -INFINITY };
+    return i % 61 < 5 ? odd[i % 61] : i % 3 ? fabs((double)draw(p)) * 0.01 : (double)draw_int(p, 20) / 2048;
+}
+
+static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int prefix, int block_a, int block_b, float q_size, float k_size)
 {
     enum { STEPS = 24, OWN = 13 };
-    pair_cache(p, 1, n_heads, n_kv, dim, prefix, STEPS, OWN, 2, 1, 1);
+    pair_cache(p, 1, n_heads, n_kv, dim, prefix, STEPS, OWN, 2, 1, k_size);
     struct key_set sets[6], gpu_sets[6];
     for (int i = 0; i < 6; i++) add_keys(p, sets, gpu_sets, i, i % 3 - 1, i < 3 ? block_a : block_b);
     build_keys(p, sets, gpu_sets, 6, prefix + OWN);
@@ -83,7 +90,7 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
     const size_t stride = (size_t)pair_stride(p), lists_n = (size_t)SELECT_LANES * (size_t)n_kv;
     float *qkv = random_floats(p, SELECT_LANES * stride, q_size);
     double *mass = hold(p, (size_t)SELECT_LANES * (size_t)n_heads * (size_t)mass_blocks * sizeof *mass);
-    for (int i = 0; i < SELECT_LANES * n_heads * mass_blocks; i++) mass[i] = fabs((double)draw(p)) * 0.01;
+    for (int i = 0; i < SELECT_LANES * n_heads * mass_blocks; i++) mass[i] = odd_mass(p, i);
     struct block_lists want = { max_blocks, hold(p, lists_n * (size_t)max_blocks * 4), hold(p, lists_n * 4), hold(p, lists_n * 4) };
     struct block_lists got = { max_blocks, on_gpu(p, NULL, lists_n * (size_t)max_blocks * 4), on_gpu(p, NULL, lists_n * 4), on_gpu(p, NULL, lists_n * 4) };
     pair_reserve(p, SELECT_LANES, prefix + STEPS);
@@ -109,17 +116,24 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
     assert_same_keys(p, sets, gpu_sets, 6);
 }
 
+#define TINY_SIZE 0x1p-22f /* fp16 holds four numbers up to it */
+
 static void selections_are_the_same(void **state)
 {
     WITH_PAIR(p);
     static const struct {
         int heads, kv, dim, prefix, a, b;
-        float q;
-    } cases[] = { { 4, 2, 16, 100, 4, 8, 1 }, { 7, 1, 128, 555, 16, 8, 1 }, { 16, 1, 64, 2000, 16, 64, 1 }, { 2, 2, 96, 40, 1, 128, 1 },
-                  { 4, 2, 32, 300, 8, 24, 0 } /* all scores equal: only ties */, { 3, 3, 256, 3000, 2, 16, 1 },
-                  { 2, 1, 16, 40000, 1, 2, 1 } /* more keys than are held in registers */, { 2, 1, 16, 9000, 1, 1, 0.0001f } };
+        float q, k;
+    } cases[] = { { 4, 2, 16, 100, 4, 8, 1, 1 }, { 7, 1, 128, 555, 16, 8, 1, 1 }, { 16, 1, 64, 2000, 16, 64, 1, 1 }, { 2, 2, 96, 40, 1, 128, 1, 1 },
+                  { 4, 2, 32, 300, 8, 24, 0, 1 } /* all scores equal: only ties */, { 3, 3, 256, 3000, 2, 16, 1, 1 },
+                  { 2, 1, 16, 40000, 1, 2, 1, 1 } /* more keys than a cluster's registers hold */, { 2, 1, 16, 9000, 1, 1, 0.0001f, 1 },
+                  /* About where a block of threads, or a cluster, has no room for more, and scores of few values: multiples of 2^-48 */
+                  { 1, 1, 16, 2034, 1, 1, 1, TINY_SIZE }, { 1, 1, 16, 2035, 1, 2, TINY_SIZE, TINY_SIZE }, { 1, 1, 16, 4081, 1, 1, TINY_SIZE, TINY_SIZE },
+                  { 2, 2, 16, 4090, 1, 1, 1, 1 }, { 1, 1, 16, 16371, 1, 1, TINY_SIZE, TINY_SIZE }, { 2, 1, 16, 16384, 1, 1, 1, 1 },
+                  { 1, 1, 16, 17001, 1, 1, 0, 1 }, { 1, 1, 16, 32757, 1, 2, TINY_SIZE, TINY_SIZE }, { 1, 1, 16, 140003, 1, 8, 1, 1 },
+                  { 1, 1, 16, 140003, 1, 8, TINY_SIZE, TINY_SIZE }, { 1, 1, 16, 9001, 2, 4, 1e6f, 1 } /* infinite q */ };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        check_select(&p, cases[i].heads, cases[i].kv, cases[i].dim, cases[i].prefix, cases[i].a, cases[i].b, cases[i].q);
+        check_select(&p, cases[i].heads, cases[i].kv, cases[i].dim, cases[i].prefix, cases[i].a, cases[i].b, cases[i].q, cases[i].k);
         pair_clear(&p);
     }
     pair_close(&p);

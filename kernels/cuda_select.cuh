@@ -1,0 +1,48 @@
+/* kernels/cuda_select.cuh: what scoring and selection know of a row. */
+#ifndef KERNELS_CUDA_SELECT_CUH
+#define KERNELS_CUDA_SELECT_CUH
+
+#include "kernels/cuda_kv.cuh"
+
+struct select_job {
+    struct select_args a;
+    struct kv_cache kv;
+    struct block_lists lists;
+    int group;
+    float scale;
+};
+
+/* What a row may read and must choose (METHOD.md section 1, Selection). */
+struct budget {
+    int n_tokens, n_blocks, n_selected, n_local;
+    int n_rest, k; /* k of the first n_rest blocks are chosen by the selector; the local ones follow */
+};
+
+__device__ static inline struct budget budget_of(const struct lane_params &l, int position)
+{
+    struct budget b;
+    b.n_tokens = position + 1;
+    b.n_blocks = (b.n_tokens + l.block_size - 1) / l.block_size;
+    const int share = (int)(((int64_t)b.n_blocks * l.active_millionths + 999999) / 1000000);
+    b.n_selected = min(max(max(share, l.min_blocks), max(l.local_blocks, 1)), b.n_blocks);
+    b.n_local = min(l.local_blocks, b.n_selected);
+    b.n_rest = b.n_blocks - b.n_local;
+    b.k = b.n_selected - b.n_local;
+    return b;
+}
+
+__device__ static inline bool selects(const struct select_job &j, const struct row &row)
+{
+    return (row.flags & ROW_SPARSE) && j.a.layer >= j.a.lanes[row.lane].dense_layers;
+}
+
+/* The address is translated, and its line fetched, before it is needed. */
+__device__ static inline void prefetch(const void *p)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
+/* Scores of the blocks that minmax rows choose from: j.a.scores. */
+int cuda_score(struct device *d, const struct select_job &j);
+
+#endif
