@@ -206,7 +206,8 @@ __device__ static auto top_find_edge(struct top_shared &s, int k, const Source &
             e.in = p.in;
             e.before = p.before;
             e.least = low + ((K)p.bin << shift);
-            if (p.bin < TOP_BINS - 1) e.most = min((K)(e.least + (((K)1 << shift) - 1)), e.most);
+            const K width = ((K)1 << shift) - 1;
+            if (p.bin < TOP_BINS - 1 && e.most - e.least > width) e.most = e.least + width;
             low = e.least;
             e.kind = e.in == e.want ? TOP_ALL : e.in <= TOP_FEW ? TOP_BEST : TOP_FIRST;
             if (e.kind != TOP_FIRST || e.least == e.most) return e;
@@ -261,7 +262,8 @@ template <class K> __device__ static inline struct top_bits top_bits_of(const st
 }
 
 /* take(rank, index) for each of the k best, in the order of the index.  By all threads of the cluster, which has come to a barrier before. */
-template <int T, int C, class Source, class Take> __device__ static void top_take(struct top_shared &s, int k, const Source &keys, const struct top_range<typename Source::K> &sample, const Take &take)
+template <int T, int C, class Source, class Take>
+__device__ static void top_take(struct top_shared &s, int k, const Source &keys, const struct top_range<typename Source::K> &sample, const Take &take)
 {
     typedef typename Source::K K;
     const struct top_edge<K> e = top_find_edge<T, C>(s, k, keys, sample);

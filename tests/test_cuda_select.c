@@ -56,7 +56,21 @@ static void assert_same_keys(struct pair *p, const struct key_set *sets, const s
     }
 }
 
-enum { SELECT_LANES = 8 };
+enum { SELECT_LANES = 9, MANY_SETS = 17 };
+
+/* Equal keys and queries give equal scores, so the lists are the same, ties included.  gpu: the arguments there. */
+static void assert_same_lists(struct pair *p, const struct select_args *cpu, const struct select_args *gpu)
+{
+    const struct block_lists *want = cpu->lists, *got = gpu->lists;
+    const size_t n_lists = (size_t)cpu->n_rows * (size_t)p->kv.n_kv_heads, max_blocks = (size_t)want->max_blocks;
+    must(p->cpu->select(p->host, cpu));
+    must(p->cuda->select(p->gpu, gpu));
+    assert_memory_equal(from_gpu(p, got->count, n_lists * 4), want->count, n_lists * 4);
+    assert_memory_equal(from_gpu(p, got->tokens, n_lists * 4), want->tokens, n_lists * 4);
+    const int32_t *blocks = from_gpu(p, got->blocks, n_lists * max_blocks * 4);
+    for (size_t l = 0; l < n_lists; l++)
+        if (want->count[l] > 0) assert_memory_equal(blocks + l * max_blocks, want->blocks + l * max_blocks, (size_t)want->count[l] * 4);
+}
 
 /* Of few values, so that many are equal, and some that are no mass at all. */
 static double odd_mass(struct pair *p, int i)
@@ -69,7 +83,7 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
 {
     enum { STEPS = 24, OWN = 13 };
     pair_cache(p, 1, n_heads, n_kv, dim, prefix, STEPS, OWN, 2, 1, k_size);
-    struct key_set sets[6], gpu_sets[6];
+    struct key_set sets[MANY_SETS] = { { 0 } }, gpu_sets[MANY_SETS] = { { 0 } };
     for (int i = 0; i < 6; i++) add_keys(p, sets, gpu_sets, i, i % 3 - 1, i < 3 ? block_a : block_b);
     build_keys(p, sets, gpu_sets, 6, prefix + OWN);
     assert_same_keys(p, sets, gpu_sets, 6);
@@ -82,6 +96,7 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
         { .selector = SELECT_RANDOM, .block_size = block_b, .local_blocks = 1, .min_blocks = 1, .active_millionths = 400000, .key_set = -1, .prefix_set = -1 },
         { .selector = SELECT_WINDOW, .block_size = block_a, .local_blocks = 1, .min_blocks = 3, .active_millionths = 200000, .key_set = -1, .prefix_set = -1 },
         { .selector = SELECT_ORACLE, .block_size = block_b, .local_blocks = 1, .min_blocks = 1, .active_millionths = 300000, .key_set = -1, .prefix_set = -1 },
+        { .selector = SELECT_RANDOM, .block_size = block_a, .local_blocks = 0, .min_blocks = 1, .active_millionths = 1, .key_set = -1, .prefix_set = -1 },
         { .selector = SELECT_MINMAX, .block_size = block_a, .local_blocks = 1, .min_blocks = 1, .active_millionths = 1000000, .dense_layers = 1, .key_set = 1, .prefix_set = 0 },
     };
     struct row rows[SELECT_LANES];
@@ -97,21 +112,21 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
     struct select_args a = { .n_rows = SELECT_LANES, .layer = 0, .n_heads = n_heads, .rows = rows, .lanes = lanes, .sets = sets, .qkv = qkv,
                              .kv = &p->kv, .mass = mass, .mass_blocks = mass_blocks, .seed = 9, .lists = &want,
                              .scores = hold(p, lists_n * (size_t)max_blocks * 4), .max_score_blocks = max_blocks, .n_sets = 6 };
-    must(p->cpu->select(p->host, &a));
-    a.rows = on_gpu(p, rows, sizeof rows), a.lanes = on_gpu(p, lanes, sizeof lanes), a.sets = gpu_sets, a.kv = &p->kv_gpu, a.lists = &got;
-    a.qkv = on_gpu(p, qkv, SELECT_LANES * stride * 4), a.scores = on_gpu(p, NULL, lists_n * (size_t)max_blocks * 4);
-    a.mass = on_gpu(p, mass, (size_t)SELECT_LANES * (size_t)n_heads * (size_t)mass_blocks * sizeof *mass);
-    must(p->cuda->select(p->gpu, &a));
-    /* Equal keys and queries give equal scores, so the lists are the same, ties included. */
-    assert_memory_equal(from_gpu(p, got.count, lists_n * 4), want.count, lists_n * 4);
-    assert_memory_equal(from_gpu(p, got.tokens, lists_n * 4), want.tokens, lists_n * 4);
-    const int32_t *blocks = from_gpu(p, got.blocks, lists_n * (size_t)max_blocks * 4);
-    for (size_t l = 0; l < lists_n; l++)
-        if (want.count[l] > 0)
-            assert_memory_equal(blocks + l * (size_t)max_blocks, want.blocks + l * (size_t)max_blocks, (size_t)want.count[l] * 4);
+    struct select_args on = a;
+    on.rows = on_gpu(p, rows, sizeof rows), on.lanes = on_gpu(p, lanes, sizeof lanes), on.sets = gpu_sets, on.kv = &p->kv_gpu, on.lists = &got;
+    on.qkv = on_gpu(p, qkv, SELECT_LANES * stride * 4), on.scores = on_gpu(p, NULL, lists_n * (size_t)max_blocks * 4);
+    on.mass = on_gpu(p, mass, (size_t)SELECT_LANES * (size_t)n_heads * (size_t)mass_blocks * sizeof *mass);
+    assert_same_lists(p, &a, &on);
+    /* Once more: the list that the window has chosen is read back, no row needs mass, and there are many sets of keys. */
+    int32_t *given = hold(p, lists_n * (size_t)max_blocks * 4);
+    memcpy(given, want.blocks, lists_n * (size_t)max_blocks * 4);
+    lanes[5].selector = SELECT_REPLAY, lanes[6].selector = SELECT_WINDOW;
+    a.replay = given, a.mass = NULL, a.n_sets = MANY_SETS;
+    on.replay = on_gpu(p, given, lists_n * (size_t)max_blocks * 4), on.mass = NULL, on.n_sets = MANY_SETS, on.lanes = on_gpu(p, lanes, sizeof lanes);
+    assert_same_lists(p, &a, &on);
     struct keys_commit_args commit = { .n_rows = SELECT_LANES, .layer = 0, .n_heads = n_heads, .n_sets = 6, .rows = rows, .sets = sets, .qkv = qkv, .kv = &p->kv };
     must(p->cpu->keys_commit(p->host, &commit));
-    commit.rows = a.rows, commit.sets = gpu_sets, commit.qkv = a.qkv, commit.kv = &p->kv_gpu;
+    commit.rows = on.rows, commit.sets = gpu_sets, commit.qkv = on.qkv, commit.kv = &p->kv_gpu;
     must(p->cuda->keys_commit(p->gpu, &commit));
     assert_same_keys(p, sets, gpu_sets, 6);
 }
