@@ -1,4 +1,6 @@
-/* kernels/cuda_select.cuh: what scoring and selection know of a row. */
+/* kernels/cuda_select.cuh: what scoring and selection know of a row.
+ *
+ * Rows and lanes come from the host, no kernel writes them: both kernels read them before they wait for the kernel before. */
 #ifndef KERNELS_CUDA_SELECT_CUH
 #define KERNELS_CUDA_SELECT_CUH
 

@@ -206,7 +206,7 @@ __device__ static auto top_find_edge(struct top_shared &s, int k, const Source &
             e.in = p.in;
             e.before = p.before;
             e.least = low + ((K)p.bin << shift);
-            const K width = ((K)1 << shift) - 1;
+            const K width = ((K)1 << shift) - 1; /* least + width may be more than K holds */
             if (p.bin < TOP_BINS - 1 && e.most - e.least > width) e.most = e.least + width;
             low = e.least;
             e.kind = e.in == e.want ? TOP_ALL : e.in <= TOP_FEW ? TOP_BEST : TOP_FIRST;
