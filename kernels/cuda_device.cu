@@ -32,6 +32,8 @@ static int open_streams(struct device *d)
     CUDA_TRY(cudaMallocHost((void **)&d->upload, (size_t)UPLOAD_SEGMENTS * UPLOAD_SEGMENT_BYTES), "pinned memory");
     CUDA_TRY(cudaMalloc((void **)&d->left, (size_t)d->n_sms * sizeof *d->left), "counters");
     CUDA_TRY(cudaMemsetAsync(d->left, 0, (size_t)d->n_sms * sizeof *d->left, d->stream), "counters");
+    CUDA_TRY(cudaMalloc((void **)&d->arrived, MAX_LANES * sizeof *d->arrived), "counters");
+    CUDA_TRY(cudaMemsetAsync(d->arrived, 0, MAX_LANES * sizeof *d->arrived, d->stream), "counters");
     return 0;
 }
 
@@ -74,6 +76,7 @@ void cuda_close(struct device *d)
     cudaFree(d->operand);
     cudaFree(d->work);
     cudaFree(d->left);
+    cudaFree(d->arrived);
     cudaFreeHost(d->upload);
     cudaFreeHost(d->download);
     for (int i = 0; i < DEVICE_MARKS; i++)

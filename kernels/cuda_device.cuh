@@ -46,6 +46,7 @@ struct device {
     float *work;                         /* attention's partial results, and what other operations need for themselves */
     size_t work_bytes;
     int *left;                           /* [n_sms] by which blocks of threads wait for each other: all the same between launches */
+    int *arrived;                        /* [MAX_LANES] what of a lane is measured: zeros between launches */
 };
 
 enum element { FP16, BF16, INT4 };
