@@ -57,7 +57,12 @@ static int attend_few(struct device *d, const struct attend_args *a)
 
 extern "C" int cuda_attend(struct device *d, const struct attend_args *a)
 {
-    if (!cuda_chunk_suits(a)) return attend_few(d, a);
-    TRY(cuda_attend_chunk(d, a), "attention");
-    return a->operand ? cuda_operand_of(d, a->n_rows, a->n_heads * a->kv->head_dim, a->out, a->operand, false) : 0;
+    if (cuda_chunk_suits(a)) {
+        TRY(cuda_attend_chunk(d, a), "attention");
+        if (a->operand) TRY(cuda_operand_of(d, a->n_rows, a->n_heads * a->kv->head_dim, a->out, a->operand, false), "attention");
+    } else {
+        TRY(attend_few(d, a), "attention");
+    }
+    CUDA_TRY(cudaEventRecord(d->attended, d->stream), "attention");
+    return 0;
 }

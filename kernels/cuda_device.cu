@@ -25,7 +25,12 @@ int cuda_work_holds(const struct device *d, size_t n_bytes, const char *operatio
 
 static int open_streams(struct device *d)
 {
+    int least, most;
     CUDA_TRY(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "stream");
+    CUDA_TRY(cudaDeviceGetStreamPriorityRange(&least, &most), "stream");
+    CUDA_TRY(cudaStreamCreateWithPriority(&d->side, cudaStreamNonBlocking, most), "stream"); /* few small blocks, not to wait for a product's end */
+    CUDA_TRY(cudaEventCreateWithFlags(&d->attended, cudaEventDisableTiming), "event");
+    CUDA_TRY(cudaEventCreateWithFlags(&d->measured, cudaEventDisableTiming), "event");
     for (int i = 0; i < DEVICE_MARKS; i++) CUDA_TRY(cudaEventCreate(&d->marks[i]), "event");
     for (int i = 0; i < UPLOAD_SEGMENTS; i++)
         CUDA_TRY(cudaEventCreateWithFlags(&d->segment_free[i], cudaEventDisableTiming), "event");
@@ -83,6 +88,9 @@ void cuda_close(struct device *d)
         if (d->marks[i]) cudaEventDestroy(d->marks[i]);
     for (int i = 0; i < UPLOAD_SEGMENTS; i++)
         if (d->segment_free[i]) cudaEventDestroy(d->segment_free[i]);
+    if (d->attended) cudaEventDestroy(d->attended);
+    if (d->measured) cudaEventDestroy(d->measured);
+    if (d->side) cudaStreamDestroy(d->side);
     if (d->stream) cudaStreamDestroy(d->stream);
     mem_free(d);
 }

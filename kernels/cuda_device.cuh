@@ -30,7 +30,8 @@ struct device {
     char name[256], bus_id[32];          /* PCI */
     void *management, *management_device; /* cuda_clock.cu's; NULL where the library is not there */
     size_t total_bytes;
-    cudaStream_t stream;
+    cudaStream_t stream, side;           /* side: a layer's measures, beside the products that follow its attention */
+    cudaEvent_t attended, measured;      /* stream: all that attention and what it is measured by left; side: the measures of a layer */
     cudaEvent_t marks[DEVICE_MARKS];
     long marked[DEVICE_MARKS];           /* downloads begun before the mark */
     char *upload;                        /* pinned: UPLOAD_SEGMENTS segments */

@@ -326,6 +326,9 @@ extern "C" int cuda_block_mass(struct device *d, const struct block_mass_args *a
         : dim <= 128 ? launch<128>(d, j)
                      : launch<256>(d, j),
         "block mass");
-    return cuda_launch(d, "block mass", mass_scale_kernel, dim3((unsigned)a->n_heads, (unsigned)a->n_rows), THREADS, 0,
-                       1, j);
+    TRY(cuda_launch(d, "block mass", mass_scale_kernel, dim3((unsigned)a->n_heads, (unsigned)a->n_rows), THREADS, 0, 1,
+                    j),
+        "block mass");
+    CUDA_TRY(cudaEventRecord(d->attended, d->stream), "block mass"); /* of a lane's parts, after attention */
+    return 0;
 }

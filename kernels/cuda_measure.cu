@@ -165,35 +165,38 @@ __device__ static void measure_dense(const struct layer_job &j)
 }
 
 /* What a block of threads measures of a lane. */
-enum { OF_K, OF_V, OF_ATTENTION, OF_RESIDUAL, OF_SELECT, OF_CACHE, N_OF };
+enum { OF_K, OF_V, OF_ATTENTION, OF_SELECT, OF_CACHE, N_OF };
 
 /* Grid: lanes, N_OF.  Shared: struct squares for each query head, or warp. */
 __global__ static void __launch_bounds__(MEASURE_THREADS) lane_kernel(const __grid_constant__ struct layer_job j)
 {
     extern __shared__ double shared[];
     struct squares *pieces = (struct squares *)shared;
-    dependency_wait();
-    dependents_launch();
     const int lane = blockIdx.x, of = blockIdx.y;
     const struct measure_rows rows = rows_of(j.m, lane);
     if (rows.row < 0) return;
     if (lane == 0 && of == OF_K && threadIdx.x == 0) measure_dense(j);
     if (rows.ref < 0) return;
     const struct measure_layer_args &a = j.a;
-    const size_t n = (size_t)a.n_heads * a.head_dim;
-    const float *attn = a.attn + rows.ref * n;
     if (of == OF_K || of == OF_V) {
         measure_kv(j, lane, rows, of == OF_V, pieces);
     } else if (of == OF_ATTENTION) {
         measure_attention(j, lane, rows, pieces);
-    } else if (of == OF_RESIDUAL) {
-        if (has(j.m, VAR_RESID_ERR))
-            measure_error(j, lane, VAR_RESID_ERR, a.resid + (size_t)rows.row * a.hidden, a.resid + (size_t)rows.ref * a.hidden, a.hidden, pieces);
     } else if (lane != 0) { /* lane 0's parts are 0 by definition */
         const float *part = of == OF_SELECT ? a.attn_select : a.attn_cache;
         const enum record_var v = of == OF_SELECT ? VAR_ATTN_ERR_SELECT : VAR_ATTN_ERR_CACHE;
-        if (part && has(j.m, v)) measure_error(j, lane, v, part + lane * n, attn, (int)n, pieces);
+        const size_t n = (size_t)a.n_heads * a.head_dim;
+        if (part && has(j.m, v)) measure_error(j, lane, v, part + lane * n, a.attn + rows.ref * n, (int)n, pieces);
     }
+}
+
+/* The residual stream after the layer.  A block of threads for each lane. */
+__global__ static void __launch_bounds__(MEASURE_THREADS) residual_kernel(const __grid_constant__ struct layer_job j)
+{
+    __shared__ struct squares pieces[MEASURE_THREADS / 32];
+    const struct measure_rows rows = rows_of(j.m, blockIdx.x);
+    const size_t n = j.a.hidden;
+    if (rows.ref >= 0 && has(j.m, VAR_RESID_ERR)) measure_error(j, blockIdx.x, VAR_RESID_ERR, j.a.resid + rows.row * n, j.a.resid + rows.ref * n, (int)n, pieces);
 }
 
 /* ---- blocks ---- */
@@ -306,8 +309,6 @@ __global__ static void __launch_bounds__(MEASURE_THREADS) head_kernel(const __gr
     __shared__ double shared[32];
     __shared__ struct top_shared top;
     __shared__ struct head_mass heads[MAX_GROUP];
-    dependency_wait();
-    dependents_launch();
     const int kv_head = blockIdx.x, lane = blockIdx.y, group = j.a.n_heads / j.a.n_kv_heads, stride = j.a.mass_blocks;
     const struct measure_rows rows = rows_of(j.m, lane);
     if (rows.row < 0 || lane == 0) return;
@@ -357,6 +358,22 @@ __global__ static void __launch_bounds__(MEASURE_THREADS) head_kernel(const __gr
     lane_sums(j, lane, rows);
 }
 
+/* On the side stream: while attention's results wait for the next layer, which overwrites them. */
+static int measure_aside(struct device *d, const struct layer_job &j)
+{
+    const struct measure_layer_args &a = j.a;
+    const size_t n_pieces = (size_t)(a.n_heads > MEASURE_THREADS / 32 ? a.n_heads : MEASURE_THREADS / 32);
+    lane_kernel<<<dim3((unsigned)a.m.n_lanes, N_OF), MEASURE_THREADS, n_pieces * sizeof(struct squares), d->side>>>(j);
+    LAUNCHED("measure_layer");
+    const enum record_var by_head[] = { VAR_BLOCKS_READ, VAR_KEPT_MASS, VAR_KEPT_HEAD_MASS, VAR_KEPT_MASS_DENSE, VAR_SELECTED_BLOCKS };
+    bool wanted = false;
+    for (enum record_var v : by_head) wanted = wanted || measure_has(&a.m, v);
+    if (!wanted) return 0;
+    head_kernel<<<dim3((unsigned)a.n_kv_heads, (unsigned)a.m.n_lanes), MEASURE_THREADS, 0, d->side>>>(j);
+    LAUNCHED("measure_layer");
+    return 0;
+}
+
 extern "C" int cuda_measure_layer(struct device *d, const struct measure_layer_args *a)
 {
     struct layer_job j;
@@ -367,16 +384,17 @@ extern "C" int cuda_measure_layer(struct device *d, const struct measure_layer_a
     j.arrived = d->arrived;
     const size_t heads = (size_t)a->m.n_lanes * (size_t)a->n_kv_heads, n_sums = heads * N_SUMS, n_means = a->mass ? heads * (size_t)a->mass_blocks : 0;
     TRY(cuda_work_holds(d, (n_sums + n_means) * sizeof(double) + heads * (size_t)j.lists.max_blocks * sizeof(int32_t), "measure_layer"), "measures");
-    j.sums = (double *)d->work;
+    j.sums = (double *)d->work; /* no product uses it */
     j.mean = j.sums + n_sums;
     j.best = (int32_t *)(j.mean + n_means);
-    const size_t n_pieces = (size_t)(a->n_heads > MEASURE_THREADS / 32 ? a->n_heads : MEASURE_THREADS / 32);
-    TRY(cuda_launch(d, "measure_layer", lane_kernel, dim3((unsigned)a->m.n_lanes, N_OF), MEASURE_THREADS, n_pieces * sizeof(struct squares), 1, j), "lanes");
-    const enum record_var by_head[] = { VAR_BLOCKS_READ, VAR_KEPT_MASS, VAR_KEPT_HEAD_MASS, VAR_KEPT_MASS_DENSE, VAR_SELECTED_BLOCKS };
-    bool wanted = false;
-    for (enum record_var v : by_head) wanted = wanted || measure_has(&a->m, v);
-    if (!wanted) return 0;
-    return cuda_launch(d, "measure_layer", head_kernel, dim3((unsigned)a->n_kv_heads, (unsigned)a->m.n_lanes), MEASURE_THREADS, 0, 1, j);
+    CUDA_TRY(cudaStreamWaitEvent(d->side, d->attended, 0), "measure_layer");
+    TRY(measure_aside(d, j), "measures");
+    CUDA_TRY(cudaEventRecord(d->measured, d->side), "measure_layer");
+    CUDA_TRY(cudaStreamWaitEvent(d->stream, d->measured, 0), "measure_layer");
+    /* Launched in any case, and not to begin early: what follows depends on one kernel alone. */
+    residual_kernel<<<measure_has(&a->m, VAR_RESID_ERR) ? (unsigned)a->m.n_lanes : 1, MEASURE_THREADS, 0, d->stream>>>(j);
+    LAUNCHED("measure_layer");
+    return 0;
 }
 
 struct cache_job {
