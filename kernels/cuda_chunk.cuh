@@ -3,8 +3,9 @@
  * Rows of one store at consecutive positions are a run.  Its packed rows (a query head of one KV head of a row: row by row, head by
  * head) are cut into items of PACK, and the tokens up to an item's last row into cells of cell_groups groups (kernels/cuda_fold.cuh).
  * The cells of all KV heads and items, in that order, are dealt to pairs of blocks of threads, cells_each to a pair: what a pair cannot
- * finish by itself, because it has not all cells of an item, it leaves in the workspace as nodes, of a segment where it has all of it
- * and else of a group, and chunk_merge folds them in order.  How cells are dealt out changes no bit of a result. */
+ * finish by itself, because it has not all cells of an item, it leaves in the workspace as nodes: all segments from the item's first on are
+ * one, any other segment or what a pair has of its beginning is one, other groups are one each.  chunk_merge folds them in order.  How
+ * cells are dealt out changes no bit of a result. */
 #ifndef KERNELS_CUDA_CHUNK_CUH
 #define KERNELS_CUDA_CHUNK_CUH
 
@@ -79,6 +80,13 @@ __device__ static inline int2 segment_cells(const struct chunk_plan &p, int segm
 {
     const int each = max(FOLD_GROUPS / p.cell_groups, 1);
     return make_int2(segment * each, min((segment + 1) * each, n_cells));
+}
+
+/* One past the last cell that the pair of blocks with this cell of an item has; it may lie beyond the item.  first: cells before the item, of
+ * all KV heads. */
+__device__ static inline int pair_end(const struct chunk_plan &p, int first, int cell)
+{
+    return ((first + cell) / p.cells_each + 1) * p.cells_each - first;
 }
 
 __device__ static inline float *node_at(const struct chunk_job &j, int kv_head, int item, int cell)

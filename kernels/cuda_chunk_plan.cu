@@ -1,4 +1,4 @@
-/* kernels/cuda_chunk_plan.cu: the plan of a chunk's attention, and the merging of its nodes. */
+/* kernels/cuda_chunk_plan.cu: the plan of a chunk's attention. */
 #include "kernels/cuda_chunk.cuh"
 
 #include <climits>
@@ -110,91 +110,7 @@ __global__ static void __launch_bounds__(THREADS) plan_kernel(const __grid_const
     j.plan->cells_each = (before * j.kv.n_kv_heads + j.n_pairs - 1) / j.n_pairs;
 }
 
-/* The item of a row's packed row; *packed becomes its place in the item. */
-__device__ static int item_of_row(const struct chunk_job &j, int row, int head, int *packed)
-{
-    const struct chunk_plan &p = *j.plan;
-    int item = 0, high = p.n_items; /* the last item whose run begins at or before the row, and back to the row's own */
-    while (high - item > 1) {
-        const int mid = (item + high) / 2;
-        if (p.items[mid].run <= row)
-            item = mid;
-        else
-            high = mid;
-    }
-    const int of_run = (row - p.items[item].run) * j.group + head;
-    *packed = of_run % PACK;
-    return item - (p.items[item].packed - of_run / PACK * PACK) / PACK;
-}
-
-struct sums {
-    float most, sum, o;
-};
-
-__device__ static void fold_in(struct sums &x, float most, float sum, float o, float scale2)
-{
-    const struct fold f = fold_of(x.most, most, scale2);
-    x.most = f.most;
-    x.sum = fold_sum(x.sum, sum, f);
-    x.o = fold_sum(x.o, o, f);
-}
-
-/* The fold of an element of n nodes that follow each other. */
-__device__ static struct sums fold_nodes(const struct chunk_job &j, const float *node, int n, int packed, int d)
-{
-    static constexpr int AHEAD = 16;
-    const size_t step = (size_t)PACK * (j.kv.head_dim + 2), stats = (size_t)PACK * j.kv.head_dim + packed;
-    struct sums x = { -INFINITY, 0, 0 };
-    for (int base = 0; base < n; base += AHEAD) {
-        struct sums y[AHEAD];
-#pragma unroll
-        for (int i = 0; i < AHEAD; i++) {
-            const float *at = node + (size_t)min(base + i, n - 1) * step;
-            y[i].o = at[(size_t)packed * j.kv.head_dim + d];
-            y[i].most = at[stats];
-            y[i].sum = at[stats + PACK];
-        }
-#pragma unroll
-        for (int i = 0; i < AHEAD; i++)
-            if (base + i < n) fold_in(x, y[i].most, y[i].sum, y[i].o, j.scale2);
-    }
-    return x;
-}
-
-/* One block of threads for each row and head, a thread for each element. */
-__global__ static void __launch_bounds__(256) merge_kernel(const __grid_constant__ struct chunk_job j)
-{
-    dependency_wait();
-    const struct chunk_plan &p = *j.plan;
-    const int row = blockIdx.x, head = blockIdx.y, kv_head = head / j.group, d = threadIdx.x;
-    int packed;
-    const int item = item_of_row(j, row, head % j.group, &packed);
-    const int n_cells = item_cells(p, item), first = kv_head * p.n_cells + p.items[item].cell;
-    if (first / p.cells_each == (first + n_cells - 1) / p.cells_each) return; /* one pair of blocks had all of it */
-    const struct attend_row r = j.rows[row];
-    const int n_groups = r.position / GROUP_TOKENS + 1, n_segments = (n_groups + FOLD_GROUPS - 1) / FOLD_GROUPS;
-    struct sums x = { -INFINITY, 0, 0 };
-    if (p.cell_groups == FOLD_GROUPS) {
-        x = fold_nodes(j, node_at(j, kv_head, item, 0), n_segments, packed, d);
-    } else {
-        for (int s = 0; s < n_segments; s++) {
-            const int2 cells = segment_cells(p, s, n_cells);
-            const bool whole = (first + cells.x) / p.cells_each == (first + cells.y - 1) / p.cells_each;
-            const struct sums y = fold_nodes(j, node_at(j, kv_head, item, cells.x),
-                                             whole ? 1 : min(n_groups - cells.x, FOLD_GROUPS), packed, d);
-            fold_in(x, y.most, y.sum, y.o, j.scale2);
-        }
-    }
-    j.out[((size_t)r.out_row * j.n_heads + head) * j.kv.head_dim + d] = __fdiv_rn(x.o, x.sum);
-}
-
 int chunk_make_plan(struct device *d, const struct chunk_job *j)
 {
     return cuda_launch(d, "attention's plan", plan_kernel, 1, THREADS, 0, 1, *j);
-}
-
-int chunk_merge(struct device *d, const struct chunk_job *j)
-{
-    return cuda_launch(d, "attention's merge", merge_kernel, dim3((unsigned)j->n_rows, (unsigned)j->n_heads),
-                       j->kv.head_dim, 0, 1, *j);
 }

@@ -14,6 +14,7 @@ template <int SLABS> struct chunk_task {
     int group, last;    /* warpgroup; position of the tile's last row */
     int limit[2];       /* position of the packed row, -1: none */
     int n;              /* units so far */
+    bool both;          /* the other warpgroup has rows of the part too */
     uint32_t p[32];     /* weights of a unit */
     float o[SLABS][32]; /* the group in work */
     float most[2], sum[2];
@@ -115,6 +116,17 @@ template <int SLABS> struct chunk_task {
         wgmma_commit();
     }
 
+    /* The warpgroups' products take turns, so that the scores of one become weights while the other's products run. */
+    __device__ void turn_wait()
+    {
+        if (both) named_sync(BAR_TURN + group, 2 * WARPGROUP);
+    }
+
+    __device__ void turn_pass()
+    {
+        if (both) named_arrive(BAR_TURN + 1 - group, 2 * WARPGROUP);
+    }
+
     __device__ void release(uint64_t *b)
     {
         if (threadIdx.x % 32 < 2) barrier_arrive_at(b, threadIdx.x % 32);
@@ -212,6 +224,7 @@ template <int SLABS> struct chunk_task {
         float u[2][32];
         barrier_wait(&sh.v_full[stage], n / shared::STAGES % 2);
         clear_values(unit, stage);
+        turn_wait();
         issue_values(u[0], stage, 0);
         if constexpr (SLABS == 2) issue_values(u[1], stage, 1);
         fold_sums();
@@ -223,6 +236,7 @@ template <int SLABS> struct chunk_task {
                 fold_values(u[0], 0);
             }
             if constexpr (MORE) issue_scores(s);
+            turn_pass();
             wgmma_wait<MORE ? 1 : 0>();
             pin(p);
             release(&sh.v_free[stage]);
@@ -235,6 +249,7 @@ template <int SLABS> struct chunk_task {
                 wgmma_wait<0>();
                 fold_values(u[0], slab);
             }
+            turn_pass();
             pin(p);
             release(&sh.v_free[stage]);
             if constexpr (MORE) first_weights(unit + 1);
@@ -274,50 +289,65 @@ template <int SLABS> struct chunk_task {
         }
     }
 
+    __device__ void write_stats(int cell)
+    {
+        float *stats = node_at(j, work().part.kv_head, work().part.item, cell) + (size_t)PACK * j.kv.head_dim;
+        for (int h = 0; h < 2; h++) {
+            const int packed = blockIdx.x % 2 * CHUNK_TILE + packed_row(h);
+            if (limit[h] < 0 || threadIdx.x % 4 != 0) continue;
+            stats[packed] = most[h];
+            stats[PACK + packed] = sum[h];
+        }
+    }
+
     /* o to the workspace, as a node. */
     __device__ void write_node(int cell)
     {
-        const struct chunk_work &w = work();
-        const int t = threadIdx.x % 4;
-        float *node = node_at(j, w.part.kv_head, w.part.item, cell), *stats = node + (size_t)PACK * j.kv.head_dim;
+        float *node = node_at(j, work().part.kv_head, work().part.item, cell);
         for (int h = 0; h < 2; h++) {
             const int packed = blockIdx.x % 2 * CHUNK_TILE + packed_row(h);
             if (limit[h] < 0) continue;
-            if (t == 0) {
-                stats[packed] = most[h];
-                stats[PACK + packed] = sum[h];
-            }
 #pragma unroll
             for (int i = 0; i < SLABS * 8; i++) {
-                const int d = i * 8 + 2 * t;
+                const int d = i * 8 + 2 * (threadIdx.x % 4);
                 if (d < j.kv.head_dim)
                     *(float2 *)(node + (size_t)packed * j.kv.head_dim + d) =
                         make_float2(o[i / 8][i % 8 * 4 + 2 * h], o[i / 8][i % 8 * 4 + 2 * h + 1]);
             }
         }
+        write_stats(cell);
     }
 
-    /* A segment of an item that is this block's alone: folded into the result in place. */
-    __device__ void write_out(bool first, bool ends)
+    /* Where the segments of a part that begins its item are folded in place: in the result, if it is all of the item, else in a node. */
+    __device__ float *first_segments(int h) const
     {
         const struct chunk_work &w = work();
+        if (!w.whole)
+            return node_at(j, w.part.kv_head, w.part.item, 0) +
+                   (size_t)(blockIdx.x % 2 * CHUNK_TILE + packed_row(h)) * j.kv.head_dim;
+        const int packed = w.first + packed_row(h), head = w.part.kv_head * j.group + packed % j.group;
+        return j.out + ((size_t)j.rows[w.run + packed / j.group].out_row * j.n_heads + head) * j.kv.head_dim;
+    }
+
+    /* The next of them; first, last: of the item. */
+    __device__ void add_segment(bool first, bool ends)
+    {
         const int t = threadIdx.x % 4;
         for (int h = 0; h < 2; h++) {
             const struct fold f = fold_of(first ? -INFINITY : total_most[h], most[h], j.scale2);
-            total_most[h] = f.most;
-            total_sum[h] = fold_sum(first ? 0.0f : total_sum[h], sum[h], f);
+            total_most[h] = most[h] = f.most;
+            total_sum[h] = sum[h] = fold_sum(first ? 0.0f : total_sum[h], sum[h], f);
             if (limit[h] < 0) continue;
-            const int packed = w.first + packed_row(h), head = w.part.kv_head * j.group + packed % j.group;
-            float *out = j.out + ((size_t)j.rows[w.run + packed / j.group].out_row * j.n_heads + head) * j.kv.head_dim;
+            float *to = first_segments(h);
 #pragma unroll
             for (int i = 0; i < SLABS * 8; i++) {
                 const int d = i * 8 + 2 * t;
                 if (d >= j.kv.head_dim) continue;
-                const float2 before = first ? make_float2(0, 0) : *(const float2 *)(out + d);
+                const float2 before = first ? make_float2(0, 0) : *(const float2 *)(to + d);
                 const float x = fold_sum(before.x, o[i / 8][i % 8 * 4 + 2 * h], f),
                             y = fold_sum(before.y, o[i / 8][i % 8 * 4 + 2 * h + 1], f);
-                *(float2 *)(out + d) =
-                    ends ? make_float2(__fdiv_rn(x, total_sum[h]), __fdiv_rn(y, total_sum[h])) : make_float2(x, y);
+                *(float2 *)(to + d) =
+                    ends ? make_float2(__fdiv_rn(x, sum[h]), __fdiv_rn(y, sum[h])) : make_float2(x, y);
             }
         }
     }
@@ -325,18 +355,22 @@ template <int SLABS> struct chunk_task {
     __device__ void end_group(int unit)
     {
         const struct chunk_plan &plan = *j.plan;
-        const struct chunk_work &w = work();
-        const int segment = unit / SEGMENT_UNITS, each = plan.cell_groups * FOLD_UNITS;
-        const int2 cells = segment_cells(plan, segment, w.part.n_cells);
-        const bool whole = w.whole || (cells.x >= w.part.from && cells.y <= w.part.to),
-                   ends = (unit + 1) % SEGMENT_UNITS == 0 || unit + 1 == w.end;
-        if (whole && unit % SEGMENT_UNITS >= FOLD_UNITS) fold_total();
-        if (whole && !ends)
+        const struct chunk_part &part = work().part;
+        const bool part_ends = unit + 1 == work().end, ends = part_ends || (unit + 1) % SEGMENT_UNITS == 0;
+        const int segment = unit / SEGMENT_UNITS;
+        const int2 cells = segment_cells(plan, segment, part.n_cells);
+        const bool begun = cells.x >= part.from; /* here */
+        if (begun && unit % SEGMENT_UNITS >= FOLD_UNITS) fold_total();
+        if (begun && !ends)
             keep_total();
-        else if (w.whole)
-            write_out(segment == 0, unit + 1 == w.end);
-        else
-            write_node(whole ? cells.x : unit / each);
+        else if (!begun)
+            write_node(unit / (plan.cell_groups * FOLD_UNITS));
+        else if (part.from > 0 || cells.y > part.to)
+            write_node(cells.x);
+        else {
+            add_segment(segment == 0, work().whole && part_ends);
+            if (!work().whole) write_stats(0);
+        }
         begin_group();
     }
 
@@ -351,7 +385,9 @@ template <int SLABS> struct chunk_task {
     __device__ void first_weights(int unit)
     {
         float s[64];
+        turn_wait();
         issue_scores(s);
+        turn_pass();
         weigh_next(s, unit);
     }
 
@@ -389,6 +425,7 @@ template <int SLABS> struct chunk_task {
     __device__ void go()
     {
         const int2 mine = work_of_pair(j);
+        if (group == 1) named_arrive(BAR_TURN, 2 * WARPGROUP); /* the first turn is warpgroup 0's */
         for (int at = mine.x; at < mine.y;) {
             struct chunk_work w;
             next_work(j, &at, mine.y, w);
@@ -396,11 +433,13 @@ template <int SLABS> struct chunk_task {
             if (threadIdx.x % WARPGROUP == 0) sh.work[group] = w;
             named_sync(BAR_OWN + group, WARPGROUP);
             last = w.n > 0 ? w.last : INT_MAX;
+            both = __shfl_sync(0xffffffffu, w.n > GROUP_ROWS, 0);
             if (w.n > group * GROUP_ROWS)
                 part();
             else
                 pass_part();
         }
+        if (group == 0) named_sync(BAR_TURN, 2 * WARPGROUP); /* no arrival is left over */
     }
 };
 

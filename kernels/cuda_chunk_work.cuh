@@ -7,8 +7,8 @@
 #include "kernels/cuda_wgmma.cuh"
 
 static constexpr int THREADS = 384, WARPGROUP = 128, GROUP_ROWS = 64, UNIT = ATTEND_CHUNK;
-static constexpr int HALF = UNIT / 2; /* tokens of a unit that one block of a pair copies, for both */
-enum { BAR_OWN = 1, BAR_BOTH = 3 };   /* named barriers: of a warpgroup, of both */
+static constexpr int HALF = UNIT / 2;             /* tokens of a unit that one block of a pair copies, for both */
+enum { BAR_OWN = 1, BAR_BOTH = 3, BAR_TURN = 4 }; /* named barriers: of a warpgroup, of both, a warpgroup's turn */
 
 struct chunk_maps {
     CUtensorMap k[2], v[2], k_tile[2], v_tile[2], k_tail,

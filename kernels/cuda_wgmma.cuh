@@ -40,10 +40,18 @@ __device__ static inline void copy_box(void *to, const CUtensorMap *map, int col
                  : "memory");
 }
 
-/* ---- barriers of some warps of a block ---- */
+/* ---- barriers of some warps of a block; all threads of a warp ---- */
 __device__ static inline void named_sync(int id, int n_threads)
 {
+    __syncwarp();
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(n_threads) : "memory");
+}
+
+/* Does not wait. */
+__device__ static inline void named_arrive(int id, int n_threads)
+{
+    __syncwarp();
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(n_threads) : "memory");
 }
 
 /* ---- wgmma: four warps, 64 rows; warp w has rows 16 w .., distributed as mma()'s ---- */
