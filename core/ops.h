@@ -290,7 +290,7 @@ struct backend {
     void (*close)(struct device *d);
     int  (*describe)(const struct device *d, char *text, size_t n_bytes); /* for people: "AVX2, 2 threads" */
     void (*identify)(const struct device *d, struct provenance *p);       /* sets isa and n_threads, or gpu and driver */
-    uint64_t (*free_bytes)(const struct device *d); /* for runs, the workspace of the run before included; 0: not known */
+    uint64_t (*free_bytes)(const struct device *d); /* 0: not known */
     /* Workspace for forward passes of at most max_rows rows over at most max_context tokens; called when a run opens. */
     int  (*reserve)(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
     /* What reserve() will hold for such a run; needs no device, so that a plan can count it. */

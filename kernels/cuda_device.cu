@@ -112,12 +112,11 @@ void cuda_identify(const struct device *d, struct provenance *p)
     p->n_threads = 1;
 }
 
-/* What is free and the workspace, whose place the next run's takes. */
 uint64_t cuda_free_bytes(const struct device *d)
 {
     size_t free_bytes = 0, total = 0;
-    if (cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) return 0;
-    return (uint64_t)free_bytes + d->operand_bytes + d->work_bytes;
+    (void)d;
+    return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? free_bytes : 0;
 }
 
 static int take(struct device *d, void **p, size_t n_bytes, const char *what)
