@@ -141,7 +141,7 @@ static void write_csv(const struct bench *b, FILE *out)
                  "worst_error_over_tolerance,note\n");
     for (int i = 0; i < b->n_rows; i++) {
         const struct bench_row *r = &b->rows[i];
-        fprintf(out, "%s,%d,%d,%s,%.3f,%.3f,%.3f,%.0f,%.0f,", r->shape, r->batch, r->context, r->kernel, r->us, r->us_low, r->us_high,
+        fprintf(out, "%s,%d,%d,\"%s\",%.3f,%.3f,%.3f,%.0f,%.0f,", r->shape, r->batch, r->context, r->kernel, r->us, r->us_low, r->us_high,
                 r->bytes, r->flop);
         number(out, "%.1f,", 1e-3 * r->bytes / r->us, ",");
         number(out, "%.2f,", 1e-6 * r->flop / r->us, ",");
@@ -149,7 +149,7 @@ static void write_csv(const struct bench *b, FILE *out)
         number(out, "%.3f,", r->read_us / r->us, ",");
         number(out, "%.0f,", r->clock_mhz, ",");
         number(out, "%.3g,", r->worst, ",");
-        fprintf(out, "%s\n", r->note);
+        fprintf(out, "\"%s\"\n", r->note);
     }
 }
 
