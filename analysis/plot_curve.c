@@ -251,7 +251,7 @@ void plot_x_stale(FILE *out, int max, bool numbers)
 {
     fprintf(out, "set logscale x 2\nset xrange [0.4:%d]\nset xtics nomirror out scale 0.4,0 (\"%s\" %g", max,
             numbers ? "0" : "", PLOT_STALE_ZERO);
-    for (int tick = 1; tick <= max; tick *= max > 64 ? 4 : 2)
+    for (int tick = 1; tick <= max; tick *= max > 1024 ? 8 : max > 64 ? 4 : 2)
         if (numbers)
             fprintf(out, ", \"%d\" %d", tick, tick);
         else

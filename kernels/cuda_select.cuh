@@ -14,7 +14,7 @@ struct select_job {
     float scale;
 };
 
-/* What a row may read and must choose (METHOD.md section 1, Selection). */
+/* What a row may read and must choose as core/lane.h counts it. */
 struct budget {
     int n_tokens, n_blocks, n_selected, n_local;
     int n_rest, k; /* k of the first n_rest blocks are chosen by the selector; the local ones follow */
