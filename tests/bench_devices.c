@@ -91,6 +91,7 @@ static int row_of(const struct engine *e, int lane)
 static void keep(struct engine *e, enum quantity q, int layer, int n_layers, const float *rows, size_t stride, size_t skip, bool half)
 {
     const size_t n = e->c.n[q] / (size_t)n_layers;
+#pragma omp parallel for
     for (int lane = 0; lane < e->plan.n_lanes; lane++) {
         float *to = e->c.x[q] + (size_t)lane * e->c.n[q] + (size_t)layer * n;
         const int row = row_of(e, lane);
@@ -141,6 +142,7 @@ static int spy_logits(struct device *d, const struct measure_logits_args *a)
     const size_t rows = (size_t)e->run.pass.n_rows, vocab = (size_t)a->vocab;
     keep(e, Q_HIDDEN, 0, 1, fetch(e, a->hidden_state, rows * (size_t)a->hidden * sizeof(float)), (size_t)a->hidden, 0, false);
     float *logits = fetch(e, a->logits, rows * vocab * sizeof *logits);
+#pragma omp parallel for
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
         for (size_t i = 0; i < vocab; i++) sum += logits[r * vocab + i];
@@ -374,6 +376,7 @@ static void measure_run(struct machine *m, const struct run_plan *plan, double n
         engine_step(&cpu);
         engine_step(&gpu);
         engine_step(&replayed);
+#pragma omp parallel for
         for (int i = 0; i < plan->n_lanes; i++) {
             compare(t->sums[FREE][i], &gpu, i, &cpu, i, s->n_layers);
             compare(t->sums[REPLAYED][i], &replayed, i, &cpu, i, s->n_layers);
