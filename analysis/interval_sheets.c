@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- saw-teeth ---- */
 
@@ -143,11 +144,25 @@ static int advice_write(struct sheet *t, const struct interval_curve *c, double 
     return sheet_number(t, p ? 100 * p->equation : NAN);
 }
 
-static int advice_columns(struct sheet *t)
+enum { BOUND_DECIMALS = 2, MAX_BOUND_DECIMALS = 9 };
+
+/* As many as every bound needs to be told as it was asked for. */
+static int bound_decimals(const double *bounds, int n)
+{
+    int decimals = BOUND_DECIMALS;
+    for (int i = 0; i < n; i++)
+        for (char text[64]; decimals < MAX_BOUND_DECIMALS; decimals++) {
+            snprintf(text, sizeof text, "%.*f", decimals, bounds[i]);
+            if (fabs(strtod(text, NULL) - bounds[i]) <= 1e-9 * bounds[i]) break;
+        }
+    return decimals;
+}
+
+static int advice_columns(struct sheet *t, int decimals)
 {
     if (sheet_column(t, COLUMN_TEXT, "lanes", "lanes", 0) != 0 ||
         sheet_column(t, COLUMN_TEXT, "error", "error", 0) != 0 ||
-        sheet_column(t, COLUMN_NUMBER, "bound", "bound", 2) != 0 ||
+        sheet_column(t, COLUMN_NUMBER, "bound", "bound", decimals) != 0 ||
         sheet_column(t, COLUMN_ESTIMATE, "clean", "selection alone", 3) != 0 ||
         sheet_column(t, COLUMN_TEXT, "measured_interval", "longest interval, measured", 0) != 0 ||
         sheet_column(t, COLUMN_ESTIMATE, "measured_error", "its error", 3) != 0 ||
@@ -174,7 +189,7 @@ int sheet_of_intervals(struct sheet *t, const struct study *s, const struct inte
         "and block keys for each step over the dense lane's, as counted, and by the equation 1 / block size + active + "
         "1 / interval.",
         s->n_texts);
-    if (advice_columns(t) != 0) return -1;
+    if (advice_columns(t, bound_decimals(bounds, n_bounds)) != 0) return -1;
     for (int i = 0; i < n; i++)
         for (int k = 0; k < n_bounds && curves[i].n > 0; k++)
             if (sheet_text(t, curves[i].group->title) != 0 ||

@@ -64,6 +64,9 @@ static void bounds(void **state)
     write_bounded(2);
     assert_text(file, "bound", "2", "measured_interval", "never");
     assert_page("never rectifying keeps NLL above dense (nat) under 2", true);
+    assert_says("tables/interval.md", "| NLL above dense (nat) | 0.05 |"); /* two decimals tell every bound */
+    write_bounded(0.0725);
+    assert_says("tables/interval.md", "| NLL above dense (nat) | 0.0725 |");
 }
 
 static void few_texts_no_limit(void **state)
