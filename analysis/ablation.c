@@ -107,7 +107,7 @@ static int sum_add(const struct table *t, const struct ablation_point *like, enu
     const struct ablation_point *p = t->points;
     const struct ablation_point *x = point_at(p, t->n_points, like, t->axis, value);
     const struct ablation_point *y = point_at(p, t->n_points, like, t->axis, reference_of(t));
-    const int rc = minus ? study_difference(t->s, x->lane, y->lane, m, t->texts) : study_measure(t->s, x->lane, m, 0, t->texts);
+    const int rc = minus ? study_difference(t->s, x->lane, y->lane, m, t->texts) : study_measure(t->s, x->lane, m, t->s->lanes[x->lane].dense_until, t->texts);
     for (int i = 0; i < t->s->n_texts && rc == 0; i++) t->sum[i] += t->texts[i];
     return rc;
 }
@@ -175,9 +175,10 @@ static void caption_make(const struct table *t)
     char reference[40];
     snprintf(t->sheet->caption, sizeof t->sheet->caption,
              "Ablation of %s: lanes that differ in it alone. Means over %d text%s and the steps that a lane has; the differences are paired by text and step, to %s "
-             "where it was run, else to the smallest value. Rows called mean: over all groups of lanes with their own cache that have every value.",
+             "where it was run, else to the smallest value. Rows called mean: over all groups of lanes with their own cache that have every value.%s",
              axis_keys[t->axis], t->s->n_texts, t->s->n_texts == 1 ? "" : "s",
-             axis_print(reference, sizeof reference, t->axis, axis_default(t->axis)));
+             axis_print(reference, sizeof reference, t->axis, axis_default(t->axis)),
+             t->axis == AXIS_DENSE_UNTIL ? " A row's own columns are over the steps from dense_until on, which are not the same in every row." : "");
 }
 
 /* The largest set of values that a group has; into t->values. */
@@ -269,7 +270,7 @@ static int crossed_rows(const struct table *t, const struct ablation_point *like
             for (int i = 0; i < n_columns && rc == 0; i++) {
                 const struct ablation_point *p = point_at(t->points, t->n_points, &row, AXIS_INTERVAL, columns[i]);
                 e = (struct estimate){ .mean = NAN, .low = NAN, .high = NAN };
-                if (p) rc = study_estimate(t->s, p->lane, compared[m], 0, &e);
+                if (p) rc = study_estimate(t->s, p->lane, compared[m], t->s->lanes[p->lane].dense_until, &e);
                 if (rc == 0) rc = sheet_estimate(t->sheet, e);
             }
             if (rc != 0) return -1;

@@ -55,7 +55,7 @@ static int row_add(struct sheet *t, const struct evidence *e, const struct study
         sheet_text(t, runs_until(s)) != 0 || sheet_number(t, s->n_texts) != 0)
         return -1;
     for (int i = 0; i < N_MEASURES_SHOWN; i++)
-        if (study_estimate(s, lane, measures[i], 0, &estimate) != 0 || sheet_estimate(t, estimate) != 0) return -1;
+        if (study_estimate(s, lane, measures[i], s->lanes[lane].dense_until, &estimate) != 0 || sheet_estimate(t, estimate) != 0) return -1;
     return 0;
 }
 
@@ -228,13 +228,16 @@ static void footer_print(char *text, size_t n_bytes, const struct evidence *all,
 static int table_write(struct sheet *t, const char *folder, const struct evidence *all, int n)
 {
     char footer[8192];
+    bool late = false;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < all[i].n_studies; k++) late = late || study_turns_late(&all[i].studies[k]);
     TRY(sheet_open(t, "compare"), "compare");
     snprintf(
         t->caption, sizeof t->caption,
         "%d results side by side, lanes of one name together. Means over the texts of each, in brackets 95 %% "
         "bootstrap-t intervals over texts (from %d texts on). Texts, models and programs may differ between results: "
-        "nothing is paired or tested across them.",
-        n, ESTIMATE_MIN_TEXTS);
+        "nothing is paired or tested across them.%s",
+        n, ESTIMATE_MIN_TEXTS, late ? " Lanes that are dense until some step: from that step on." : "");
     if (columns_make(t) != 0 || rows_make(t, all, n) != 0) return -1;
     footer_print(footer, sizeof footer, all, n);
     return sheet_write(t, folder, footer);

@@ -64,7 +64,7 @@ static int lanes_estimate(const struct study *s, struct estimate *e)
 #pragma omp parallel for schedule(dynamic) reduction(+ : n_failed)
     for (int lane = 0; lane < s->n_lanes; lane++)
         for (int m = 0; m < N_MEASURES; m++)
-            n_failed += study_estimate(s, lane, (enum measure)m, 0, &e[(size_t)lane * N_MEASURES + (size_t)m]) != 0;
+            n_failed += study_estimate(s, lane, (enum measure)m, s->lanes[lane].dense_until, &e[(size_t)lane * N_MEASURES + (size_t)m]) != 0;
     return n_failed ? fail("%s: out of memory", s->key) : 0; /* nothing else can fail there, and on another thread */
 }
 
@@ -77,8 +77,8 @@ int sheet_of_lanes(struct sheet *t, const struct study *s, const char *name)
              "Every lane. %s. A figure is a mean over the steps of a run (KL also as their median) and, where it has "
              "layers, over layers: "
              "1 and up for K, V and the distances to clean, all for the rest. KV bytes: keys, values and block keys read and written, rectification "
-             "included.",
-             over);
+             "included.%s",
+             over, study_turns_late(s) ? " Lanes that are dense until some step: from that step on." : "");
     struct estimate *e = NULL;
     TRY(MEM_NEW(&e, (size_t)s->n_lanes * N_MEASURES, "estimates"), "tables");
     int rc = lanes_estimate(s, e);

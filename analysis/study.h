@@ -136,6 +136,8 @@ int study_difference(const struct study *s, int a, int b, enum measure m, double
 /* The two, and what the texts say about their mean. */
 int study_estimate(const struct study *s, int lane, enum measure m, int first, struct estimate *e);
 int study_estimate_difference(const struct study *s, int a, int b, enum measure m, struct estimate *e);
+/* Whether a lane is dense until some step: its errors are NaN before that step, its bytes are not. */
+bool study_turns_late(const struct study *s);
 
 /* The mean over the runs of one text at each step: out [s->n_steps], NaN where there is none.  False: nothing at all. */
 bool study_text_series(const struct study *s, int text, int lane, enum quantity q, double *out);

@@ -97,3 +97,10 @@ int study_estimate_difference(const struct study *s, int a, int b, enum measure 
 {
     return study_estimate_contrast(s, &(struct contrast){ .n = 2, .lanes = { a, b }, .weights = { 1, -1 } }, m, 0, e);
 }
+
+bool study_turns_late(const struct study *s)
+{
+    for (int i = 0; i < s->n_lanes; i++)
+        if (s->lanes[i].dense_until > 0) return true;
+    return false;
+}

@@ -57,6 +57,22 @@ static void test_axes(void **unused)
     assert_int_equal(list.n, 0);
 }
 
+/* A lane that is dense until step 32: all its columns are of the steps from there on, bytes among them, which are counted before too. */
+static void test_late(void **unused)
+{
+    (void)unused;
+    study_make();
+    lane_add(0.9, 0, 0, LANE_OWN, 1);
+    lanes[lane_add(0.9, 0, 0, LANE_OWN, 1)].dense_until = 32;
+    tables_make();
+    const char *t = "ablation-dense_until-x";
+    assert_mean(t, "never", "0", "bytes_per_step", 1);
+    assert_mean(t, "never", "32", "bytes_per_step", 1 + 16.0 / 512);
+    assert_mean(t, "never", "32", "nll_above_dense", 1 + 16.0 / 512);
+    assert_non_null(strstr(table(t)->caption, "over the steps from dense_until on"));
+    assert_true(study_turns_late(&study));
+}
+
 static void test_groups(void **unused)
 {
     (void)unused;
@@ -141,7 +157,7 @@ static void test_without_memory(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_axes),      cmocka_unit_test(test_groups),         cmocka_unit_test(test_paired), cmocka_unit_test(test_crossed),
+        cmocka_unit_test(test_axes), cmocka_unit_test(test_late),      cmocka_unit_test(test_groups),         cmocka_unit_test(test_paired), cmocka_unit_test(test_crossed),
         cmocka_unit_test(test_reference), cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
