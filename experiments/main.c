@@ -46,17 +46,24 @@ static int bound_read(const char *text, double *bound)
 int command_report(int argc, char **argv)
 {
     double bound = NAN;
-    int first = 1;
-    if (argc > 1 && strcmp(argv[1], "--bound") == 0) {
-        if (bound_read(argc > 2 ? argv[2] : NULL, &bound) != 0) return EXIT_USAGE;
-        first = 3;
+    int n = 0; /* folders: argv[0 .. n - 1] */
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--bound") == 0) {
+            if (bound_read(i + 1 < argc ? argv[i + 1] : NULL, &bound) != 0) return EXIT_USAGE;
+            i++;
+        } else if (argv[i][0] != '-') {
+            argv[n++] = argv[i];
+        } else {
+            n = 0;
+            break;
+        }
     }
-    if (first >= argc || argv[first][0] == '-') {
+    if (n == 0) {
         fprintf(stderr, "usage: " PROGRAM " report [--bound NATS] RESULTS ..\n");
         return EXIT_USAGE;
     }
     struct report_told told = { 0 };
-    const int rc = report_write_bound(argc - first, argv + first, bound, &told);
+    const int rc = report_write_bound(n, argv, bound, &told);
     for (int i = 0; i < told.pages.n; i++) printf("report: %s\n", told.pages.text[i]);
     fflush(stdout);
     if (told.warnings.n) fprintf(stderr, PROGRAM ": %d warning%s\n", told.warnings.n, told.warnings.n == 1 ? "" : "s");

@@ -158,6 +158,8 @@ def bad_words():
         ("info on nothing", ["info", "nowhere.h5"], 1, "nowhere.h5"),
         ("a report on nothing", ["report", "nowhere"], 1, "nowhere"),
         ("a bound that is no number", ["report", "--bound", "much", "nowhere"], 2, "--bound much"),
+        ("a bound after the folder", ["report", "nowhere", "--bound", "much"], 2, "--bound much"),
+        ("a bound of nothing", ["report", "--bound", "0.2"], 2, "usage: resa report"),
     ]:
         r = resa(folder, *args)
         check(f"{name}: status {status}, and what is wrong is named", r.returncode == status and word in r.stderr,
