@@ -130,6 +130,7 @@ static int gnuplot_run(const char *folder, const char *argument, const char *scr
         const int null = open("/dev/null", O_RDWR);
         if (null < 0 || dup2(null, 0) < 0 || dup2(ends[1], 1) < 0 || dup2(ends[1], 2) < 0 || chdir(folder) != 0)
             _exit(126);
+        if (setenv("TZ", "UTC", 1) != 0) _exit(126); /* a pdf tells its date in the zone of its maker */
         execlp("gnuplot", "gnuplot", argument, script, (char *)NULL);
         _exit(127);
     }
