@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_TOLD = 12 };
+enum { MAX_TOLD = 12, EQUAL_BYTES_PERCENT = 3 };
 
 /* "+0.172 nat [+0.108, +0.236]" */
 static void signed_amount(char *text, size_t n_bytes, struct estimate e, double scale, int decimals, const char *unit)
@@ -35,10 +35,22 @@ const char *findings_equal_verdict(struct estimate e)
     }
 }
 
+int findings_equal_bytes(char *text, size_t n_bytes, const struct study *s, int rectified, int equal)
+{
+    struct estimate a, b;
+    text[0] = '\0';
+    if (study_estimate(s, rectified, MEASURE_BYTES, 0, &a) != 0 || study_estimate(s, equal, MEASURE_BYTES, 0, &b) != 0)
+        return -1;
+    const double more = 100 * (b.mean / a.mean - 1);
+    if (fabs(more) >= EQUAL_BYTES_PERCENT) /* false for NaN */
+        snprintf(text, n_bytes, "; but equal moved %.0f %% %s bytes", fabs(more), more > 0 ? "more" : "fewer");
+    return 0;
+}
+
 static int contest_tell(const struct study *s, const struct contest *k, struct notes *findings)
 {
     const int first = study_is_of_text(s) ? 0 : 1; /* of contest_measures: NLL, or KL */
-    char amount[96], kl[128] = "", same[96] = "", test[96] = "", covered[64];
+    char amount[96], kl[128] = "", same[96] = "", test[96] = "", covered[64], bytes[64];
     const struct estimate e = k->difference[first];
     if (e.n == 0) return 0;
     signed_amount(amount, sizeof amount, e, 1, 3, " nat");
@@ -54,10 +66,11 @@ static int contest_tell(const struct study *s, const struct contest *k, struct n
     if (!isnan(k->rank[first].p))
         snprintf(test, sizeof test, ", Wilcoxon p %.2g, after Holm %.2g", k->rank[first].p, k->holm[first]);
     words_covered(covered, sizeof covered, s, k->a->lane, k->b->lane, measure_defs[contest_measures[first]].quantity);
+    if (findings_equal_bytes(bytes, sizeof bytes, s, k->a->lane, k->b->lane) != 0) return -1;
     return notes_add(findings,
-                     "Rectifying every %d minus equal bytes, %s: %s %s%s, below 0 on %d of %d text%s%s: %s%s%s.",
+                     "Rectifying every %d minus equal bytes, %s: %s %s%s, below 0 on %d of %d text%s%s: %s%s%s%s.",
                      s->lanes[k->a->lane].interval, k->set->title, first == 0 ? "NLL" : "KL", amount, covered, e.n_below,
-                     e.n, words_s(e.n), test, findings_equal_verdict(e), kl, same);
+                     e.n, words_s(e.n), test, findings_equal_verdict(e), kl, same, bytes);
 }
 
 int findings_equal(const struct study *s, const struct contests *c, struct notes *findings)

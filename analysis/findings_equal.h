@@ -10,6 +10,8 @@ int findings_equal(const struct study *s, const struct contests *c, struct notes
 
 /* Which of the two is better by a difference rectified minus equal; for words after a colon. */
 const char *findings_equal_verdict(struct estimate e);
+/* "; but equal moved 4 % fewer bytes", where least or whole blocks kept it from what rectifying costs; else "". */
+int findings_equal_bytes(char *text, size_t n_bytes, const struct study *s, int rectified, int equal);
 
 /* A sentence on the shares that a set's rectified lanes take back of K's distance to the clean lane. */
 int findings_share(const struct study *s, const struct corner_set *set, const char *where, struct notes *findings);

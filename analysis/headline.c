@@ -72,7 +72,7 @@ static int equal_tell(const struct study *s, const struct contests *contests, co
                       const struct corner *rectified, struct notes *headline)
 {
     const int m = study_is_of_text(s) ? 0 : 1; /* of contest_measures */
-    char side[48] = "", interval[64] = "";
+    char side[48] = "", interval[64] = "", bytes[64];
     for (int i = 0; rectified && i < contests->n; i++) {
         const struct contest *k = &contests->all[i];
         if (strcmp(k->set->key, set->key) != 0 || k->a->lane != rectified->lane || k->b->role != CORNER_EQUAL) continue;
@@ -80,9 +80,10 @@ static int equal_tell(const struct study *s, const struct contests *contests, co
         if (e.n == 0) return 0;
         if (estimate_has_interval(e)) snprintf(interval, sizeof interval, " [%+.3f, %+.3f]", e.low, e.high);
         if (told_of(e) == TOLD_CLEAR) words_side(side, sizeof side, e);
-        return notes_add(headline, "Rectifying every %d minus equal bytes, %s: %s %+.3f nat%s: %s%s.",
+        if (findings_equal_bytes(bytes, sizeof bytes, s, k->a->lane, k->b->lane) != 0) return -1;
+        return notes_add(headline, "Rectifying every %d minus equal bytes, %s: %s %+.3f nat%s: %s%s%s.",
                          s->lanes[rectified->lane].interval, set->title, m == 0 ? "NLL" : "KL", e.mean, interval,
-                         findings_equal_verdict(e), side);
+                         findings_equal_verdict(e), side, bytes);
     }
     return 0;
 }
