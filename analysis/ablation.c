@@ -269,7 +269,7 @@ static int crossed_rows(const struct table *t, const struct ablation_point *like
             if (rc == 0) rc = sheet_text(t->sheet, axis_print(value, sizeof value, t->axis, t->values[v]));
             for (int i = 0; i < n_columns && rc == 0; i++) {
                 const struct ablation_point *p = point_at(t->points, t->n_points, &row, AXIS_INTERVAL, columns[i]);
-                e = (struct estimate){ .mean = NAN, .low = NAN, .high = NAN };
+                e = estimate_none();
                 if (p) rc = study_estimate(t->s, p->lane, compared[m], t->s->lanes[p->lane].dense_until, &e);
                 if (rc == 0) rc = sheet_estimate(t->sheet, e);
             }

@@ -106,6 +106,8 @@ struct estimate estimate_of(const double *values, int n)
     if (e.n == 0) return e;
     e.mean = sum / e.n;
     e.median = median_of(sorted, (size_t)e.n);
+    e.quartiles[0] = quantile_at(sorted, (size_t)e.n, 0.25);
+    e.quartiles[1] = quantile_at(sorted, (size_t)e.n, 0.75);
     if (!isfinite(e.mean)) return e;
     for (int i = 0; i < e.n; i++) {
         x[i] -= e.mean;

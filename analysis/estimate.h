@@ -54,6 +54,7 @@ struct estimate {
     double low, high; /* 95 % interval; NaN: too few texts or too many equal ones, or an infinite mean */
     double error;     /* standard error of the mean, s / sqrt(n); NaN: n is below 2 */
     double median;    /* NaN: n is 0 */
+    double quartiles[2]; /* the first and the third; NaN: n is 0 */
 };
 
 /* values: [n], one for each text, NaN where it has none.  One that is infinite makes the mean so, without an interval. */
@@ -62,7 +63,7 @@ struct estimate estimate_of(const double *values, int n);
 /* Nothing: no text has a value. */
 static inline struct estimate estimate_none(void)
 {
-    return (struct estimate){ .mean = NAN, .low = NAN, .high = NAN, .error = NAN, .median = NAN };
+    return (struct estimate){ .mean = NAN, .low = NAN, .high = NAN, .error = NAN, .median = NAN, .quartiles = { NAN, NAN } };
 }
 static inline bool estimate_has_interval(struct estimate e)
 {

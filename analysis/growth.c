@@ -20,6 +20,26 @@ double growth_predict(const struct growth *g, const struct growth_fit *fit, doub
     return s <= g->curves.axis.s_max ? growth_at(fit, s) : NAN;
 }
 
+int growth_misfits(const struct growth *g)
+{
+    const struct growth_curves *c = &g->curves;
+    int n_misfits = 0;
+    if (c->n_texts < ESTIMATE_MIN_TEXTS) return 0;
+    const double student = gsl_cdf_tdist_Pinv(0.975, c->n_texts - 1);
+    for (int bin = 0; bin < c->axis.n; bin++) {
+        double sum = 0, squares = 0;
+        for (int text = 0; text < c->n_texts; text++)
+            sum += growth_curve(c, text)[bin] - growth_at(&g->text_fits[text], c->axis.s[bin]);
+        const double mean = sum / c->n_texts;
+        for (int text = 0; text < c->n_texts; text++) {
+            const double off = growth_curve(c, text)[bin] - growth_at(&g->text_fits[text], c->axis.s[bin]) - mean;
+            squares += off * off;
+        }
+        n_misfits += fabs(mean) > student * sqrt(squares / (c->n_texts - 1) / c->n_texts);
+    }
+    return n_misfits;
+}
+
 /* Hurvich and Tsai's correction, for normal residuals of unknown variance. */
 static double aicc_of(const struct growth_axis *a, const struct growth_fit *fit)
 {

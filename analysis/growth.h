@@ -41,6 +41,10 @@ int growth_refit(struct growth *g, enum growth_law law);
 /* The chosen law's fit to the mean curve, whose f is NaN past the longest staleness that was run. */
 double growth_predict(const struct growth *g, const struct growth_fit *fit, double s);
 
+/* Bins where the texts' curves, each less its own fit of the law, are not 0 on the mean (beyond Student's 97.5 %): of a law that fits,
+ * few.  From ESTIMATE_MIN_TEXTS texts on; else 0. */
+int growth_misfits(const struct growth *g);
+
 /* The seed of every bootstrap of texts here, so that the same texts are drawn for every quantity and lane. */
 enum { GROWTH_SEED = 1 };
 

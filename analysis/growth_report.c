@@ -150,8 +150,11 @@ int growth_report_law_tell(const struct growth_set *set, enum growth_quantity q,
 {
     const struct growth_result *r = &set->results[growth_source_best(set, q)][q];
     const struct growth *g = &r->growth;
-    char jump[96], law[256], share[64] = "";
+    char jump[96], law[256], share[64] = "", misfit[160] = "";
     if (!growth_is_there(r) || g->curves.n_texts < 2) return 0;
+    const int n_misfits = growth_misfits(g);
+    if (3 * n_misfits > g->curves.axis.n)
+        snprintf(misfit, sizeof misfit, "; no law fits well: the texts lie off the same way in %d of %d bins", n_misfits, g->curves.axis.n);
     parameter_words(jump, sizeof jump, g, 0, 4);
     law_words(law, sizeof law, g);
     if (g->n_replicates > 0)
@@ -164,8 +167,8 @@ int growth_report_law_tell(const struct growth_set *set, enum growth_quantity q,
                                    "token, then %s%s; this may be a law of steps or of places in the block as well.",
                          set->group->title, what, growth_unidentified_words(&r->how), jump, law,
                          g->n_replicates > 0 ? "" : share);
-    return notes_add(findings, "Growth, %s: %s is %s at the first stale token, then %s%s; seen up to %.0f stale tokens.",
-                     set->group->title, what, jump, law, share, g->curves.axis.s_max);
+    return notes_add(findings, "Growth, %s: %s is %s at the first stale token, then %s%s; seen up to %.0f stale tokens%s.",
+                     set->group->title, what, jump, law, share, g->curves.axis.s_max, misfit);
 }
 
 /* How far off the predictions of a group's rectified lanes are, as shares of what was measured. */

@@ -132,7 +132,7 @@ static int finding_measure(struct search *f, const struct finding *x, struct est
     if (x->comparison != DIFFERENCE) {
         for (int i = 0; i < f->s->n_texts && x->comparison == SHARE; i++) f->a[i] = f->b[i] - f->a[i];
         const struct ratio r = ratio_of(f->a, f->b, f->s->n_texts);
-        *e = (struct estimate){ r.n, 0, 0, r.value, r.low, r.high, NAN, NAN };
+        *e = (struct estimate){ r.n, 0, 0, r.value, r.low, r.high, NAN, NAN, { NAN, NAN } };
         return 0;
     }
     for (int i = 0; i < f->s->n_texts; i++) f->a[i] -= f->b[i];

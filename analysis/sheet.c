@@ -134,7 +134,7 @@ static void csv_number(FILE *out, double x)
 }
 
 /* After the column's key. */
-static const char *const csv_parts[] = { "", "_low", "_high", "_error", "_median", "_texts", "_above" };
+static const char *const csv_parts[] = { "", "_low", "_high", "_error", "_median", "_quartile_1", "_quartile_3", "_texts", "_above" };
 enum { N_CSV_PARTS = sizeof csv_parts / sizeof csv_parts[0] };
 
 static void csv_head(const struct sheet_column *c, FILE *out)
@@ -150,7 +150,7 @@ static void csv_head(const struct sheet_column *c, FILE *out)
 static void csv_cell(const struct sheet_column *c, const struct sheet_cell *cell, FILE *out)
 {
     const struct estimate *e = &cell->e;
-    const double parts[N_CSV_PARTS] = { e->mean, e->low, e->high, e->error, e->median, e->n, e->n_above };
+    const double parts[N_CSV_PARTS] = { e->mean, e->low, e->high, e->error, e->median, e->quartiles[0], e->quartiles[1], e->n, e->n_above };
     if (c->kind == COLUMN_TEXT) output_csv(out, cell->text);
     for (int i = 0; i < (c->kind == COLUMN_TEXT ? 0 : c->kind >= COLUMN_MEAN ? N_CSV_PARTS : 1); i++) {
         if (i) fputc(',', out);

@@ -15,7 +15,7 @@ enum sheet_kind {
     COLUMN_TEXT,
     COLUMN_NUMBER,
     COLUMN_P,        /* a probability: people see "< 0.0001" rather than 0.0000 */
-    COLUMN_MEAN,     /* csv: KEY, KEY_low, _high, _error, _median, _texts, _above; people: the mean */
+    COLUMN_MEAN,     /* csv: KEY, KEY_low, _high, _error, _median, _quartile_1, _quartile_3, _texts, _above; people: the mean */
     COLUMN_ESTIMATE, /* the same; people: mean [low, high] */
     COLUMN_SIGNED    /* the same, a difference: people see its sign, and k/n texts above 0 */
 };

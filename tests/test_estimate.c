@@ -24,6 +24,7 @@ static void moments(void **state)
     assert_int_equal(e.n_above, 7);
     assert_int_equal(e.n_below, 0); /* 0 is a tie */
     assert_true(fabs(e.mean - 3.5) < 1e-15 && fabs(e.median - 3.5) < 1e-15);
+    assert_true(fabs(e.quartiles[0] - 1.75) < 1e-15 && fabs(e.quartiles[1] - 5.25) < 1e-15);
     assert_true(fabs(e.error - sqrt(6.0 / 8)) < 1e-15); /* variance 42 / 7 */
     /* Never nearer than Student's; t* of so even a sample is not far beyond it. */
     assert_true(e.low <= 3.5 - T7 * e.error + 1e-12 && e.high >= 3.5 + T7 * e.error - 1e-12);

@@ -171,6 +171,25 @@ static void short_simulation(void **state)
     }
 }
 
+/* Where the law is true, few bins are off; a curve of none of the laws, flat, then steep, then flat, is found out in most. */
+static void misfits(void **state)
+{
+    (void)state;
+    const struct series_kind k = { truths[LAW_LOGARITHMIC], 12, 512, 0.3, 0.1, 0.5, 0 };
+    struct growth_curves c;
+    struct growth g = { 0 };
+    curves_make(&k, &c);
+    assert_int_equal(growth_open(&g, &c), 0);
+    assert_true(3 * growth_misfits(&g) <= g.curves.axis.n);
+    growth_close(&g);
+    curves_make(&k, &c);
+    for (int i = 0; i < c.n_texts * c.axis.n; i++)
+        c.y[i] *= (1 + tanh(3 * log(c.axis.s[i % c.axis.n] / 30))) / growth_at(&k.truth, c.axis.s[i % c.axis.n]);
+    assert_int_equal(growth_open(&g, &c), 0);
+    assert_true(3 * growth_misfits(&g) > g.curves.axis.n);
+    growth_close(&g);
+}
+
 static void few_texts(void **state)
 {
     (void)state;
@@ -251,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values),           cmocka_unit_test(exact_curves),   cmocka_unit_test(bounds),
         cmocka_unit_test(left_out_text),    cmocka_unit_test(intervals),      cmocka_unit_test(few_texts),
+        cmocka_unit_test(misfits),
         cmocka_unit_test(short_simulation), cmocka_unit_test(twice_the_same), cmocka_unit_test(refusals),
         cmocka_unit_test(without_memory),
     };
