@@ -43,6 +43,22 @@ static int bound_read(const char *text, double *bound)
     return -1;
 }
 
+/* Two names of one folder would be set against each other. */
+static bool is_twice(int n, char *const *folders)
+{
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++) {
+            char *a = realpath(folders[k], NULL), *b = realpath(folders[i], NULL);
+            const bool same = a && b && strcmp(a, b) == 0;
+            free(a);
+            free(b);
+            if (!same) continue;
+            fprintf(stderr, PROGRAM ": report: %s and %s are the same folder\n", folders[k], folders[i]);
+            return true;
+        }
+    return false;
+}
+
 int command_report(int argc, char **argv)
 {
     double bound = NAN;
@@ -62,6 +78,7 @@ int command_report(int argc, char **argv)
         fprintf(stderr, "usage: " PROGRAM " report [--bound NATS] RESULTS ..\n");
         return EXIT_USAGE;
     }
+    if (is_twice(n, argv)) return EXIT_USAGE;
     struct report_told told = { 0 };
     const int rc = report_write_bound(n, argv, bound, &told);
     for (int i = 0; i < told.pages.n; i++) printf("report: %s\n", told.pages.text[i]);

@@ -160,6 +160,7 @@ def bad_words():
         ("a bound that is no number", ["report", "--bound", "much", "nowhere"], 2, "--bound much"),
         ("a bound after the folder", ["report", "nowhere", "--bound", "much"], 2, "--bound much"),
         ("a bound of nothing", ["report", "--bound", "0.2"], 2, "usage: resa report"),
+        ("one folder twice", ["report", ".", "./"], 2, "the same folder"),
     ]:
         r = resa(folder, *args)
         check(f"{name}: status {status}, and what is wrong is named", r.returncode == status and word in r.stderr,
