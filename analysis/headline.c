@@ -128,7 +128,7 @@ static int share_tell(const struct study *s, const struct corner_set *set, const
     if (share.n < ESTIMATE_MIN_TEXTS || !share.defined) return 0;
     return notes_add(headline, "Rectifying every %d takes back %s of what the disturbed cache adds to selection, %s%s.",
                      s->lanes[rectified->lane].interval, words_share(words, sizeof words, share), set->title,
-                     told_of(back) == TOLD_CLEAR ? "" : ": no difference is shown");
+                     told_of(back) == TOLD_CLEAR ? "" : "; the difference itself may be 0");
 }
 
 /* The set of the last of the picked ones that has a law. */
