@@ -112,10 +112,7 @@ int trace_writer_wait(struct trace_writer *w, long ticket)
 
 int trace_writer_finish(struct trace_writer *w)
 {
-    pthread_mutex_lock(&w->lock);
-    const int rc = wait_for(w, w->n_added);
-    pthread_mutex_unlock(&w->lock);
-    return rc;
+    return trace_writer_wait(w, w->n_added); /* this thread alone adds */
 }
 
 void trace_writer_close(struct trace_writer *w)
