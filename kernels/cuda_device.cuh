@@ -113,11 +113,18 @@ static inline int ceil_div(int a, int b)
     return (a + b - 1) / b;
 }
 
+/* The sum over the warp's lanes, for each of them. */
+__device__ static inline double warp_sum(double x)
+{
+    for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(0xffffffffu, x, o);
+    return x;
+}
+
 /* The sum over the block's threads, for each of them.  shared: 32 doubles. */
 __device__ static inline double block_sum(double x, double *shared)
 {
     const int warp = threadIdx.x / 32, n_warps = (blockDim.x + 31) / 32;
-    for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(0xffffffffu, x, o);
+    x = warp_sum(x);
     __syncthreads();
     if (threadIdx.x % 32 == 0) shared[warp] = x;
     __syncthreads();

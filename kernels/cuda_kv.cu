@@ -1,12 +1,6 @@
 /* kernels/cuda_kv.cu: what writes the cache and the block keys, and compares caches. */
 #include "kernels/cuda_kv.cuh"
 
-__device__ static double warp_sum(double x)
-{
-    for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(0xffffffffu, x, o);
-    return x;
-}
-
 /* x * weight / sqrt(mean(x^2) + eps) of one head by one warp. */
 __device__ static void head_norm(float *x, const float *weight, int dim, double eps)
 {

@@ -47,12 +47,6 @@ struct vectors {
     int n, n_pieces;
 };
 
-__device__ static double warp_total(double x)
-{
-    for (int o = 16; o > 0; o /= 2) x += __shfl_xor_sync(0xffffffffu, x, o);
-    return x;
-}
-
 /* The squares of each piece, by all threads of the block.  of: shared, [n_pieces]. */
 __device__ static void piece_squares(const struct vectors &v, struct squares *of)
 {
@@ -67,7 +61,7 @@ __device__ static void piece_squares(const struct vectors &v, struct squares *of
             s.ref += r * r;
             s.twin += twin * twin;
         }
-        s = { warp_total(s.diff), warp_total(s.ref), warp_total(s.twin) };
+        s = { warp_sum(s.diff), warp_sum(s.ref), warp_sum(s.twin) };
         if (threadIdx.x % 32 == 0) of[piece] = s;
     }
     __syncthreads();
@@ -223,7 +217,7 @@ __device__ static double mass_in(const double *mass, const struct blocks &b)
     double sum = 0;
 #pragma unroll 4
     for (int i = threadIdx.x % 32; i < b.n; i += 32) sum += mass[b.list ? b.list[i] : i];
-    return warp_total(sum);
+    return warp_sum(sum);
 }
 
 __device__ static bool holds(const struct blocks &b, int block)
