@@ -190,9 +190,12 @@ static int maps_make(struct decode_maps *m, const struct kv_cache *c, int box_re
     return 0;
 }
 
+/* More than half of what a multiprocessor has: two blocks of threads on one would leave another idle, where the kernel before still holds some. */
+static constexpr size_t ALONE_BYTES = 116 << 10;
+
 template <int DIM, int NT> static int decode_launch(struct device *d, const struct decode_job &j)
 {
-    const size_t n_bytes = sizeof(decode_shared<DIM, NT>) + 1024;
+    const size_t needs = sizeof(decode_shared<DIM, NT>) + 1024, n_bytes = needs > ALONE_BYTES ? needs : ALONE_BYTES;
     struct decode_maps maps = {};
     TRY(maps_make(&maps, &j.kv, DIM / REGION_ELEMS), "attend");
     return cuda_launch(d, "attend", decode_kernel<DIM, NT>, dim3((unsigned)j.n_blocks), THREADS, n_bytes, 1, j, maps);
