@@ -10,7 +10,9 @@
  *   noise     no device at all: a CPU lane of the same settings with `perturb: e`.  A probe takes no perturbation: it
  *             reads the cache of its owner's noisy lane, that of a noisy control lane where its owner is lane 0
  * and the share of the block lists in which free and CPU agree.  Where free or replayed is above noise, the device does more than
- * a rounding of the size that its own dense lane shows.                                                      */
+ * a rounding of the size that its own dense lane shows.
+ *
+ * Each run has a process of its own, with its share of the cores; they wait for each other between e and the tables, which need it. */
 #include "core/err.h"
 #include "core/mem.h"
 #include "core/run.h"
@@ -19,9 +21,14 @@
 #include "experiments/session.h"
 
 #include <math.h>
+#include <omp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum quantity { Q_K, Q_V, Q_ATTENTION, Q_RESIDUAL, Q_HIDDEN, Q_LOGITS, N_QUANTITIES_HERE };
@@ -301,10 +308,7 @@ static void machine_open(struct machine *m, const struct model *model)
 {
     m->cpu = backends[0];
     m->cuda = backends[1];
-    if (!m->cuda || m->cuda->open(&m->gpu, 0) != 0) {
-        printf("SKIP bench_devices: %s\n", m->cuda ? fail_text() : "this program was built without CUDA");
-        exit(0);
-    }
+    must(m->cuda->open(&m->gpu, 0), "cuda");
     must(m->cpu->open(&m->host, 0), "cpu");
     m->cpu_spy = spied(m->cpu);
     m->cuda_spy = spied(m->cuda);
@@ -319,31 +323,31 @@ static double rms(const struct sum *s)
     return s->n > 0 ? sqrt(s->squares / (double)s->n) : NAN;
 }
 
-/* e, from runs of lane 0 alone. */
-static double measure_e(struct machine *m, const struct plan *plan)
+/* A run of lane 0 alone: its part of e. */
+static void measure_lane0(struct machine *m, const struct run_plan *plan, struct sum *sums)
 {
-    struct sum sums[N_QUANTITIES_HERE] = { { 0 } };
-    for (int i = 0; i < plan->n_runs; i++) {
-        struct engine cpu, gpu;
-        engine_open(&cpu, m->cpu, &m->cpu_w, &plan->runs[i], plan->runs[i].lanes, 1);
-        engine_open(&gpu, m->cuda, &m->cuda_w, &plan->runs[i], plan->runs[i].lanes, 1);
-        while (!run_done(&cpu.run)) {
-            engine_step(&cpu);
-            engine_step(&gpu);
-            compare(sums, &gpu, 0, &cpu, 0, m->cpu_w.model->shape.n_layers);
-        }
-        engine_close(&cpu);
-        engine_close(&gpu);
+    struct engine cpu, gpu;
+    engine_open(&cpu, m->cpu, &m->cpu_w, plan, plan->lanes, 1);
+    engine_open(&gpu, m->cuda, &m->cuda_w, plan, plan->lanes, 1);
+    while (!run_done(&cpu.run)) {
+        engine_step(&cpu);
+        engine_step(&gpu);
+        compare(sums, &gpu, 0, &cpu, 0, m->cpu_w.model->shape.n_layers);
     }
-    const struct sum both = { sums[Q_K].squares + sums[Q_V].squares, sums[Q_K].n + sums[Q_V].n };
-    printf("lane 0, device against CPU: K %.3e, V %.3e, attention %.3e, residual %.3e, hidden %.3e, logits %.3e; e = %.3e\n", rms(&sums[Q_K]),
-           rms(&sums[Q_V]), rms(&sums[Q_ATTENTION]), rms(&sums[Q_RESIDUAL]), rms(&sums[Q_HIDDEN]), rms(&sums[Q_LOGITS]), rms(&both));
-    return rms(&both);
+    engine_close(&cpu);
+    engine_close(&gpu);
 }
 
 struct tally {
+    struct sum lane0[N_QUANTITIES_HERE];
     struct sum sums[N_AGAINST][MAX_LANES][N_QUANTITIES_HERE];
     int64_t same[MAX_LANES], all[MAX_LANES];
+};
+
+/* What the processes have in common. */
+struct common {
+    pthread_barrier_t lane0_known;
+    struct tally runs[];
 };
 
 static void replay_plan(struct run_plan *p, struct lane_spec *lanes, const struct run_plan *plan, char *trace)
@@ -390,6 +394,34 @@ static void measure_run(struct machine *m, const struct run_plan *plan, double n
     unlink(trace);
 }
 
+static void add_sum(struct sum *to, const struct sum *from)
+{
+    to->squares += from->squares;
+    to->n += from->n;
+}
+
+/* The tallies of all runs. */
+static void add_runs(struct tally *all, const struct common *c, int n_runs)
+{
+    for (int r = 0; r < n_runs; r++) {
+        const struct tally *t = &c->runs[r];
+        for (int q = 0; q < N_QUANTITIES_HERE; q++) add_sum(&all->lane0[q], &t->lane0[q]);
+        for (int i = 0; i < MAX_LANES; i++) {
+            for (int a = 0; a < N_AGAINST; a++)
+                for (int q = 0; q < N_QUANTITIES_HERE; q++) add_sum(&all->sums[a][i][q], &t->sums[a][i][q]);
+            all->same[i] += t->same[i];
+            all->all[i] += t->all[i];
+        }
+    }
+}
+
+static double e_of(const struct tally *t)
+{
+    struct sum both = t->lane0[Q_K];
+    add_sum(&both, &t->lane0[Q_V]);
+    return rms(&both);
+}
+
 static void print_all(const struct tally *t, const struct run_plan *plan, FILE *csv)
 {
     int above = 0, cases = 0;
@@ -409,29 +441,86 @@ static void print_all(const struct tally *t, const struct run_plan *plan, FILE *
     printf("%d of %d above noise\n", above, cases);
 }
 
+/* A process: one run. */
+static void run_one(const struct session *s, int r, struct common *c)
+{
+    static struct machine m;
+    static struct tally all;
+    const int share = omp_get_num_procs() / s->plan.n_runs;
+    omp_set_num_threads(share > 1 ? share : 1);
+    machine_open(&m, &s->model);
+    measure_lane0(&m, &s->plan.runs[r], c->runs[r].lane0);
+    pthread_barrier_wait(&c->lane0_known);
+    add_runs(&all, c, s->plan.n_runs);
+    measure_run(&m, &s->plan.runs[r], e_of(&all), &c->runs[r]);
+    m.cuda->close(m.gpu);
+}
+
+/* Ends all of them where one fails: the others would wait for it. */
+static int run_all(const struct session *s, struct common *c)
+{
+    const int n = s->plan.n_runs;
+    pid_t *pid = NULL;
+    int status, failed = 0;
+    must(MEM_NEW(&pid, n, "processes"), "memory");
+    for (int r = 0; r < n; r++) {
+        pid[r] = fork();
+        if (pid[r] < 0) must(fail("no more processes"), s->plan.runs[r].id);
+        if (pid[r] > 0) continue;
+        run_one(s, r, c);
+        exit(EXIT_OK);
+    }
+    for (int left = n; left > 0; left--) {
+        const pid_t ended = wait(&status);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK) continue;
+        for (int r = 0; r < n && !failed; r++)
+            if (pid[r] != ended) kill(pid[r], SIGTERM);
+        failed = 1;
+    }
+    mem_free(pid);
+    return failed;
+}
+
+static bool device_found(void)
+{
+    struct device *gpu = NULL;
+    const pid_t pid = fork(); /* a process that has opened a device cannot hand it to its children */
+    int status = 0;
+    if (pid == 0) exit(backends[1] && backends[1]->open(&gpu, 0) == 0 ? EXIT_OK : EXIT_FAILED);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
     struct session s;
-    static struct machine m;
-    static struct tally t;
+    static struct tally all;
+    pthread_barrierattr_t shared;
     if (argc < 3) {
         fprintf(stderr, "usage: bench_devices CONFIG OUT.csv [key=value ..]\n");
         return EXIT_USAGE;
     }
-    setvbuf(stdout, NULL, _IOLBF, 0); /* a run takes minutes: each line as it is known */
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!device_found()) {
+        printf("SKIP bench_devices: no CUDA device\n");
+        return 0;
+    }
     const int status = session_open(&s, argv[1], argc - 3, argv + 3);
     if (status != EXIT_OK) return status;
     if (2 * s.plan.runs[0].n_lanes + 1 > MAX_LANES) must(fail("%d lanes and their partners are more than %d", s.plan.runs[0].n_lanes, MAX_LANES), argv[1]);
     FILE *csv = fopen(argv[2], "we");
     if (!csv) must(fail("cannot be written"), argv[2]);
-    machine_open(&m, &s.model);
-    const double noise = measure_e(&m, &s.plan);
-    for (int i = 0; i < s.plan.n_runs; i++) {
-        printf("%s\n", s.plan.runs[i].id);
-        measure_run(&m, &s.plan.runs[i], noise, &t);
-    }
-    print_all(&t, &s.plan.runs[0], csv);
+    const size_t n_bytes = sizeof(struct common) + (size_t)s.plan.n_runs * sizeof(struct tally);
+    struct common *c = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (c == MAP_FAILED) must(fail("%zu bytes to share", n_bytes), "memory");
+    pthread_barrierattr_init(&shared);
+    pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&c->lane0_known, &shared, (unsigned)s.plan.n_runs);
+    if (run_all(&s, c) != 0) return EXIT_FAILED;
+    add_runs(&all, c, s.plan.n_runs);
+    printf("%d runs; lane 0, device against CPU: K %.3e, V %.3e, attention %.3e, residual %.3e, hidden %.3e, logits %.3e; e = %.3e\n", s.plan.n_runs,
+           rms(&all.lane0[Q_K]), rms(&all.lane0[Q_V]), rms(&all.lane0[Q_ATTENTION]), rms(&all.lane0[Q_RESIDUAL]), rms(&all.lane0[Q_HIDDEN]),
+           rms(&all.lane0[Q_LOGITS]), e_of(&all));
+    print_all(&all, &s.plan.runs[0], csv);
     if (fclose(csv) != 0) must(fail("cannot be written"), argv[2]);
-    m.cuda->close(m.gpu);
     return 0;
 }
