@@ -2,8 +2,9 @@
  *
  * The context is cut into units of UNIT tokens by position, whatever the block size.  The first kernel takes each unit's greatest
  * score and its sums of e = 2^(s c - m c) by block; a block that began in an earlier unit is kept apart.  The second brings all to one
- * scale.  A block of threads has one unit of one KV head, and all rows that read the same tokens there: of the prefix all rows of
- * the call, so that its scores are one product over all lanes; of a store the rows that read it. */
+ * scale.  A warp has COLUMNS columns (a query head of a row each) of one unit of one KV head, all of rows that read the same tokens
+ * there.  Of the prefix all rows of the call do: the warps of a block of threads have the columns of one unit.  Of a store the rows that
+ * read it do, few, and each warp of a block has a unit of its own. */
 #include "kernels/cuda_fold.cuh"
 #include "kernels/cuda_kv.cuh"
 
@@ -20,17 +21,21 @@ struct mass_job {
     float *most;
 };
 
-/* Shared memory, after it scores [WARPS][COLUMNS][S_STRIDE] and the members [n_rows]. */
-template <int DIM> struct mass_shared {
-    static constexpr int K_STRIDE = DIM + 8; /* rows of K 4 banks apart */
-    __half k[UNIT][K_STRIDE];
-    float most[WARPS][COLUMNS];
+/* Of a warp. */
+struct mass_scores {
+    float s[COLUMNS][S_STRIDE], most[COLUMNS];
 };
 
-/* A unit of a KV head, and the columns (a query head of a member each) that a block of threads has. */
+/* What a warp has: a unit of a KV head, of its columns column, column + step .. those before end. */
 struct mass_work {
-    int unit, kv_head, n_members, column, end;
+    int unit, kv_head, n_members, column, step, end;
 };
+
+/* Blocks of threads for the units of a store, a warp each. */
+__host__ __device__ static inline int own_pieces(const struct mass_job &j)
+{
+    return (j.max_units - j.prefix_units + WARPS - 1) / WARPS;
+}
 
 /* Rows whose tokens are the leader's in every unit. */
 __device__ static bool shares(const struct mass_row &leader, const struct mass_row &row)
@@ -38,7 +43,7 @@ __device__ static bool shares(const struct mass_row &leader, const struct mass_r
     return leader.store == row.store && leader.tail == NO_TAIL && row.tail == NO_TAIL;
 }
 
-/* False: nothing to do, or another block's. */
+/* Of the block; unit and column still of its first warp.  False: nothing to do, or another block's. */
 __device__ static bool find_work(const struct mass_job &j, int *members, struct mass_work &w)
 {
     const int n_kv = j.kv.n_kv_heads, in_prefix = j.prefix_units * n_kv * j.sets;
@@ -46,16 +51,17 @@ __device__ static bool find_work(const struct mass_job &j, int *members, struct 
     if (at < in_prefix) {
         w.unit = at % j.prefix_units;
         w.kv_head = at / j.prefix_units % n_kv;
-        w.column = at / j.prefix_units / n_kv * WARPS * COLUMNS;
+        w.step = WARPS * COLUMNS;
+        w.column = at / j.prefix_units / n_kv * w.step;
         w.n_members = j.a.n_rows;
         for (int i = threadIdx.x; i < w.n_members; i += THREADS) members[i] = i;
-        w.end = min(w.column + WARPS * COLUMNS, w.n_members * j.group);
+        w.end = min(w.column + w.step, w.n_members * j.group);
         return true;
     }
     at -= in_prefix;
-    const int units = j.max_units - j.prefix_units, leader = at / units / n_kv;
-    w.unit = j.prefix_units + at % units;
-    w.kv_head = at / units % n_kv;
+    const int pieces = own_pieces(j), leader = at / pieces / n_kv;
+    w.unit = j.prefix_units + at % pieces * WARPS;
+    w.kv_head = at / pieces % n_kv;
     const struct mass_row row = j.a.rows[leader];
     bool led = false, reaches = false;
     w.n_members = 0;
@@ -69,81 +75,73 @@ __device__ static bool find_work(const struct mass_job &j, int *members, struct 
         w.n_members += __popc(all);
     }
     w.column = 0;
+    w.step = COLUMNS;
     w.end = w.n_members * j.group;
     return !led && reaches;
 }
 
-/* K of the unit's tokens, as the leader sees them.  What lies past its last token may be anything: scores that nobody reads. */
-template <int DIM>
-__device__ static void load_keys(mass_shared<DIM> &sh, const struct mass_job &j, const struct mass_work &w,
-                                 const struct mass_row &leader)
-{
-    static constexpr int PIECES = DIM / 8;
-    const int end =
-        leader.store == KV_PREFIX ? j.kv.prefix_tiles * KV_TILE : (j.kv.first_own_tile + j.kv.own_tiles) * KV_TILE;
-    for (int i = threadIdx.x; i < UNIT * PIECES; i += THREADS) {
-        const int p = i / PIECES, d = i % PIECES * 8, position = w.unit * UNIT + p;
-        __half *to = &sh.k[p][d];
-        if (d < j.kv.head_dim && position < end)
-            copy_async(
-                to, token_of(j.kv, j.a.layer, leader.store, leader.tail, leader.position, w.kv_head, position).k + d);
-        else
-            *(uint4 *)to = make_uint4(0, 0, 0, 0);
-    }
-    copy_commit();
-}
-
-/* Two query heads as this thread's rows of A. */
+/* Two query heads as this thread's part of A, as mma_32() takes it. */
 template <int DIM> struct mass_queries {
-    uint32_t a[DIM / 16][4];
+    uint4 a[DIM / 32][2];
 
     __device__ void load(const float *const q[2], int dim)
     {
-        const int t = threadIdx.x % 4;
-#pragma unroll
-        for (int k = 0; k < DIM / 16; k++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const int d = k * 16 + i / 2 * 8 + 2 * t;
-                const float2 x = q[i % 2] && d < dim ? *(const float2 *)(q[i % 2] + d) : make_float2(0, 0);
-                const __half2 h = __floats2half2_rn(x.x, x.y);
-                a[k][i] = *(const uint32_t *)&h;
-            }
-    }
-};
-
-/* Raw scores of COLUMNS columns by the warp's threads; what this thread has seen of the greatest of its two columns in most. */
-template <int DIM>
-__device__ static void unit_scores(const mass_shared<DIM> &sh, const mass_queries<DIM> &q, const int n_tokens[2],
-                                   float *s, float most[2])
-{
-    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    most[0] = most[1] = -INFINITY;
-    static constexpr int SIDE = 4; /* tiles of 8 tokens side by side */
-    for (int n = 0; n < UNIT / 8; n += SIDE) {
-        float c[SIDE][4] = {};
 #pragma unroll
         for (int k = 0; k < DIM / 32; k++)
 #pragma unroll
-            for (int m = 0; m < SIDE; m++) {
-                uint32_t b[4];
-                const unsigned at =
-                    (unsigned)__cvta_generic_to_shared(&sh.k[(n + m) * 8 + lane % 8][k * 32 + lane / 8 * 8]);
-                asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                             : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
-                             : "r"(at));
-                mma(c[m], q.a[2 * k][0], q.a[2 * k][1], q.a[2 * k][2], q.a[2 * k][3], b[0], b[1]);
-                mma(c[m], q.a[2 * k + 1][0], q.a[2 * k + 1][1], q.a[2 * k + 1][2], q.a[2 * k + 1][3], b[2], b[3]);
+            for (int h = 0; h < 2; h++) {
+                const int d = k * 32 + threadIdx.x % 4 * 8;
+                const float4 *at = (const float4 *)(q[h] + d);
+                const bool in = q[h] && d < dim;
+                const float4 none = make_float4(0, 0, 0, 0), x = in ? at[0] : none, y = in ? at[1] : none;
+                a[k][h] = make_uint4(halves(x.x, x.y), halves(x.z, x.w), halves(y.x, y.y), halves(y.z, y.w));
             }
+    }
+
+    __device__ static uint32_t halves(float x, float y)
+    {
+        const __half2 h = __floats2half2_rn(x, y);
+        return *(const uint32_t *)&h;
+    }
+};
+
+/* Raw scores of the warp's columns; what this thread has seen of the greatest of its two columns in most.  K comes straight from the cache,
+ * as the leader sees it: what lies past its last token may be anything, and gives scores that nobody reads. */
+template <int DIM>
+__device__ static void unit_scores(const struct mass_job &j, const struct mass_work &w, const struct mass_row &leader,
+                                   const mass_queries<DIM> &q, const int n_tokens[2], struct mass_scores &to,
+                                   float most[2])
+{
+    static constexpr int SIDE = DIM <= 64 ? 4 : DIM <= 128 ? 2 : 1; /* tiles of 8 tokens side by side: loads in flight */
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    const int end =
+        leader.store == KV_PREFIX ? j.kv.prefix_tiles * KV_TILE : (j.kv.first_own_tile + j.kv.own_tiles) * KV_TILE;
+    most[0] = most[1] = -INFINITY;
+#pragma unroll 2
+    for (int n = 0; n < UNIT / 8; n += SIDE) {
+        uint4 b[SIDE][DIM / 32];
 #pragma unroll
-        for (int m = 0; m < SIDE; m++)
+        for (int m = 0; m < SIDE; m++) {
+            const int position = w.unit * UNIT + (n + m) * 8 + g;
+            const __half *k =
+                token_of(j.kv, j.a.layer, leader.store, leader.tail, leader.position, w.kv_head, min(position, end - 1)).k;
+#pragma unroll
+            for (int i = 0; i < DIM / 32; i++)
+                b[m][i] = i * 32 + t * 8 < j.kv.head_dim ? *(const uint4 *)(k + i * 32 + t * 8) : make_uint4(0, 0, 0, 0);
+        }
+#pragma unroll
+        for (int m = 0; m < SIDE; m++) {
+            float c[4] = { 0, 0, 0, 0 };
+#pragma unroll
+            for (int i = 0; i < DIM / 32; i++) mma_32(c, q.a[i][0], q.a[i][1], b[m][i]);
 #pragma unroll
             for (int h = 0; h < 2; h++) {
                 const int p = (n + m) * 8 + 2 * t;
-                *(float2 *)&s[(g + 8 * h) * S_STRIDE + p] = make_float2(c[m][2 * h], c[m][2 * h + 1]);
-                if (p < n_tokens[h]) most[h] = fmaxf(most[h], c[m][2 * h]);
-                if (p + 1 < n_tokens[h]) most[h] = fmaxf(most[h], c[m][2 * h + 1]);
+                *(float2 *)&to.s[g + 8 * h][p] = make_float2(c[2 * h], c[2 * h + 1]);
+                if (p < n_tokens[h]) most[h] = fmaxf(most[h], c[2 * h]);
+                if (p + 1 < n_tokens[h]) most[h] = fmaxf(most[h], c[2 * h + 1]);
             }
+        }
     }
 }
 
@@ -186,10 +184,10 @@ __device__ static void column_sums(const struct mass_job &j, int row_at, int hea
 
 /* COLUMNS columns from `column` on, by one warp. */
 template <int DIM>
-__device__ static void column_tile(mass_shared<DIM> &sh, const struct mass_job &j, const struct mass_work &w,
-                                   const int *members, float *s, int column, bool first)
+__device__ static void column_tile(const struct mass_job &j, const struct mass_work &w, const int *members,
+                                   struct mass_scores &to, int column)
 {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4;
+    const int lane = threadIdx.x % 32, g = lane / 4, n_columns = min(COLUMNS, w.end - column);
     const float *q[2];
     int n_tokens[2];
     float most[2];
@@ -203,54 +201,50 @@ __device__ static void column_tile(mass_shared<DIM> &sh, const struct mass_job &
             j.a.qkv + (size_t)row.q_row * j.a.qkv_stride + (size_t)(w.kv_head * j.group + c % j.group) * j.kv.head_dim;
         n_tokens[h] = row.position + 1 - w.unit * UNIT;
     }
+    if (!__any_sync(0xffffffffu, n_tokens[0] > 0 || n_tokens[1] > 0)) return;
     mass_queries<DIM> queries;
     queries.load(q, j.kv.head_dim);
-    if (first) { /* K has come */
-        copy_wait<0>();
-        __syncthreads();
-    }
-    if (column >= w.end) return;
-    unit_scores<DIM>(sh, queries, n_tokens, s, most);
+    unit_scores<DIM>(j, w, j.a.rows[members[0]], queries, n_tokens, to, most);
     for (int h = 0; h < 2; h++) {
         most[h] = fmaxf(most[h], __shfl_xor_sync(0xffffffffu, most[h], 1));
         most[h] = fmaxf(most[h], __shfl_xor_sync(0xffffffffu, most[h], 2));
-        if (lane % 4 == 0) sh.most[warp][g + 8 * h] = most[h];
+        if (lane % 4 == 0) to.most[g + 8 * h] = most[h];
     }
     __syncwarp();
     static constexpr int AT_ONCE = 128 / UNIT; /* columns whose scores a warp reads at once, four a lane */
-#pragma unroll
-    for (int i = 0; i < COLUMNS / AT_ONCE; i++) {
-        const int c = i * AT_ONCE + lane / (32 / AT_ONCE);
-        float4 *at = (float4 *)(s + c * S_STRIDE) + lane % (32 / AT_ONCE), x = *at;
-        const float bias = attend_bias(sh.most[warp][c], j.scale2);
+#pragma unroll 4
+    for (int c = lane / (32 / AT_ONCE); c < n_columns; c += AT_ONCE) {
+        float4 *at = (float4 *)to.s[c] + lane % (32 / AT_ONCE), x = *at;
+        const float bias = attend_bias(to.most[c], j.scale2);
         *at = make_float4(attend_weight(x.x, j.scale2, bias), attend_weight(x.y, j.scale2, bias),
                           attend_weight(x.z, j.scale2, bias), attend_weight(x.w, j.scale2, bias));
     }
     __syncwarp();
     const int c = lane % COLUMNS;
-    if (column + c < w.end)
-        column_sums(j, members[(column + c) / j.group], w.kv_head * j.group + (column + c) % j.group, w.unit,
-                    s + c * S_STRIDE, sh.most[warp][c], lane / COLUMNS);
+    if (c < n_columns)
+        column_sums(j, members[(column + c) / j.group], w.kv_head * j.group + (column + c) % j.group, w.unit, to.s[c],
+                    to.most[c], lane / COLUMNS);
     __syncwarp();
 }
 
 template <int DIM>
-__global__ static void __launch_bounds__(THREADS) mass_kernel(const __grid_constant__ struct mass_job j)
+__global__ static void __launch_bounds__(THREADS, 2) mass_kernel(const __grid_constant__ struct mass_job j)
 {
     extern __shared__ __align__(16) char memory[];
-    mass_shared<DIM> &sh = *(mass_shared<DIM> *)memory;
-    float *scores = (float *)(memory + sizeof sh);
-    int *members = (int *)(scores + WARPS * COLUMNS * S_STRIDE);
+    struct mass_scores *scores = (struct mass_scores *)memory;
+    int *members = (int *)(scores + WARPS);
     struct mass_work w;
     dependency_wait();
     dependents_launch();
     if (!find_work(j, members, w)) return;
     __syncthreads();
-    load_keys<DIM>(sh, j, w, j.a.rows[members[0]]);
     const int warp = threadIdx.x / 32;
-    bool first = true; /* each warp goes once in any case, for the barrier */
-    for (int column = w.column + warp * COLUMNS; first || column < w.end; column += WARPS * COLUMNS, first = false)
-        column_tile<DIM>(sh, j, w, members, scores + warp * COLUMNS * S_STRIDE, column, first);
+    if (w.step == COLUMNS)
+        w.unit += warp;
+    else
+        w.column += warp * COLUMNS;
+    if (w.unit >= j.max_units) return;
+    for (int column = w.column; column < w.end; column += w.step) column_tile<DIM>(j, w, members, scores[warp], column);
 }
 
 /* What a unit's sums are multiplied by for all to have one scale. */
@@ -297,10 +291,9 @@ __global__ static void __launch_bounds__(THREADS) mass_scale_kernel(const __grid
 
 template <int DIM> static int launch(struct device *d, const struct mass_job &j)
 {
-    const size_t n_bytes = sizeof(mass_shared<DIM>) + (size_t)WARPS * COLUMNS * S_STRIDE * sizeof(float) +
-                           (size_t)j.a.n_rows * sizeof(int);
+    const size_t n_bytes = WARPS * sizeof(struct mass_scores) + (size_t)j.a.n_rows * sizeof(int);
     const unsigned n_blocks =
-        (unsigned)j.kv.n_kv_heads * (unsigned)(j.prefix_units * j.sets + (j.max_units - j.prefix_units) * j.a.n_rows);
+        (unsigned)j.kv.n_kv_heads * (unsigned)(j.prefix_units * j.sets + own_pieces(j) * j.a.n_rows);
     return cuda_launch(d, "block mass", mass_kernel<DIM>, n_blocks, THREADS, n_bytes, 1, j);
 }
 
