@@ -1,16 +1,18 @@
 /* tests/bench_devices.c: does the device compute what the CPU computes?  Whole runs of a config on both, step by step side by side.
  *
- *     bench_devices CONFIG OUT.csv [key=value ..]        (the config's own `device` counts for nothing)
+ *     bench_devices CONFIG OUT.csv [e=NUMBER] [key=value ..]     (the config's own `device` counts for nothing; with e no device is used)
  *
  * e: the relative difference of lane 0's K (after RoPE) and V, as the caches hold them, between the device and the CPU, RMS over
  * steps, layers and runs.  Then for every lane the difference of K, V, attention output, residual stream, final hidden state and logits
  * (centred: a softmax ignores their mean) to the same lane of the CPU, relative, RMS over steps and layers:
- *   free      the device selects its blocks itself
- *   replayed  its lanes are of selector `replay`, and read the blocks that the CPU's run recorded
- *   noise     no device at all: a CPU lane of the same settings with `perturb: e`.  A probe takes no perturbation: it
- *             reads the cache of its owner's noisy lane, that of a noisy control lane where its owner is lane 0
- * and the share of the block lists in which free and CPU agree.  Where free or replayed is above noise, the device does more than
- * a rounding of the size that its own dense lane shows.
+ *   free       the device selects its blocks itself
+ *   replayed   its lanes are of selector `replay`, and read the blocks that the CPU's run recorded
+ *   noise      no device at all: a CPU lane of the same settings with `perturb: e`.  A probe takes no perturbation: it
+ *              reads the cache of its owner's noisy lane, that of a noisy control lane where its owner is lane 0
+ *   everywhere no device at all: `perturb` disturbs only what a step writes; here all that is ever written is disturbed, as rounding does:
+ *              the prompt's K and V and a rectification's too, by as much as makes lane 0 differ by e
+ * and the share of the block lists in which the CPU agrees with free and with everywhere.  Where free or replayed is above noise and above
+ * everywhere, the device does more than a rounding of the size that its own dense lane shows.
  *
  * Each run has a process of its own, with its share of the cores; they wait for each other between e and the tables, which need it. */
 #include "core/err.h"
@@ -33,8 +35,9 @@
 
 enum quantity { Q_K, Q_V, Q_ATTENTION, Q_RESIDUAL, Q_HIDDEN, Q_LOGITS, N_QUANTITIES_HERE };
 static const char *const quantity_names[] = { "k", "v", "attention", "residual", "hidden", "logits" };
-enum against { FREE, REPLAYED, NOISE, N_AGAINST };
-static const char *const against_names[] = { "free", "replayed", "noise" };
+enum against { FREE, REPLAYED, NOISE, EVERYWHERE, N_AGAINST };
+static const char *const against_names[] = { "free", "replayed" };
+static const double TRIAL = 5e-4; /* the disturbance from which e's is found: they are in proportion */
 
 /* What a step held, by lane; NaN where a lane has no row. */
 struct capture {
@@ -157,6 +160,20 @@ static int spy_logits(struct device *d, const struct measure_logits_args *a)
     }
     keep(e, Q_LOGITS, 0, 1, logits, vocab, 0, false);
     return 0;
+}
+
+static float everywhere; /* the disturbance of all rows */
+
+/* The CPU's, whose arrays are the host's. */
+static int disturbed_rope(struct device *d, const struct rope_append_args *a)
+{
+    struct row *rows = (struct row *)(uintptr_t)a->rows;
+    struct lane_params *lanes = (struct lane_params *)(uintptr_t)a->lanes;
+    for (int i = 0; i < a->n_rows; i++) {
+        rows[i].flags |= ROW_PERTURB;
+        lanes[rows[i].lane].perturb = everywhere;
+    }
+    return backends[0]->rope_append(d, a);
 }
 
 /* A back end that computes what the real one does, enqueues without recording and shows its measures. */
@@ -298,24 +315,27 @@ static void record_lists(const struct run_plan *plan, const struct weights *w, c
 
 struct machine {
     const struct backend *cpu, *cuda;
-    struct backend cpu_spy, cuda_spy;
+    struct backend cpu_spy, cuda_spy, disturbed_spy;
     struct device *host, *gpu;
-    struct weights cpu_w, cuda_w;      /* of the spies */
+    struct weights cpu_w, cuda_w, disturbed_w; /* of the spies */
     struct weights cpu_plain;          /* the same matrices, without spies */
 };
 
-static void machine_open(struct machine *m, const struct model *model)
+static void machine_open(struct machine *m, const struct model *model, bool with_device)
 {
     m->cpu = backends[0];
-    m->cuda = backends[1];
-    must(m->cuda->open(&m->gpu, 0), "cuda");
+    m->cuda = with_device ? backends[1] : NULL;
     must(m->cpu->open(&m->host, 0), "cpu");
-    m->cpu_spy = spied(m->cpu);
-    m->cuda_spy = spied(m->cuda);
+    m->cpu_spy = m->disturbed_spy = spied(m->cpu);
+    m->disturbed_spy.rope_append = disturbed_rope;
     must(weights_open(&m->cpu_w, &m->cpu_spy, m->host, model), "weights");
-    must(weights_open(&m->cuda_w, &m->cuda_spy, m->gpu, model), "weights");
-    m->cpu_plain = m->cpu_w;
+    m->cpu_plain = m->disturbed_w = m->cpu_w;
     m->cpu_plain.be = m->cpu;
+    m->disturbed_w.be = &m->disturbed_spy;
+    if (!with_device) return;
+    must(m->cuda->open(&m->gpu, 0), "cuda");
+    m->cuda_spy = spied(m->cuda);
+    must(weights_open(&m->cuda_w, &m->cuda_spy, m->gpu, model), "weights");
 }
 
 static double rms(const struct sum *s)
@@ -323,25 +343,25 @@ static double rms(const struct sum *s)
     return s->n > 0 ? sqrt(s->squares / (double)s->n) : NAN;
 }
 
-/* A run of lane 0 alone: its part of e. */
-static void measure_lane0(struct machine *m, const struct run_plan *plan, struct sum *sums)
+/* A run of lane 0 alone, beside the CPU's. */
+static void measure_lane0(struct machine *m, const struct backend *be, const struct weights *w, const struct run_plan *plan, struct sum *sums)
 {
-    struct engine cpu, gpu;
+    struct engine cpu, other;
     engine_open(&cpu, m->cpu, &m->cpu_w, plan, plan->lanes, 1);
-    engine_open(&gpu, m->cuda, &m->cuda_w, plan, plan->lanes, 1);
+    engine_open(&other, be, w, plan, plan->lanes, 1);
     while (!run_done(&cpu.run)) {
         engine_step(&cpu);
-        engine_step(&gpu);
-        compare(sums, &gpu, 0, &cpu, 0, m->cpu_w.model->shape.n_layers);
+        engine_step(&other);
+        compare(sums, &other, 0, &cpu, 0, m->cpu_w.model->shape.n_layers);
     }
     engine_close(&cpu);
-    engine_close(&gpu);
+    engine_close(&other);
 }
 
 struct tally {
-    struct sum lane0[N_QUANTITIES_HERE];
+    struct sum lane0[N_QUANTITIES_HERE], trial[N_QUANTITIES_HERE]; /* on the device; disturbed by TRIAL */
     struct sum sums[N_AGAINST][MAX_LANES][N_QUANTITIES_HERE];
-    int64_t same[MAX_LANES], all[MAX_LANES];
+    int64_t same[N_AGAINST][MAX_LANES], all[N_AGAINST][MAX_LANES]; /* of free and everywhere */
 };
 
 /* What the processes have in common. */
@@ -359,38 +379,55 @@ static void replay_plan(struct run_plan *p, struct lane_spec *lanes, const struc
     p->replay = trace;
 }
 
+/* The engines beside the CPU's; those that are there. */
+struct others {
+    struct engine e[N_AGAINST];
+    bool on[N_AGAINST];
+};
+
+static void compare_lane(const struct others *o, const struct engine *cpu, int lane, int partner, const struct model_shape *s, struct tally *t)
+{
+    for (int a = 0; a < N_AGAINST; a++)
+        if (o->on[a]) compare(t->sums[a][lane], &o->e[a], lane, cpu, lane, s->n_layers);
+    compare(t->sums[NOISE][lane], cpu, partner, cpu, lane, s->n_layers);
+    if (o->on[FREE]) count_same(&o->e[FREE], cpu, lane, s, &t->same[FREE][lane], &t->all[FREE][lane]);
+    count_same(&o->e[EVERYWHERE], cpu, lane, s, &t->same[EVERYWHERE][lane], &t->all[EVERYWHERE][lane]);
+}
+
 static void measure_run(struct machine *m, const struct run_plan *plan, double noise, struct tally *t)
 {
     static struct lane_spec lanes[MAX_LANES], again[MAX_LANES];
     static int partner[MAX_LANES];
+    static struct others o;
     const char *folder = getenv("TMPDIR");
+    const int n = plan->n_lanes;
     char trace[4096];
-    struct engine cpu, gpu, replayed;
+    struct engine cpu;
     struct run_plan replay;
     snprintf(trace, sizeof trace, "%s/bench_devices.XXXXXX", folder ? folder : "/tmp");
     const int fd = mkstemp(trace);
     if (fd < 0 || close(fd) != 0) must(fail("%s cannot be made", trace), "trace");
-    record_lists(plan, &m->cpu_plain, trace);
     engine_open(&cpu, m->cpu, &m->cpu_w, plan, lanes, add_partners(plan, noise, lanes, partner));
-    engine_open(&gpu, m->cuda, &m->cuda_w, plan, plan->lanes, plan->n_lanes);
-    replay_plan(&replay, again, plan, trace);
-    engine_open(&replayed, m->cuda, &m->cuda_w, &replay, again, plan->n_lanes);
+    engine_open(&o.e[EVERYWHERE], m->cpu, &m->disturbed_w, plan, plan->lanes, n);
+    o.on[EVERYWHERE] = true;
+    o.on[FREE] = o.on[REPLAYED] = m->cuda != NULL;
+    if (m->cuda) {
+        record_lists(plan, &m->cpu_plain, trace);
+        replay_plan(&replay, again, plan, trace);
+        engine_open(&o.e[FREE], m->cuda, &m->cuda_w, plan, plan->lanes, n);
+        engine_open(&o.e[REPLAYED], m->cuda, &m->cuda_w, &replay, again, n);
+    }
     const struct model_shape *s = &m->cpu_w.model->shape;
     while (!run_done(&cpu.run)) {
         engine_step(&cpu);
-        engine_step(&gpu);
-        engine_step(&replayed);
+        for (int a = 0; a < N_AGAINST; a++)
+            if (o.on[a]) engine_step(&o.e[a]);
 #pragma omp parallel for
-        for (int i = 0; i < plan->n_lanes; i++) {
-            compare(t->sums[FREE][i], &gpu, i, &cpu, i, s->n_layers);
-            compare(t->sums[REPLAYED][i], &replayed, i, &cpu, i, s->n_layers);
-            compare(t->sums[NOISE][i], &cpu, partner[i], &cpu, i, s->n_layers);
-            count_same(&gpu, &cpu, i, s, &t->same[i], &t->all[i]);
-        }
+        for (int i = 0; i < n; i++) compare_lane(&o, &cpu, i, partner[i], s, t);
     }
     engine_close(&cpu);
-    engine_close(&gpu);
-    engine_close(&replayed);
+    for (int a = 0; a < N_AGAINST; a++)
+        if (o.on[a]) engine_close(&o.e[a]);
     unlink(trace);
 }
 
@@ -400,64 +437,88 @@ static void add_sum(struct sum *to, const struct sum *from)
     to->n += from->n;
 }
 
+static void add_sums(struct sum *to, const struct sum *from)
+{
+    for (int q = 0; q < N_QUANTITIES_HERE; q++) add_sum(&to[q], &from[q]);
+}
+
 /* The tallies of all runs. */
 static void add_runs(struct tally *all, const struct common *c, int n_runs)
 {
     for (int r = 0; r < n_runs; r++) {
         const struct tally *t = &c->runs[r];
-        for (int q = 0; q < N_QUANTITIES_HERE; q++) add_sum(&all->lane0[q], &t->lane0[q]);
-        for (int i = 0; i < MAX_LANES; i++) {
-            for (int a = 0; a < N_AGAINST; a++)
-                for (int q = 0; q < N_QUANTITIES_HERE; q++) add_sum(&all->sums[a][i][q], &t->sums[a][i][q]);
-            all->same[i] += t->same[i];
-            all->all[i] += t->all[i];
-        }
+        add_sums(all->lane0, t->lane0);
+        add_sums(all->trial, t->trial);
+        for (int a = 0; a < N_AGAINST; a++)
+            for (int i = 0; i < MAX_LANES; i++) {
+                add_sums(all->sums[a][i], t->sums[a][i]);
+                all->same[a][i] += t->same[a][i];
+                all->all[a][i] += t->all[a][i];
+            }
     }
 }
 
-static double e_of(const struct tally *t)
+static double kv_rms(const struct sum *sums)
 {
-    struct sum both = t->lane0[Q_K];
-    add_sum(&both, &t->lane0[Q_V]);
+    struct sum both = sums[Q_K];
+    add_sum(&both, &sums[Q_V]);
     return rms(&both);
+}
+
+static double lists_equal(const struct tally *t, enum against a, int lane)
+{
+    return t->all[a][lane] ? (double)t->same[a][lane] / (double)t->all[a][lane] : NAN;
+}
+
+static void print_row(const struct tally *t, const char *lane, int i, int q, FILE *csv, int *above, int *beyond)
+{
+    double x[N_AGAINST];
+    for (int a = 0; a < N_AGAINST; a++) x[a] = rms(&t->sums[a][i][q]);
+    printf("%-44s %-10s %10.3e %10.3e %10.3e %10.3e %8.4f %8.4f", lane, quantity_names[q], x[FREE], x[REPLAYED], x[NOISE], x[EVERYWHERE],
+           lists_equal(t, FREE, i), lists_equal(t, EVERYWHERE, i));
+    fprintf(csv, "%s,%s,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g\n", lane, quantity_names[q], x[FREE], x[REPLAYED], x[NOISE], x[EVERYWHERE],
+            lists_equal(t, FREE, i), lists_equal(t, EVERYWHERE, i));
+    for (int a = 0; a < NOISE; a++) {
+        if (!(x[a] > x[NOISE])) continue;
+        above[a]++;
+        if (x[a] > x[EVERYWHERE]) beyond[a]++;
+        printf("  %s %.2f of noise, %.2f of everywhere", against_names[a], x[a] / x[NOISE], x[a] / x[EVERYWHERE]);
+    }
+    printf("\n");
 }
 
 static void print_all(const struct tally *t, const struct run_plan *plan, FILE *csv)
 {
-    int above = 0, cases = 0;
-    fprintf(csv, "lane,quantity,free,replayed,noise,lists_equal\n");
-    printf("%-44s %-10s %10s %10s %10s %8s %8s  %s\n", "lane", "quantity", "free", "replayed", "noise", "free/n", "repl/n", "lists equal");
+    int above[N_AGAINST] = { 0 }, beyond[N_AGAINST] = { 0 };
+    fprintf(csv, "lane,quantity,free,replayed,noise,everywhere,lists_equal_free,lists_equal_everywhere\n");
+    printf("%-44s %-10s %10s %10s %10s %10s %17s\n", "lane", "quantity", "free", "replayed", "noise", "everywhere", "lists equal");
     for (int i = 0; i < plan->n_lanes; i++)
-        for (int q = 0; q < N_QUANTITIES_HERE; q++) {
-            double x[N_AGAINST];
-            for (int a = 0; a < N_AGAINST; a++) x[a] = rms(&t->sums[a][i][q]);
-            const double lists = t->all[i] ? (double)t->same[i] / (double)t->all[i] : NAN;
-            printf("%-44s %-10s %10.3e %10.3e %10.3e %8.2f %8.2f  %.4f\n", plan->lanes[i].name, quantity_names[q], x[FREE], x[REPLAYED], x[NOISE],
-                   x[FREE] / x[NOISE], x[REPLAYED] / x[NOISE], lists);
-            fprintf(csv, "%s,%s,%.9g,%.9g,%.9g,%.9g\n", plan->lanes[i].name, quantity_names[q], x[FREE], x[REPLAYED], x[NOISE], lists);
-            for (int a = 0; a < NOISE; a++, cases++)
-                if (x[a] > x[NOISE]) above++, printf("    %s is above noise\n", against_names[a]);
-        }
-    printf("%d of %d above noise\n", above, cases);
+        for (int q = 0; q < N_QUANTITIES_HERE; q++) print_row(t, plan->lanes[i].name, i, q, csv, above, beyond);
+    for (int a = 0; a < NOISE; a++)
+        printf("%s: %d of %d above noise, %d of them above everywhere too\n", against_names[a], above[a], plan->n_lanes * N_QUANTITIES_HERE, beyond[a]);
 }
 
-/* A process: one run. */
-static void run_one(const struct session *s, int r, struct common *c)
+/* A process: one run.  e: 0 where the device is to say. */
+static void run_one(const struct session *s, int r, struct common *c, double e)
 {
     static struct machine m;
     static struct tally all;
     const int share = omp_get_num_procs() / s->plan.n_runs;
     omp_set_num_threads(share > 1 ? share : 1);
-    machine_open(&m, &s->model);
-    measure_lane0(&m, &s->plan.runs[r], c->runs[r].lane0);
+    machine_open(&m, &s->model, !(e > 0));
+    if (m.cuda) measure_lane0(&m, m.cuda, &m.cuda_w, &s->plan.runs[r], c->runs[r].lane0);
+    everywhere = (float)TRIAL;
+    measure_lane0(&m, m.cpu, &m.disturbed_w, &s->plan.runs[r], c->runs[r].trial);
     pthread_barrier_wait(&c->lane0_known);
     add_runs(&all, c, s->plan.n_runs);
-    measure_run(&m, &s->plan.runs[r], e_of(&all), &c->runs[r]);
-    m.cuda->close(m.gpu);
+    if (m.cuda) e = kv_rms(all.lane0);
+    everywhere = (float)(TRIAL * e / kv_rms(all.trial));
+    measure_run(&m, &s->plan.runs[r], e, &c->runs[r]);
+    if (m.cuda) m.cuda->close(m.gpu);
 }
 
 /* Ends all of them where one fails: the others would wait for it. */
-static int run_all(const struct session *s, struct common *c)
+static int run_all(const struct session *s, struct common *c, double e)
 {
     const int n = s->plan.n_runs;
     pid_t *pid = NULL;
@@ -467,7 +528,7 @@ static int run_all(const struct session *s, struct common *c)
         pid[r] = fork();
         if (pid[r] < 0) must(fail("no more processes"), s->plan.runs[r].id);
         if (pid[r] > 0) continue;
-        run_one(s, r, c);
+        run_one(s, r, c, e);
         exit(EXIT_OK);
     }
     for (int left = n; left > 0; left--) {
@@ -490,21 +551,30 @@ static bool device_found(void)
     return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
 }
 
+static void print_lane0(const struct sum *sums, const char *what)
+{
+    printf("%s: K %.3e, V %.3e, attention %.3e, residual %.3e, hidden %.3e, logits %.3e; K and V %.4e\n", what, rms(&sums[Q_K]), rms(&sums[Q_V]),
+           rms(&sums[Q_ATTENTION]), rms(&sums[Q_RESIDUAL]), rms(&sums[Q_HIDDEN]), rms(&sums[Q_LOGITS]), kv_rms(sums));
+}
+
 int main(int argc, char **argv)
 {
     struct session s;
     static struct tally all;
     pthread_barrierattr_t shared;
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_devices CONFIG OUT.csv [key=value ..]\n");
+        fprintf(stderr, "usage: bench_devices CONFIG OUT.csv [e=NUMBER] [key=value ..]\n");
         return EXIT_USAGE;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (!device_found()) {
+    const bool told = argc > 3 && strncmp(argv[3], "e=", 2) == 0;
+    const double e = told ? strtod(argv[3] + 2, NULL) : 0;
+    if (told && !(e > 0 && e < 1)) must(fail("%s: not a number between 0 and 1", argv[3]), "e");
+    if (!told && !device_found()) {
         printf("SKIP bench_devices: no CUDA device\n");
         return 0;
     }
-    const int status = session_open(&s, argv[1], argc - 3, argv + 3);
+    const int status = session_open(&s, argv[1], argc - 3 - told, argv + 3 + told);
     if (status != EXIT_OK) return status;
     if (2 * s.plan.runs[0].n_lanes + 1 > MAX_LANES) must(fail("%d lanes and their partners are more than %d", s.plan.runs[0].n_lanes, MAX_LANES), argv[1]);
     FILE *csv = fopen(argv[2], "we");
@@ -515,11 +585,10 @@ int main(int argc, char **argv)
     pthread_barrierattr_init(&shared);
     pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
     pthread_barrier_init(&c->lane0_known, &shared, (unsigned)s.plan.n_runs);
-    if (run_all(&s, c) != 0) return EXIT_FAILED;
+    if (run_all(&s, c, e) != 0) return EXIT_FAILED;
     add_runs(&all, c, s.plan.n_runs);
-    printf("%d runs; lane 0, device against CPU: K %.3e, V %.3e, attention %.3e, residual %.3e, hidden %.3e, logits %.3e; e = %.3e\n", s.plan.n_runs,
-           rms(&all.lane0[Q_K]), rms(&all.lane0[Q_V]), rms(&all.lane0[Q_ATTENTION]), rms(&all.lane0[Q_RESIDUAL]), rms(&all.lane0[Q_HIDDEN]),
-           rms(&all.lane0[Q_LOGITS]), e_of(&all));
+    if (!told) print_lane0(all.lane0, "lane 0, device against CPU");
+    print_lane0(all.trial, "lane 0, all that is written disturbed by 0.0005");
     print_all(&all, &s.plan.runs[0], csv);
     if (fclose(csv) != 0) must(fail("cannot be written"), argv[2]);
     return 0;
