@@ -247,17 +247,25 @@ extern "C" void cuda_matrix_free(struct device *d, struct matrix *m)
     mem_free(m);
 }
 
-__global__ static void embed_kernel(struct embed_args a, const void *w, int n_chunks, bool bf16)
+static constexpr int EMBED_THREADS = 128;
+
+/* A thread for 8 values of a row.  Grid: rows, parts of a row. */
+__global__ static void __launch_bounds__(EMBED_THREADS) embed_kernel(const struct embed_args a, const void *w, int n_chunks, bool bf16)
 {
+    const int core = (int)(blockIdx.y * EMBED_THREADS + threadIdx.x);
+    dependents_launch();
+    dependency_wait();
+    if (core * 8 >= a.hidden) return;
     const int token = a.tokens[a.rows[blockIdx.x].token_at];
-    const char *tiles = (const char *)w + (size_t)(token / TILE) * n_chunks * TILE_BYTES;
-    for (int i = threadIdx.x; i < a.hidden; i += blockDim.x)
-        a.out[(size_t)blockIdx.x * (size_t)a.hidden + i] = element_at(tiles + core_at(token, i / 8), i % 8, bf16);
+    const uint4 x = *(const uint4 *)((const char *)w + (size_t)(token / TILE) * n_chunks * TILE_BYTES + core_at(token, core));
+    float *out = a.out + (size_t)blockIdx.x * (size_t)a.hidden + core * 8;
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        if (core * 8 + i < a.hidden) out[i] = element_at(&x, i, bf16);
 }
 
 extern "C" int cuda_embed(struct device *d, const struct embed_args *a)
 {
-    embed_kernel<<<a->n_rows, 256, 0, d->stream>>>(*a, a->embedding->w, a->embedding->n_chunks, d->bf16);
-    LAUNCHED("embed");
-    return 0;
+    const dim3 grid((unsigned)a->n_rows, (unsigned)ceil_div(a->hidden, 8 * EMBED_THREADS));
+    return cuda_launch(d, "embed", embed_kernel, grid, EMBED_THREADS, 0, 1, *a, (const void *)a->embedding->w, a->embedding->n_chunks, d->bf16);
 }

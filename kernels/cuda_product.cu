@@ -14,12 +14,13 @@ static int many_rows(struct device *d, const struct product_job *j)
     static const struct {
         int n_columns, n_split; /* 0: cuda_product_many */
         double chunk, rest;
-    } ways[] = { { 64, 0, 0.2, 6 }, { 128, 0, 0.32, 12.5 }, { 128, 2, 0.35, 10.7 }, { 128, 4, 0.39, 7 } };
+    } ways[] = { { 64, 0, 0.2, 3.5 }, { 96, 0, 0.245, 4 }, { 128, 0, 0.31, 4.5 }, { 128, 2, 0.37, 6.3 }, { 128, 4, 0.33, 6.3 } };
     double least = 0;
     int best = 0;
     for (int i = 0; i < (int)(sizeof ways / sizeof *ways); i++) {
         const int parts = ways[i].n_split ? ways[i].n_split : 1, n_blocks = j->n_tiles * ceil_div(j->n_rows, ways[i].n_columns) * parts;
-        const double time = ceil_div(n_blocks, d->n_sms) * (ceil_div(j->n_chunks, parts) * ways[i].chunk + ways[i].rest);
+        const int at_once = d->n_sms - 3 * ways[i].n_split; /* clusters do not fill the device */
+        const double time = ceil_div(n_blocks, at_once) * (ceil_div(j->n_chunks, parts) * ways[i].chunk + ways[i].rest);
         if (i > 0 && time >= least) continue;
         least = time;
         best = i;

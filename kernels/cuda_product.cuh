@@ -38,55 +38,75 @@ __device__ static inline int ceil_chunks(int n)
 
 /* ---- what becomes of a sum ---- */
 
-/* A place of y and what is added there, fetched ahead so that many are on their way at once: y may be the residual, so the compiler would
- * fetch none before it has written another.  to: NULL where there is nothing to write. */
-struct place {
-    float *to, scale, bias, residual;
+/* Packed output `out` in y; at: -1 where it is nowhere. */
+struct column {
+    int at;
+    float bias;
 };
 
-/* Of packed output `out` of a row. */
-__device__ static inline struct place place_of(const struct product_job &j, int row, int out)
+__device__ static inline struct column column_of(const struct product_job &j, int out)
 {
-    struct place p = { NULL, 0, 0, 0 };
-    const int o = j.half > 0 ? out / 8 % 2 * j.half + out / 16 * 8 + out % 8 : out;
-    if (row >= j.n_rows || (j.half > 0 ? out / 16 * 8 + out % 8 >= j.half : out >= j.n_out)) return p;
-    const size_t at = (size_t)row * (size_t)j.n_out + (size_t)o;
-    p.to = j.y + at;
-    p.scale = *operand_scale(j.x, j.n_chunks, row);
-    if (j.bias) p.bias = j.bias[o];
-    if (j.residual) p.residual = j.residual[at];
-    return p;
+    const int i = out / 16 * 8 + out % 8; /* of a part */
+    struct column c = { j.half > 0 ? out / 8 % 2 * j.half + i : out, 0 };
+    if (j.half > 0 ? i >= j.half : out >= j.n_out) c.at = -1;
+    else if (j.bias) c.bias = j.bias[c.at];
+    return c;
 }
 
-__device__ static inline void place_put(const struct place &p, float sum)
+/* One access where `yes`, and never a branch, behind which a warp would wait for the access before. */
+__device__ static inline float load_if(bool yes, const float *from)
 {
-    if (p.to) *p.to = sum * p.scale + p.bias + p.residual;
+    float x = 0;
+    asm volatile("{\n.reg .pred yes;\nsetp.ne.b32 yes, %1, 0;\n@yes ld.global.f32 %0, [%2];\n}" : "+f"(x) : "r"((int)yes), "l"(from) : "memory");
+    return x;
 }
 
-/* Of a row whose activation is written: its scale, and what the activation is multiplied with. */
-struct act_row {
-    float scale, inverse;
+__device__ static inline void store_if(bool yes, float *to, float x)
+{
+    asm volatile("{\n.reg .pred yes;\nsetp.ne.b32 yes, %0, 0;\n@yes st.global.f32 [%1], %2;\n}" ::"r"((int)yes), "l"(to), "f"(x) : "memory");
+}
+
+/* y may be the residual: what is added is fetched ahead, many at once, because none would be fetched before another is written. */
+__device__ static inline float residual_at(const struct product_job &j, const struct column &c, int row)
+{
+    return load_if(j.residual && c.at >= 0 && row < j.n_rows, j.residual + ((size_t)row * (size_t)j.n_out + (size_t)c.at));
+}
+
+__device__ static inline float sum_of(const struct column &c, float sum, float scale, float residual)
+{
+    return __fadd_rn(__fmaf_rn(sum, scale, c.bias), residual);
+}
+
+__device__ static inline void sum_put(const struct product_job &j, const struct column &c, int row, float sum, float scale, float residual)
+{
+    store_if(c.at >= 0 && row < j.n_rows, j.y + ((size_t)row * (size_t)j.n_out + (size_t)c.at), sum_of(c, sum, scale, residual));
+}
+
+/* What a row's sums are multiplied with; where its activation is written: what that is multiplied with. */
+struct row_scale {
+    float sum, act;
 };
 
 /* |gate| is at most the row's size times the norm of its weights, |up| as well, and |silu(x)| <= |x|: a scale for which fp16 holds
  * whatever comes, without a look at the other outputs of the row.  note: this thread is the one that writes the scale down. */
-__device__ static inline struct act_row act_row_of(const struct product_job &j, int row, bool note)
+__device__ static inline struct row_scale row_scale_of(const struct product_job &j, int row, bool note)
 {
     if (row >= j.n_rows) return { 0, 0 };
+    const float scale = *operand_scale(j.x, j.n_chunks, row);
+    if (!j.act) return { scale, 0 };
     const float size = *operand_size(j.x, j.n_chunks, row);
     const int e = scale_exponent(size * size * j.most, j.bf16);
     if (note) *operand_scale(j.act, ceil_chunks(j.half), row) = ldexpf(1.0f, e);
-    return { *operand_scale(j.x, j.n_chunks, row), ldexpf(1.0f, -e) };
+    return { scale, ldexpf(1.0f, -e) };
 }
 
-/* silu(gate) * up at index i of the row's activation. */
-__device__ static inline void act_put(const struct product_job &j, const struct act_row &r, int row, int i, float gate, float up)
+/* silu(gate) * up, as it is written.  The quick quotient, off by two units in the last place at most, has no branch; it is 0 where its
+ * denominator is infinite. */
+__device__ static inline float act_of(const struct row_scale &r, float gate, float up)
 {
-    if (row >= j.n_rows) return;
-    gate *= r.scale;
-    up *= r.scale;
-    const float act = i < j.half ? gate / (1 + expf(-gate)) * up : 0.0f;
-    element_put(operand_core(j.act, ceil_chunks(j.half), row, i / 8), i % 8, act * r.inverse, j.bf16);
+    gate *= r.sum;
+    up *= r.sum;
+    return __fdividef(gate, 1 + expf(-gate)) * up * r.act;
 }
 
 __device__ static inline void bulk_copy(uint32_t to, const char *from, uint32_t n_bytes, uint32_t barrier)
@@ -120,10 +140,11 @@ __device__ static inline uint64_t cores_of(uint32_t at)
 #define S1 S0 ", %4, %5, %6, %7"
 #define S2 S1 ", %8, %9, %10, %11, %12, %13, %14, %15"
 #define S3 S2 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define S4 S3 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47" \
-              ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define S4 S3 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define S5 S4 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define D16(i) D4(i), D4(i + 4), D4(i + 8), D4(i + 12)
+#define D64(i) D16(i), D16(i + 16), D16(i + 32), D16(i + 48)
 #define WGMMA(n, registers, a_at, b_at, ...)                                                                                   \
     template <bool BF16> __device__ static inline void wgmma(float (&d)[n / 2], uint64_t a, uint64_t b)                        \
     {                                                                                                                          \
@@ -140,7 +161,8 @@ WGMMA(8, S0, 4, 5, D4(0))
 WGMMA(16, S1, 8, 9, D4(0), D4(4))
 WGMMA(32, S2, 16, 17, D16(0))
 WGMMA(64, S3, 32, 33, D16(0), D16(16))
-WGMMA(128, S4, 64, 65, D16(0), D16(16), D16(32), D16(48))
+WGMMA(96, S4, 48, 49, D16(0), D16(16), D16(32))
+WGMMA(128, S5, 64, 65, D64(0))
 
 /* The same with the weights in registers, distributed as mma()'s A. */
 #define WGMMA_HELD(n, registers, a_at, b_at, ...)                                                                              \
@@ -154,15 +176,17 @@ WGMMA_HELD(8, S0, "%4, %5, %6, %7", 8, D4(0))
 WGMMA_HELD(16, S1, "%8, %9, %10, %11", 12, D4(0), D4(4))
 WGMMA_HELD(32, S2, "%16, %17, %18, %19", 20, D16(0))
 WGMMA_HELD(64, S3, "%32, %33, %34, %35", 36, D16(0), D16(16))
-WGMMA_HELD(128, S4, "%64, %65, %66, %67", 68, D16(0), D16(16), D16(32), D16(48))
+WGMMA_HELD(128, S5, "%64, %65, %66, %67", 68, D64(0))
 #undef WGMMA_HELD
 #undef S0
 #undef S1
 #undef S2
 #undef S3
 #undef S4
+#undef S5
 #undef D4
 #undef D16
+#undef D64
 #undef WGMMA
 
 /* The sum of one segment of n_chunks, by warp group wg (64 of the tile's outputs), as the ring brings them: weights, then rows.

@@ -77,10 +77,11 @@ template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM
 __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(const __grid_constant__ struct product_job j, int row_tiles)
 {
     using shape = stage_shape<E, N>;
-    constexpr int OWN = SEGMENTS / SPLIT, PLANES = planes(SEGMENTS, SPLIT), AHEAD = N * TILE / (SPLIT * MULTIPLIERS * 32) < 4 ? 1 : 4; /* outputs that are fetched at once */
+    constexpr int OWN = SEGMENTS / SPLIT, PLANES = planes(SEGMENTS, SPLIT), STEP = MULTIPLIERS * 32 / TILE; /* rows that are written at once */
+    constexpr int EACH = (N / SPLIT + STEP - 1) / STEP, AHEAD = EACH < 8 ? EACH : 8; /* of them, how many are fetched at once */
     extern __shared__ __align__(1024) char ring[];
     __shared__ uint64_t barriers[2 * STAGES];
-    __shared__ struct act_row rows[N];
+    __shared__ struct row_scale scales[N];
     const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int rank = (int)cluster_rank(), unit = blockIdx.x / SPLIT, tile = unit / row_tiles, row0 = unit % row_tiles * N;
     const int n_stages = (j.n_chunks + shape::chunks - 1) / shape::chunks;
@@ -100,7 +101,10 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     __syncthreads();
     dependents_launch();
     dependency_wait();
-    float total[N / 2], c[N / 2];
+    float total[N / 2], c[N / 2], residual[AHEAD];
+    const int row_from = rank * (N / SPLIT), row_end = row_from + N / SPLIT; /* what this block writes */
+    const int out = threadIdx.x % TILE, row_own = row_from + (int)threadIdx.x / TILE; /* what this thread writes: every STEP-th row of one column */
+    struct column column;
     if (warp == MULTIPLIERS) {
         struct ring_place p = { 0, 0 };
         if (lane == 0) {
@@ -116,7 +120,10 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
         }
         __syncwarp();
     } else {
-        if (j.act && threadIdx.x < N) rows[threadIdx.x] = act_row_of(j, row0 + (int)threadIdx.x, tile == 0 && rank == 0);
+        if (threadIdx.x < N) scales[threadIdx.x] = row_scale_of(j, row0 + (int)threadIdx.x, tile == 0 && rank == 0);
+        column = column_of(j, tile * TILE + out);
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) residual[k] = residual_at(j, column, row0 + row_own + k * STEP);
         struct ring_place p = { 0, 0 };
         int used = -1;
 #pragma unroll
@@ -142,27 +149,26 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
         }
     }
     cluster_sync();
-    const int first = rank * MULTIPLIERS * 32 + threadIdx.x, step = SPLIT * MULTIPLIERS * 32;
-    if (warp < MULTIPLIERS && j.act)
-        for (int i = first; i < N * (TILE / 2); i += step) {
-            const int row = i / (TILE / 2), at = i % (TILE / 2), out = at / 8 * 16 + at % 8;
-            const float gate = total_at<N, SPLIT, PLANES>(sums, row, out), up = total_at<N, SPLIT, PLANES>(sums, row, out + 8);
-            act_put(j, rows[row], row0 + row, tile * (TILE / 2) + at, gate, up);
+    if (warp < MULTIPLIERS && j.act) {
+        for (int i = row_from * (TILE / 2) + (int)threadIdx.x; i < row_end * (TILE / 2); i += MULTIPLIERS * 32) {
+            const int row = i / (TILE / 2), at = i % (TILE / 2), gate_at = at / 8 * 16 + at % 8, n_chunks = ceil_chunks(j.half), index = tile * (TILE / 2) + at;
+            const float gate = total_at<N, SPLIT, PLANES>(sums, row, gate_at), up = total_at<N, SPLIT, PLANES>(sums, row, gate_at + 8);
+            const float act = index < j.half ? act_of(scales[row], gate, up) : 0;
+            if (row0 + row < j.n_rows) element_put(operand_core(j.act, n_chunks, row0 + row, index / 8), index % 8, act, j.bf16);
         }
-    else if (warp < MULTIPLIERS)
-        for (int i = first; i < N * TILE; i += AHEAD * step) {
-            struct place p[AHEAD];
+    } else if (warp < MULTIPLIERS) {
+#pragma unroll 1
+        for (int row = row_own; row < row_end; row += AHEAD * STEP) {
             float sum[AHEAD];
 #pragma unroll
-            for (int k = 0; k < AHEAD; k++) {
-                const int at = i + k * step < N * TILE ? i + k * step : i;
-                p[k] = place_of(j, row0 + at / TILE, tile * TILE + at % TILE);
-                sum[k] = total_at<N, SPLIT, PLANES>(sums, at / TILE, at % TILE);
-                if (at != i + k * step) p[k].to = NULL;
-            }
+            for (int k = 0; k < AHEAD; k++) sum[k] = row + k * STEP < row_end ? total_at<N, SPLIT, PLANES>(sums, row + k * STEP, out) : 0;
 #pragma unroll
-            for (int k = 0; k < AHEAD; k++) place_put(p[k], sum[k]);
+            for (int k = 0; k < AHEAD; k++)
+                if (row + k * STEP < row_end) sum_put(j, column, row0 + row + k * STEP, sum[k], scales[row + k * STEP].sum, residual[k]);
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++) residual[k] = row + (AHEAD + k) * STEP < row_end ? residual_at(j, column, row0 + row + (AHEAD + k) * STEP) : 0;
         }
+    }
     cluster_sync(); /* nobody leaves while its sums are read */
 }
 

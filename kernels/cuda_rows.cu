@@ -165,8 +165,9 @@ extern "C" int cuda_swiglu(struct device *d, const struct swiglu_args *a)
     return 0;
 }
 
-__global__ static void angles_kernel(struct angles_args a)
+__global__ static void angles_kernel(const struct angles_args a)
 {
+    dependency_wait();
     const size_t at = (size_t)blockIdx.x * (size_t)a.n_pairs;
     for (int i = threadIdx.x; i < a.n_pairs; i += blockDim.x) {
         double sine, cosine;
@@ -178,9 +179,7 @@ __global__ static void angles_kernel(struct angles_args a)
 
 extern "C" int cuda_angles(struct device *d, const struct angles_args *a)
 {
-    angles_kernel<<<a->n_rows, 64, 0, d->stream>>>(*a);
-    LAUNCHED("angles");
-    return 0;
+    return cuda_launch(d, "angles", angles_kernel, dim3((unsigned)a->n_rows), 64, 0, 1, *a);
 }
 
 /* One thread for each element of k and v, which it takes through all rows. */
