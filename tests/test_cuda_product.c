@@ -303,7 +303,7 @@ static void operands_are_right_and_know_no_batch(void **state)
     static const struct {
         int n_in, n;
         float size;
-    } cases[] = { { 64, 128, 0.5f }, { 200, 130, 0.1f }, { 1000, 333, 1 }, { 72, 96, 30 }, { 64, 2810, 0.5f }, { 64, 10000, 0.5f } }; /* the last two: rows in tiles of 96 and 128 */
+    } cases[] = { { 64, 128, 0.5f }, { 200, 130, 0.1f }, { 1000, 333, 1 }, { 72, 96, 30 } };
     static const char *const devices[] = { "cuda-bf16", "cuda-int4", "cuda" };
     for (int k = 0; k < 3; k++) {
         if (k > 0) pair_close(&p);
