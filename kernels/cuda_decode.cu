@@ -38,7 +38,7 @@ template <int DIM, int NT> struct decode_work {
         if (cut) tell(j, told + TOLD_CUT);
     }
 
-    /* Pairs that this block of threads has a part of: what all have left of them, some of the elements. */
+    /* Pairs that this block of threads begins within, or has alone: what all have left of them, some of the elements. */
     __device__ void fold_pairs(decode_shared<DIM, NT> &sh, const struct decode_job &j)
     {
         static_assert(sizeof sh.ring >= FOLD_BYTES, "the ring is free by then");
@@ -48,10 +48,12 @@ template <int DIM, int NT> struct decode_work {
             struct pair_fold f = { line, pair, sh.base[pair],         sh.base[pair + 1], 0, 0, 0, 0,
                                    0,    0,    pair % j.kv.n_kv_heads };
             if (f.base == f.end) continue;
-            const int first = line.owner(f.base), last = line.owner(f.end - 1), n_blocks = last - first + 1,
-                      at = (int)blockIdx.x - first;
-            f.first = n_vectors * at / n_blocks;
-            f.n = n_vectors * (at + 1) / n_blocks - f.first;
+            const int first = line.owner(f.base), last = line.owner(f.end - 1),
+                      folder = first + (first < last && line.start(first) < f.base), n_folders = last - folder + 1,
+                      at = (int)blockIdx.x - folder;
+            if (at < 0) continue;
+            f.first = n_vectors * at / n_folders;
+            f.n = n_vectors * (at + 1) / n_folders - f.first;
             if (f.n == 0) continue;
             f.out_row = sh.rows[pair / j.kv.n_kv_heads].out_row;
             const int n_groups = (f.end - f.base + FOLD_UNITS - 1) / FOLD_UNITS;
@@ -89,18 +91,27 @@ __device__ static void compute_units(decode_shared<DIM, NT> &sh, const struct de
 
 /* ---- both ---- */
 
+/* Tokens that a pair reads, and its list, -1: all tokens.  Whatever a list says while it is being written, what is made of it stays within bounds. */
+template <int DIM, int NT>
+__device__ static int2 reading(const decode_shared<DIM, NT> &sh, const struct decode_job &j, int pair)
+{
+    const struct attend_row &row = sh.rows[pair / j.kv.n_kv_heads];
+    if (!j.listed || row.list_row < 0) return make_int2(row.position + 1, -1);
+    const int list = row.list_row * j.kv.n_kv_heads + pair % j.kv.n_kv_heads;
+    const int count = __ldcg(&j.lists.count[list]), n = __ldcg(&j.lists.tokens[list]);
+    if (count < 0) return make_int2(row.position + 1, -1);
+    return make_int2(min(max(n, 0), j.lists.max_blocks * row.block_size), list);
+}
+
 template <int DIM, int NT> __device__ static void line_up(decode_shared<DIM, NT> &sh, const struct decode_job &j)
 {
     const int n_pairs = j.n_rows * j.kv.n_kv_heads;
 #pragma unroll 1
     for (int i = threadIdx.x; i < n_pairs; i += THREADS) {
-        const struct attend_row &row = sh.rows[i / j.kv.n_kv_heads];
-        const bool listed = j.listed && row.list_row >= 0;
-        const int list = row.list_row * j.kv.n_kv_heads + i % j.kv.n_kv_heads;
-        const int n = listed ? j.lists.tokens[list] : row.position + 1, count = listed ? j.lists.count[list] : -1;
-        sh.base[i + 1] = (n + UNIT - 1) / UNIT;
-        sh.n_tokens[i] = n;
-        sh.list[i] = count < 0 ? -1 : list;
+        const int2 reads = reading(sh, j, i);
+        sh.base[i + 1] = (reads.x + UNIT - 1) / UNIT;
+        sh.n_tokens[i] = reads.x;
+        sh.list[i] = reads.y;
     }
     __syncthreads();
     if (threadIdx.x < 32) {
@@ -119,6 +130,19 @@ template <int DIM, int NT> __device__ static void line_up(decode_shared<DIM, NT>
         if (threadIdx.x == 0) sh.base[0] = 0;
     }
     __syncthreads();
+}
+
+/* Whether the lists are as long as line_up() found them. */
+template <int DIM, int NT>
+__device__ static bool is_lined_up(const decode_shared<DIM, NT> &sh, const struct decode_job &j)
+{
+    bool same = true;
+#pragma unroll 1
+    for (int i = threadIdx.x; i < j.n_rows * j.kv.n_kv_heads; i += THREADS) {
+        const int2 reads = reading(sh, j, i);
+        same &= sh.n_tokens[i] == reads.x && sh.list[i] == reads.y;
+    }
+    return __syncthreads_and(same);
 }
 
 /* What no earlier kernel writes: barriers, maps, and rows, which are the host's. */
@@ -150,20 +174,35 @@ __global__ static void __launch_bounds__(THREADS, DIM <= 128 && NT == 1 ? 2 : 1)
     extern __shared__ char memory[];
     decode_shared<DIM, NT> &sh = *(decode_shared<DIM, NT> *)(memory + (1024 - shared_address(memory) % 1024) % 1024);
     prepare(sh, j, maps);
-    if (j.listed) dependency_wait(); /* for the lists; else what is read first is K and V */
-    line_up(sh, j);
-    const int n_units = sh.base[j.n_rows * j.kv.n_kv_heads];
-    const struct line line = { n_units, min(j.n_blocks, n_units) };
-    if ((int)blockIdx.x >= line.n_blocks) {
+    struct line line;
+    struct route route;
+    struct place p;
+    int entry = 0;
+    const bool copies = threadIdx.x >= WARPS * 32;
+    /* Lists are usually as long as the last ones in their place: what follows from that is prepared while they are still being written. */
+#pragma unroll 1
+    for (bool sure = !j.listed;; sure = true) {
+        line_up(sh, j);
+        line.n_units = sh.base[j.n_rows * j.kv.n_kv_heads];
+        line.n_blocks = min(j.n_blocks, line.n_units);
+        p.unit = -1;
+        if ((int)blockIdx.x < line.n_blocks) {
+            route = route_of(sh, j, line);
+            p = place_of(sh, j, route.start());
+        }
+        if (!j.listed) break;
+        dependency_wait();
+        if (copies && p.unit >= 0) entry = list_entry(j, p);
+        if (sure || is_lined_up(sh, j)) break;
+    }
+    if (p.unit < 0) {
         dependency_wait();
         dependents_launch();
         if (threadIdx.x == 0) j.left[blockIdx.x] += TOLD_ALL;
         return;
     }
-    const struct route route = route_of(sh, j, line);
-    const struct place p = place_of(sh, j, route.start());
-    if (threadIdx.x >= WARPS * 32)
-        copy_units(sh, j, maps, route, p);
+    if (copies)
+        copy_units(sh, j, maps, route, p, entry);
     else
         compute_units(sh, j, line, route, p);
 }

@@ -2,7 +2,8 @@
  *
  * A pair is a row and a KV head.  The units of all pairs stand in one line, in the order of the pairs: block of threads c of C takes those from
  * start(c) to start(c + 1).  What becomes of them it leaves in slots, as O, m, l of the pair's query heads, and tells; then each of the blocks
- * that have a part of a pair folds what they all left of it, for some of its elements.  All blocks of threads run at the same time.
+ * that begin within a pair, or the one that has all of it, folds what they all left of it, for some of its elements.  All blocks of threads run
+ * at the same time.
  *
  *   long line    (FOLD_UNITS and more for each block): a segment is left by the block where it begins, as far as that block has it, and from
  *                there on in groups.  A group is cut by one border at most: the block before the border computes its part first of all, and leaves

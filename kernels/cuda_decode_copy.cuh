@@ -237,20 +237,19 @@ __device__ static void copy_boxes(const struct decode_job &j, const struct decod
         box_copy(to + tile_at(DIM / REGION_ELEMS, rows, 8 * i), map, i * REGION_ELEMS, at.y, full);
 }
 
+/* entry: the lane's of the first unit. */
 template <int DIM, int NT>
 __device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decode_job &j,
-                                  const struct decode_maps &maps, const struct route &route, struct place p)
+                                  const struct decode_maps &maps, const struct route &route, struct place p, int entry)
 {
     typedef decode_shared<DIM, NT> S;
     const int lane = threadIdx.x % 32;
-    int entry = list_entry(j, p), tile = 0, round = 0;
+    int tile = 0, round = 0;
+    dependency_wait(); /* from here on what earlier kernels wrote is read */
     while (p.unit >= 0) {
         const struct boxes b = boxes_of(j, p);
         const int2 at = box_at(j, p, b, entry);
         struct place next = p;
-        place_next(next, sh, j, route);
-        if (next.unit >= 0) entry = list_entry(j, next); /* on its way while this unit waits for room */
-        if (p.unit == route.start()) dependency_wait();  /* from here on what earlier kernels wrote is read */
 #pragma unroll 1
         for (int values = 0; values < 2; values++) {
             if (round > 0) barrier_wait(&sh.empty[tile], (round - 1) % 2);
@@ -266,6 +265,9 @@ __device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decod
                 copy_boxes<DIM>(j, maps, b, at, values, sh.ring[tile], &sh.full[tile]);
             }
             if (++tile == S::TILES) tile = 0, round++;
+            if (values) continue;
+            place_next(next, sh, j, route);
+            if (next.unit >= 0) entry = list_entry(j, next); /* on its way while V waits for room */
         }
         p = next;
     }

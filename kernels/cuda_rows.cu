@@ -210,6 +210,8 @@ extern "C" int cuda_spread(struct device *d, const struct spread_args *a)
 
 __global__ static void tally_kernel(struct tally_args a, const int32_t *tokens)
 {
+    dependents_launch();
+    dependency_wait();
     for (int row = threadIdx.x; row < a.n_rows; row += blockDim.x) {
         int64_t n = a.layer == 0 ? 0 : a.total[row];
         for (int h = 0; h < a.n_kv_heads; h++) n += tokens[row * a.n_kv_heads + h];
@@ -219,7 +221,5 @@ __global__ static void tally_kernel(struct tally_args a, const int32_t *tokens)
 
 extern "C" int cuda_tally(struct device *d, const struct tally_args *a)
 {
-    tally_kernel<<<1, 64, 0, d->stream>>>(*a, a->lists->tokens);
-    LAUNCHED("tally");
-    return 0;
+    return cuda_launch(d, "tally", tally_kernel, dim3(1), 64, 0, 1, *a, (const int32_t *)a->lists->tokens);
 }
