@@ -168,7 +168,7 @@ __device__ static void prepare(decode_shared<DIM, NT> &sh, const struct decode_j
 }
 
 template <int DIM, int NT>
-__global__ static void __launch_bounds__(THREADS, DIM <= 128 && NT == 1 ? 2 : 1)
+__global__ static void __launch_bounds__(THREADS, 1)
     decode_kernel(const __grid_constant__ struct decode_job j, const __grid_constant__ struct decode_maps maps)
 {
     extern __shared__ char memory[];

@@ -245,11 +245,11 @@ __device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decod
     typedef decode_shared<DIM, NT> S;
     const int lane = threadIdx.x % 32;
     int tile = 0, round = 0;
-    dependency_wait(); /* from here on what earlier kernels wrote is read */
     while (p.unit >= 0) {
         const struct boxes b = boxes_of(j, p);
         const int2 at = box_at(j, p, b, entry);
         struct place next = p;
+        if (p.unit == route.start()) dependency_wait(); /* from here on what earlier kernels wrote is read */
 #pragma unroll 1
         for (int values = 0; values < 2; values++) {
             if (round > 0) barrier_wait(&sh.empty[tile], (round - 1) % 2);

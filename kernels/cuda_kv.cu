@@ -201,8 +201,8 @@ __global__ static void __launch_bounds__(COMMIT_THREADS) keys_commit_kernel(cons
     __shared__ unsigned votes[COMMIT_THREADS / 32];
     const struct key_set &s = sets.s[blockIdx.x];
     const int end = key_set_end(c, s);
-    dependency_wait();
     dependents_launch();
+    dependency_wait();
     for (int base = 0; base < a.n_rows; base += COMMIT_THREADS) {
         const int r = base + threadIdx.x;
         bool folds = false;
