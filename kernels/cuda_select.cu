@@ -57,7 +57,6 @@ struct random_key {
 template <int T, int C, bool MASS> __global__ static void __launch_bounds__(T, 2) select_kernel(const __grid_constant__ struct select_job j)
 {
     __shared__ struct top_shared shared;
-    dependents_launch();
     cluster_arrive<C>();
     const int r = blockIdx.y, kv_head = blockIdx.x / C, thread = cluster_rank<C>() * T + (int)threadIdx.x;
     const size_t list = (size_t)r * j.kv.n_kv_heads + kv_head;
@@ -77,6 +76,7 @@ template <int T, int C, bool MASS> __global__ static void __launch_bounds__(T, 2
     if (selecting && lane.selector == SELECT_MINMAX) prefetch(score.score);
     cluster_wait<C>();
     dependency_wait();
+    dependents_launch(); /* not earlier: attention that waits for long begins slowly, and what it needs is prepared while this kernel runs */
     if (!selecting) {
         if (thread > 0) return;
         *count = -1;
