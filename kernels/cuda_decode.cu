@@ -38,30 +38,46 @@ template <int DIM, int NT> struct decode_work {
         if (cut) tell(j, told + TOLD_CUT);
     }
 
-    /* Pairs that this block of threads begins within, or has alone: what all have left of them, some of the elements. */
-    __device__ void fold_pairs(decode_shared<DIM, NT> &sh, const struct decode_job &j)
+    /* What this block of threads folds of a pair: some of the elements, where it begins within the pair or has it alone. */
+    __device__ struct pair_fold share_of(const decode_shared<DIM, NT> &sh, const struct decode_job &j, int pair) const
+    {
+        const int n_vectors = j.group * vectors_of_head(j.kv.head_dim);
+        struct pair_fold f = {};
+        f.line = line;
+        f.pair = pair;
+        f.base = sh.base[pair];
+        f.end = sh.base[pair + 1];
+        f.kv_head = pair % j.kv.n_kv_heads;
+        if (f.base == f.end) return f;
+        f.first_block = line.owner(f.base);
+        f.last_block = line.owner(f.end - 1);
+        const int folder = f.first_block + (f.first_block < f.last_block && line.start(f.first_block) < f.base),
+                  n_folders = f.last_block - folder + 1, at = (int)blockIdx.x - folder;
+        if (at < 0) return f;
+        f.first = n_vectors * at / n_folders;
+        f.n = n_vectors * (at + 1) / n_folders - f.first;
+        f.out_row = sh.rows[pair / j.kv.n_kv_heads].out_row;
+        const int n_groups = (f.end - f.base + FOLD_UNITS - 1) / FOLD_UNITS;
+        f.n_leaves = line.is_short() ? f.end - f.base : n_groups;
+        f.n_loads = (f.n_leaves + LEAVES - 1) / LEAVES;
+        f.n_parts = line.is_short() ? n_groups : f.n_loads;
+        f.room = ((int)sizeof sh.ring - STAGES_BYTES) / ((int)sizeof(struct leaf) * f.n_parts);
+        return f;
+    }
+
+    /* f: the share of the first pair. */
+    __device__ void fold_pairs(decode_shared<DIM, NT> &sh, const struct decode_job &j, struct pair_fold f)
     {
         static_assert(sizeof sh.ring >= FOLD_BYTES, "the ring is free by then");
-        const int last_pair = pair_of(sh, j, route.end - 1), n_vectors = j.group * vectors_of_head(j.kv.head_dim);
+        const int last_pair = pair_of(sh, j, route.end - 1);
 #pragma unroll 1
-        for (int pair = pair_of(sh, j, route.first); pair <= last_pair; pair++) {
-            struct pair_fold f = { line, pair, sh.base[pair],         sh.base[pair + 1], 0, 0, 0, 0,
-                                   0,    0,    pair % j.kv.n_kv_heads };
-            if (f.base == f.end) continue;
-            const int first = line.owner(f.base), last = line.owner(f.end - 1),
-                      folder = first + (first < last && line.start(first) < f.base), n_folders = last - folder + 1,
-                      at = (int)blockIdx.x - folder;
-            if (at < 0) continue;
-            f.first = n_vectors * at / n_folders;
-            f.n = n_vectors * (at + 1) / n_folders - f.first;
-            if (f.n == 0) continue;
-            f.out_row = sh.rows[pair / j.kv.n_kv_heads].out_row;
-            const int n_groups = (f.end - f.base + FOLD_UNITS - 1) / FOLD_UNITS;
-            f.n_leaves = line.is_short() ? f.end - f.base : n_groups;
-            f.n_loads = (f.n_leaves + LEAVES - 1) / LEAVES;
-            f.n_parts = line.is_short() ? n_groups : f.n_loads;
-            if (first < last) wait_for(j, first, last, told + TOLD_ALL);
-            fold_vectors(j, f, sh.ring[0], (int)sizeof sh.ring);
+        while (true) {
+            if (f.n > 0) {
+                if (f.first_block < f.last_block) wait_for(j, f.first_block, f.last_block, told + TOLD_ALL);
+                fold_vectors(j, f, sh.ring[0]);
+            }
+            if (f.pair == last_pair) return;
+            f = share_of(sh, j, f.pair + 1);
         }
     }
 };
@@ -71,11 +87,12 @@ __device__ static void compute_units(decode_shared<DIM, NT> &sh, const struct de
                                      const struct route &route, struct place p)
 {
     dependency_wait();
-    dependents_launch();
     decode_work<DIM, NT> w;
     w.line = line;
     w.route = route;
     w.told = *(volatile const int *)&j.left[blockIdx.x];
+    const struct pair_fold share =
+        w.share_of(sh, j, pair_of(sh, j, route.first)); /* while the first copies are on their way */
     queries<DIM, NT> q;
     struct ring_place at = { 0, 0 };
     bool other = true; /* another pair */
@@ -86,7 +103,7 @@ __device__ static void compute_units(decode_shared<DIM, NT> &sh, const struct de
         other = place_next(p, sh, j, route);
     }
     tell(j, w.told + TOLD_ALL);
-    w.fold_pairs(sh, j);
+    w.fold_pairs(sh, j, share);
 }
 
 /* ---- both ---- */
@@ -149,7 +166,8 @@ __device__ static bool is_lined_up(const decode_shared<DIM, NT> &sh, const struc
 template <int DIM, int NT>
 __device__ static void prepare(decode_shared<DIM, NT> &sh, const struct decode_job &j, const struct decode_maps &maps)
 {
-    if (threadIdx.x == 0) {
+    const int last_warp = (int)threadIdx.x - WARPS * 32; /* the first reads the rows at once */
+    if (last_warp == 0) {
 #pragma unroll 1
         for (int i = 0; i < decode_shared<DIM, NT>::TILES; i++) {
             barrier_open(&sh.full[i], 32);
@@ -157,9 +175,9 @@ __device__ static void prepare(decode_shared<DIM, NT> &sh, const struct decode_j
         }
         barriers_ready();
     }
-    if (threadIdx.x < N_ARRAYS * N_BOXES && has_maps(j.kv, threadIdx.x / N_BOXES)) {
-        box_prefetch(&maps.k[0][0] + threadIdx.x);
-        box_prefetch(&maps.v[0][0] + threadIdx.x);
+    if (last_warp >= 0 && last_warp < N_ARRAYS * N_BOXES && has_maps(j.kv, last_warp / N_BOXES)) {
+        box_prefetch(&maps.k[0][0] + last_warp);
+        box_prefetch(&maps.v[0][0] + last_warp);
     }
 #pragma unroll 1
     for (int i = threadIdx.x; i < j.n_rows * (int)(sizeof(struct attend_row) / sizeof(int)); i += THREADS)

@@ -271,6 +271,7 @@ __device__ static void copy_units(decode_shared<DIM, NT> &sh, const struct decod
         }
         p = next;
     }
+    dependents_launch(); /* the next kernel's first reads come behind these copies */
 }
 
 #endif

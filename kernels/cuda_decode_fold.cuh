@@ -70,14 +70,16 @@ __device__ static __noinline__ void fold_leaves(const struct leaf *from, int n, 
 }
 
 /* What fold_vectors() needs for a vector: parts, behind STAGES leaves of each warp. */
-static constexpr int FOLD_BYTES = WARPS * STAGES * (int)sizeof(struct leaves) + MAX_PARTS * (int)sizeof(struct leaf);
+static constexpr int STAGES_BYTES = WARPS * STAGES * (int)sizeof(struct leaves),
+                     FOLD_BYTES = STAGES_BYTES + MAX_PARTS * (int)sizeof(struct leaf);
 
 /* A pair, and which of its vectors are this block's. */
 struct pair_fold {
     struct line line;
     int pair, base, end;            /* its units */
     int n_leaves, n_loads, n_parts; /* leaves; LEAVES of them at a time; what becomes of them: segments, or groups */
-    int first, n;                   /* vectors */
+    int first, n, room;             /* vectors; how many at a time */
+    int first_block, last_block;    /* of threads, that have a part of it */
     int out_row, kv_head;
 
     /* Slot of the lane's leaf of a long line's segment, and how many leaves it has. */
@@ -187,16 +189,15 @@ __device__ static void put(const struct decode_job &j, const struct pair_fold &f
     *operand_size(j.operand, n_chunks, f.out_row) = INFINITY;
 }
 
-/* shared: FOLD_BYTES or more. */
-__device__ static void fold_vectors(const struct decode_job &j, const struct pair_fold &f, char *shared, int n_bytes)
+/* shared: STAGES_BYTES, and parts of f.room vectors. */
+__device__ static void fold_vectors(const struct decode_job &j, const struct pair_fold &f, char *shared)
 {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim = j.kv.head_dim, each = vectors_of_head(dim);
     struct leaves *stage = (struct leaves *)shared + warp * STAGES;
     struct leaf *parts = (struct leaf *)((struct leaves *)shared + WARPS * STAGES);
-    const int room = (n_bytes - WARPS * STAGES * (int)sizeof(struct leaves)) / ((int)sizeof(struct leaf) * f.n_parts);
 #pragma unroll 1
-    for (int first = f.first; first < f.first + f.n; first += room) {
-        const int n = min(room, f.first + f.n - first), n_tasks = n * f.n_loads;
+    for (int first = f.first; first < f.first + f.n; first += f.room) {
+        const int n = min(f.room, f.first + f.n - first), n_tasks = n * f.n_loads;
 #pragma unroll 1
         for (int t = warp; t < n_tasks && f.line.is_short(); t += WARPS)
             fold_units(j, f, t % f.n_loads, first + t / f.n_loads,
