@@ -1,4 +1,5 @@
-/* tests/bench_gpu.c: bench_gpu FOLDER [all | kernels | steps | int4 | quick]: kernels and whole steps of the CUDA back end, 7B and 1.5B shapes.
+/* tests/bench_gpu.c: bench_gpu FOLDER [all | kernels | steps | int4 | quick] [TEXT]: kernels and whole steps of the CUDA back end, 7B and 1.5B
+ * shapes; of the kernels on the cache those whose names hold TEXT.
  *
  * Writes FOLDER/bench-gpu.csv and .md.  Exit status 1 where an output was not what double precision says. */
 #include "tests/bench_gpu.h"
@@ -263,11 +264,12 @@ int main(int argc, char **argv)
     const time_t start = time(NULL);
     char text[256] = "";
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_gpu FOLDER [all | kernels | steps | int4 | quick]\n");
+        fprintf(stderr, "usage: bench_gpu FOLDER [all | kernels | steps | int4 | quick] [TEXT]\n");
         return 2;
     }
     open_backend(&b, "cuda");
     b.folder = argv[1];
+    b.only = argc > 3 ? argv[3] : "";
     must(b.be->describe(b.dev, text, sizeof text));
     printf("%s\n", text);
     for (int i = 0; i < 2; i++)

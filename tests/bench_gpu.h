@@ -24,7 +24,7 @@ struct bench_row {
 struct bench {
     const struct backend *be;
     struct device *dev;
-    const char *folder;
+    const char *folder, *only;   /* only: kernels whose names hold it */
     struct bench_row rows[MAX_BENCH_ROWS];
     int n_rows, n_failed;
 };

@@ -76,9 +76,9 @@ static void bench_sparse(struct bench *b, struct bench_case *c)
 
 void bench_attention(struct bench *b, struct bench_case *c)
 {
-    bench_dense(b, c);
-    bench_sparse(b, c);
-    bench_chunk(b, c);
+    if (strstr("dense attention", b->only)) bench_dense(b, c);
+    if (strstr("score and select, score, select, attend, sparse attention", b->only)) bench_sparse(b, c);
+    if (strstr("rectify chunk, 32 queries", b->only)) bench_chunk(b, c);
 }
 
 /* ---- steps ---- */
