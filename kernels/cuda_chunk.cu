@@ -18,6 +18,7 @@ __global__ static void __launch_bounds__(THREADS, 1)
             barrier_open(&sh.k_free[i], 4 * WARPGROUP / 32);
             barrier_open(&sh.v_free[i], 4 * WARPGROUP / 32);
         }
+        barrier_open(&sh.cleared, 2 * WARPGROUP / 32);
         barriers_ready();
     }
     cluster_sync();

@@ -13,7 +13,7 @@ template <int SLABS> struct chunk_task {
     const struct chunk_job &j;
     int group, last;    /* warpgroup; position of the tile's last row */
     int limit[2];       /* position of the packed row, -1: none */
-    int n;              /* units so far */
+    int n, n_cleared;   /* units so far; times that V was cleared */
     bool both;          /* the other warpgroup has rows of the part too */
     uint32_t p[32];     /* weights of a unit */
     float o[SLABS][32]; /* the group in work */
@@ -24,7 +24,7 @@ template <int SLABS> struct chunk_task {
     __device__ chunk_task(shared &sh, const struct chunk_job &j) : sh(sh), j(j)
     {
         group = __shfl_sync(0xffffffffu, threadIdx.x / WARPGROUP, 0); /* known to be the same in a warp */
-        n = 0;
+        n = n_cleared = 0;
     }
 
     __device__ const struct chunk_work &work() const
@@ -93,10 +93,14 @@ template <int SLABS> struct chunk_task {
         return shared::STAGES == 1 ? 0 : __shfl_sync(0xffffffffu, n % shared::STAGES, 0);
     }
 
+    __device__ void scores_wait()
+    {
+        barrier_wait(&sh.k_full[stage_of(n)], n / shared::STAGES % 2);
+    }
+
     __device__ void issue_scores(float (&s)[64])
     {
         const int stage = stage_of(n);
-        barrier_wait(&sh.k_full[stage], n / shared::STAGES % 2);
         wgmma_fence();
         const uint32_t q_at = slab_of(sh.q[0]) + group * (GROUP_ROWS * SLAB / 8),
                        k_at = slab_of(sh.k[0]) + stage * (SLABS * UNIT * SLAB / 8);
@@ -132,15 +136,16 @@ template <int SLABS> struct chunk_task {
         if (threadIdx.x % 32 < 2) barrier_arrive_at(b, threadIdx.x % 32);
     }
 
-    /* Scores to weights; the greatest score, and this thread's part of the sum of weights. */
-    __device__ void weigh(float (&s)[64], int unit)
+    /* What a row does not see weighs nothing; the greatest score. */
+    __device__ void find_most(float (&s)[64], int unit)
     {
-        if ((unit + 1) * UNIT - 1 > min(limit[0], limit[1])) {
+        /* Rows that are none, of limit -1, do not ask for it. */
+        if ((uint32_t)((unit + 1) * UNIT - 1) > min((uint32_t)limit[0], (uint32_t)limit[1])) {
 #pragma unroll
             for (int i = 0; i < 64; i++)
                 if (unit * UNIT + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 > limit[i / 2 % 2]) s[i] = -INFINITY;
         }
-        float m[4] = { s[0], s[1], s[2], s[3] }, bias[2];
+        float m[4] = { s[0], s[1], s[2], s[3] };
 #pragma unroll
         for (int i = 4; i < 64; i++) m[i % 4] = fmaxf(m[i % 4], s[i]);
 #pragma unroll
@@ -150,33 +155,39 @@ template <int SLABS> struct chunk_task {
 #pragma unroll
             for (int h = 0; h < 2; h++)
                 unit_most[h] = fmaxf(unit_most[h], __shfl_xor_sync(0xffffffffu, unit_most[h], o));
+    }
+
+    /* Scores to weights, in their place, and this thread's part of the sum of weights. */
+    __device__ void weigh(float (&s)[64])
+    {
+        float bias[2], l[4], even[4],
+            odd[4]; /* of elements 0 .. 3 of a tile; sums over bits 5 and 6 of the token, then 3, then 4 */
 #pragma unroll
         for (int h = 0; h < 2; h++) bias[h] = attend_bias(unit_most[h], j.scale2);
-        float l[4], even[4],
-            odd[4]; /* of the elements that m had; sums over bits 5 and 6 of the token, then 3, then 4 */
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float y[4][4];
+        for (int i = 0; i < 64; i++) s[i] = attend_weight(s[i], j.scale2, bias[i / 2 % 2]);
 #pragma unroll
-            for (int b = 0; b < 4; b++) {
-                const int tile = i + 4 * b;
-#pragma unroll
-                for (int e = 0; e < 4; e++) y[b][e] = attend_weight(s[tile * 4 + e], j.scale2, bias[e / 2]);
-                const __half2 x = __floats2half2_rn(y[b][0], y[b][1]), z = __floats2half2_rn(y[b][2], y[b][3]);
-                p[tile * 2] = *(const uint32_t *)&x;
-                p[tile * 2 + 1] = *(const uint32_t *)&z;
-            }
+        for (int i = 0; i < 4; i++)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                const float sum = __fadd_rn(__fadd_rn(y[0][e], y[1][e]), __fadd_rn(y[2][e], y[3][e]));
+                const float *y = s + i * 4 + e;
+                const float sum = __fadd_rn(__fadd_rn(y[0], y[16]), __fadd_rn(y[32], y[48]));
                 if (i == 0) even[e] = sum;
                 if (i == 1) even[e] = __fadd_rn(even[e], sum);
                 if (i == 2) odd[e] = sum;
                 if (i == 3) l[e] = __fadd_rn(even[e], __fadd_rn(odd[e], sum));
             }
-        }
         unit_sum[0] = __fadd_rn(l[0], l[1]);
         unit_sum[1] = __fadd_rn(l[2], l[3]);
+    }
+
+    __device__ void pack(const float (&s)[64])
+    {
+#pragma unroll
+        for (int i = 0; i < 32; i++) {
+            const __half2 x = __floats2half2_rn(s[2 * i], s[2 * i + 1]);
+            p[i] = *(const uint32_t *)&x;
+        }
     }
 
     /* The unit's greatest score and sum of weights join the group's. */
@@ -203,57 +214,58 @@ template <int SLABS> struct chunk_task {
 #pragma unroll
         for (int i = 0; i < 32; i++)
             o[slab][i] = __fmaf_rn(o[slab][i], run[i / 2 % 2], __fmul_rn(u[i], next[i / 2 % 2]));
-        pin(o[slab]); /* now, not after the next wait */
     }
 
-    /* V of tokens after the tile's last may be anything; a weight of 0 does not make NaN nothing. */
+    /* V of tokens after the tile's last may be anything; a weight of 0 does not make NaN nothing.  Before the turn: both
+     * warpgroups meet here. */
     __device__ void clear_values(int unit, int stage)
     {
         if ((unit + 1) * UNIT - 1 <= last) return;
+        barrier_wait(&sh.v_full[stage], n / shared::STAGES % 2);
         const int first = max(last + 1 - unit * UNIT, 0);
         for (int i = first * 8 + threadIdx.x; i < UNIT * 8; i += 2 * WARPGROUP)
             for (int s = 0; s < SLABS; s++) ((uint4 *)sh.v[stage][s])[i] = make_uint4(0, 0, 0, 0);
         copies_follow();
-        named_sync(BAR_BOTH, 2 * WARPGROUP);
+        __syncwarp();
+        if (threadIdx.x % 32 == 0) barrier_arrive(&sh.cleared);
+        barrier_wait(&sh.cleared, n_cleared++ % 2);
     }
 
-    /* A unit that was weighed; then the one after it, where there is one (MORE), is weighed. */
+    /* A unit that was weighed; then the one after it, where there is one (MORE), is weighed.  A turn is that one's scores and this one's products:
+     * what must be done before products can begin is done while the scores run. */
     template <bool MORE> __device__ void unit(int unit)
     {
-        const int stage = stage_of(n);
-        float u[2][32];
-        barrier_wait(&sh.v_full[stage], n / shared::STAGES % 2);
+        static constexpr bool AHEAD = MORE && SLABS <= 2; /* registers allow */
+        const int stage = stage_of(n), parity = n / shared::STAGES % 2;
+        float u[32], s[64];
         clear_values(unit, stage);
-        turn_wait();
-        issue_values(u[0], stage, 0);
-        if constexpr (SLABS == 2) issue_values(u[1], stage, 1);
-        fold_sums();
         n++;
-        if constexpr (SLABS <= 2) {
-            float s[64];
-            if constexpr (SLABS == 2) {
-                wgmma_wait<1>();
-                fold_values(u[0], 0);
-            }
-            if constexpr (MORE) issue_scores(s);
-            turn_pass();
-            wgmma_wait<MORE ? 1 : 0>();
-            pin(p);
-            release(&sh.v_free[stage]);
-            fold_values(u[SLABS - 1], SLABS - 1);
-            if constexpr (MORE) weigh_next(s, unit + 1);
-        } else {
-#pragma unroll
-            for (int slab = 0; slab < SLABS; slab++) {
-                if (slab > 0) issue_values(u[0], stage, slab);
-                wgmma_wait<0>();
-                fold_values(u[0], slab);
-            }
-            turn_pass();
-            pin(p);
-            release(&sh.v_free[stage]);
-            if constexpr (MORE) first_weights(unit + 1);
+        if constexpr (AHEAD) scores_wait();
+        turn_wait();
+        if constexpr (AHEAD) issue_scores(s);
+        fold_sums();
+        barrier_wait(&sh.v_full[stage], parity);
+        issue_values(u, stage, 0);
+        if constexpr (AHEAD) {
+            wgmma_wait<1>();
+            pin(s);
+            release(&sh.k_free[n % shared::STAGES]);
+            find_most(s, unit + 1);
         }
+#pragma unroll
+        for (int slab = 1; slab < SLABS; slab++) {
+            wgmma_wait<0>();
+            fold_values(u, slab - 1);
+            issue_values(u, stage, slab);
+        }
+        turn_pass();
+        if constexpr (AHEAD) weigh(s);
+        wgmma_wait<0>();
+        pin(p);
+        release(&sh.v_free[stage]);
+        if constexpr (AHEAD) pack(s);
+        fold_values(u, SLABS - 1);
+        if constexpr (MORE && !AHEAD) first_weights(unit + 1);
     }
 
     /* The segment in work joins what was written of it so far: total = the fold of total and o. */
@@ -354,41 +366,48 @@ template <int SLABS> struct chunk_task {
 
     __device__ void end_group(int unit)
     {
-        const struct chunk_plan &plan = *j.plan;
-        const struct chunk_part &part = work().part;
-        const bool part_ends = unit + 1 == work().end, ends = part_ends || (unit + 1) % SEGMENT_UNITS == 0;
-        const int segment = unit / SEGMENT_UNITS;
-        const int2 cells = segment_cells(plan, segment, part.n_cells);
-        const bool begun = cells.x >= part.from; /* here */
+        const struct chunk_work &w = work();
+        const bool ends = unit + 1 == w.end || (unit + 1) % SEGMENT_UNITS == 0,
+                   begun = unit / SEGMENT_UNITS * SEGMENT_UNITS >= w.unit; /* here */
         if (begun && unit % SEGMENT_UNITS >= FOLD_UNITS) fold_total();
         if (begun && !ends)
             keep_total();
-        else if (!begun)
-            write_node(unit / (plan.cell_groups * FOLD_UNITS));
-        else if (part.from > 0 || cells.y > part.to)
-            write_node(cells.x);
-        else {
-            add_segment(segment == 0, work().whole && part_ends);
-            if (!work().whole) write_stats(0);
-        }
+        else
+            end_segment(unit, begun);
         begin_group();
     }
 
-    __device__ void weigh_next(float (&s)[64], int unit)
+    /* The end of a segment, or of a group whose segment was begun by others. */
+    __device__ void end_segment(int unit, bool begun)
     {
-        wgmma_wait<0>();
-        pin(s);
-        release(&sh.k_free[n % shared::STAGES]);
-        weigh(s, unit);
+        const struct chunk_work &w = work();
+        const int segment = unit / SEGMENT_UNITS;
+        if (!begun) {
+            write_node(unit / w.cell_units);
+            return;
+        }
+        const int2 cells = segment_cells(*j.plan, segment, w.part.n_cells);
+        if (w.part.from > 0 || cells.y > w.part.to)
+            write_node(cells.x);
+        else {
+            add_segment(segment == 0, w.whole && unit + 1 == w.end);
+            if (!w.whole) write_stats(0);
+        }
     }
 
     __device__ void first_weights(int unit)
     {
         float s[64];
+        scores_wait();
         turn_wait();
         issue_scores(s);
         turn_pass();
-        weigh_next(s, unit);
+        wgmma_wait<0>();
+        pin(s);
+        release(&sh.k_free[n % shared::STAGES]);
+        find_most(s, unit);
+        weigh(s);
+        pack(s);
     }
 
     __device__ void part()

@@ -7,8 +7,8 @@
 #include "kernels/cuda_wgmma.cuh"
 
 static constexpr int THREADS = 384, WARPGROUP = 128, GROUP_ROWS = 64, UNIT = ATTEND_CHUNK;
-static constexpr int HALF = UNIT / 2;             /* tokens of a unit that one block of a pair copies, for both */
-enum { BAR_OWN = 1, BAR_BOTH = 3, BAR_TURN = 4 }; /* named barriers: of a warpgroup, of both, a warpgroup's turn */
+static constexpr int HALF = UNIT / 2; /* tokens of a unit that one block of a pair copies, for both */
+enum { BAR_OWN = 1, BAR_TURN = 3 };   /* named barriers: of a warpgroup, a warpgroup's turn */
 
 struct chunk_maps {
     CUtensorMap k[2], v[2], k_tile[2], v_tile[2], k_tail,
@@ -21,7 +21,8 @@ struct chunk_work {
     int first, n, unit,
         end; /* packed rows of the run before the tile; the tile's; units unit .. end-1, the same for both tiles */
     int run, last; /* first row of the run; position of the tile's last row, -1 where it has none */
-    bool whole;    /* the part is all of its item */
+    int cell_units;
+    bool whole; /* the part is all of its item */
 };
 
 template <int SLABS> struct chunk_shared {
@@ -30,6 +31,7 @@ template <int SLABS> struct chunk_shared {
     float total[SLABS <= 2 ? CHUNK_TILE * SLABS * SLAB : 4];
     struct chunk_work work[2]; /* of a warpgroup */
     uint64_t k_full[STAGES], k_free[STAGES], v_full[STAGES], v_free[STAGES];
+    uint64_t cleared; /* V of the unit in work, after the last row's position, by both warpgroups */
 };
 
 __device__ static bool next_work(const struct chunk_job &j, int *at, int end, struct chunk_work &w)
@@ -38,14 +40,15 @@ __device__ static bool next_work(const struct chunk_job &j, int *at, int end, st
     w.part = part_at(*j.plan, *at, end);
     *at += w.part.to - w.part.from;
     const struct chunk_item t = j.plan->items[w.part.item];
-    const int tile = blockIdx.x % 2 * CHUNK_TILE, each = j.plan->cell_groups * FOLD_UNITS;
+    const int tile = blockIdx.x % 2 * CHUNK_TILE;
+    w.cell_units = j.plan->cell_groups * FOLD_UNITS;
     w.n = max(min(t.n_packed - tile, CHUNK_TILE), 0);
     w.first = t.packed + tile;
     w.run = t.run;
     w.last = w.n > 0 ? j.rows[t.run + (w.first + w.n - 1) / j.group].position : -1;
     const int n_units = j.rows[t.run + (t.packed + t.n_packed - 1) / j.group].position / UNIT + 1;
-    w.unit = w.part.from * each;
-    w.end = w.part.to == w.part.n_cells ? n_units : w.part.to * each;
+    w.unit = w.part.from * w.cell_units;
+    w.end = w.part.to == w.part.n_cells ? n_units : w.part.to * w.cell_units;
     w.whole = w.part.from == 0 && w.part.to == w.part.n_cells;
     return true;
 }
