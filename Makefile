@@ -3,6 +3,7 @@
 #   make             build/resa, with CUDA where nvcc is found and kernels/*.cu exist
 #   make test        sets up what is missing, builds, runs every test that this machine can run
 #   make test-san    the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make test-cuda-san   the device's tests under compute-sanitizer's four tools (many minutes on many cores)
 #   make bench       times of the engine and its operations beside the machine's bounds, on SmolLM2
 #   make bench-gpu   kernels and whole steps on the device, checked and timed, into results/reference/bench-gpu (minutes)
 #   make bench-peer  the engine in turn with PyTorch and llama.cpp, which it installs outside the tree (6 GB, once)
@@ -213,6 +214,9 @@ endif
 	@echo "operations on the cache"
 	@$(BUILD)/tests/bench_attention
 
+test-cuda-san: $(filter $(BUILD)/tests/test_cuda%,$(TESTS))
+	@tests/cuda_san.sh $^
+
 BENCH_GPU_RESULTS ?= results/reference/bench-gpu
 bench-gpu: $(BUILD)/tests/bench_gpu
 	@mkdir -p $(BENCH_GPU_RESULTS)
@@ -274,5 +278,5 @@ ifneq ($(filter tidy,$(MAKECMDGOALS)),)
 -include $(TIDIED:.ok=.d)
 endif
 
-.PHONY: all tests where test test-san run-tests bench bench-gpu bench-peer bench-venv layers lint tidy format clean no-libraries no-test-libraries
+.PHONY: all tests where test test-san test-cuda-san run-tests bench bench-gpu bench-peer bench-venv layers lint tidy format clean no-libraries no-test-libraries
 .SECONDARY:

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# tests/cuda_san.sh TEST[:PATTERN]..: the device's tests under each tool of compute-sanitizer, side by side.
+#
+# A line for each tool and test: clean, the errors found, or that it took longer than LIMIT seconds (1200 if not set).  TOOLS names fewer tools.
+# Logs lie in the folder LOGS, a new one of mktemp's if not set.  Exit status 1 where anything but clean was seen; a machine without the sanitizer or a device is
+# skipped.
+set -u
+tools=${TOOLS:-memcheck racecheck initcheck synccheck}
+logs=${LOGS:-$(mktemp -d)}
+if ! command -v compute-sanitizer > /dev/null || ! nvidia-smi > /dev/null 2>&1; then
+    echo "SKIP test-cuda-san: no compute-sanitizer, or no device"
+    exit 0
+fi
+mkdir -p "$logs"
+
+# One tool, one test.  A test of which all was skipped is not clean.
+one() {
+    local tool=$1 test=${2%%:*} pattern=${2#*:} log begin status verdict
+    [ "$pattern" = "$2" ] && pattern='*'
+    log=$logs/$tool-$(basename "$test").log
+    begin=$SECONDS
+    timeout "${LIMIT:-1200}" compute-sanitizer --tool "$tool" --error-exitcode 9 "$test" "$pattern" > "$log" 2>&1
+    status=$?
+    verdict="failed, exit status $status: $log"
+    [ $status = 0 ] && verdict=clean
+    [ $status = 0 ] && grep -qE 'SKIPPED' "$log" && verdict="skipped: $log"
+    [ $status = 124 ] && verdict="did not end in ${LIMIT:-1200} s, and had found $(grep -c '^========= .*\(Error\|Race\|Invalid\)' "$log")"
+    echo "$tool $(basename "$test") $pattern: $verdict ($((SECONDS - begin)) s)"
+    [ "$verdict" = clean ]
+}
+
+pids=()
+for test in "$@"; do
+    for tool in $tools; do
+        one "$tool" "$test" &
+        pids+=($!)
+    done
+done
+failed=0
+for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+exit $failed
