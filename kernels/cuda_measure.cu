@@ -324,8 +324,8 @@ __global__ static void __launch_bounds__(MEASURE_THREADS) head_kernel(const __gr
     if (rows.twin >= 0 && has(j.m, VAR_SELECT_OVERLAP)) overlap = jaccard(read, blocks_of(j, rows.twin, kv_head, n_blocks), shared);
     if (has(j.m, VAR_SELECTED_BLOCKS)) {
         const int n_slots = j.m.layout.n_slots;
-        for (int i = threadIdx.x; i < n_slots; i += blockDim.x)
-            put_i32(j.m, VAR_SELECTED_BLOCKS, at_head * n_slots + i, i < read.n ? read.list ? read.list[i] : i : -1);
+        const int n = read.list ? read.n : 0; /* a lane's dense layers read all without a selection */
+        for (int i = threadIdx.x; i < n_slots; i += blockDim.x) put_i32(j.m, VAR_SELECTED_BLOCKS, at_head * n_slots + i, i < n ? read.list[i] : -1);
     }
     __syncthreads();
     if (threadIdx.x != 0) return;

@@ -6,8 +6,8 @@
  *   - Comparisons (with lane 0 or with a twin) need both lanes' rows, and that neither has diverged; the others
  *     (kept, best and stale mass, blocks_read, selected_blocks, nll, entropy, top3_hit, argmax) go on along the lane's own stream.
  *   - A distance to the twin is over lane 0's norm, so it needs lane 0's row too.
- *   - A row of a sparse lane that has no block list (in its dense layers) reads every block of its context, and
- *     blocks_read and selected_blocks say so, the latter as far as there are slots.
+ *   - A row of a sparse lane that has no block list (in its dense layers) reads every block of its context: blocks_read says so,
+ *     and selected_blocks, which nobody selected, are -1 throughout.
  *
  * Every sum over elements of K, V, attention, residual and hidden rows is one chain in double in index order; a sum by KV head
  * is a chain of its own over that head's elements.  Each lane is one thread's work, so the number of threads and the

@@ -105,7 +105,8 @@ enum { PREFIX = 107, STEPS = 40 }; /* inside a tile and a block; more rows than 
 static const unsigned ALL = METRIC_DRIFT | METRIC_CACHE | METRIC_ATTENTION | METRIC_MASS | METRIC_LOGITS | METRIC_PARTS | METRIC_HEADS | METRIC_SELECTION;
 
 /* The lanes of test_engine.c, and one of every selector. */
-enum { CONTROL = 1, CLEAN, SPARSE, RESA, F1, RANDOM, ORACLE, WINDOW, NOISY, LATE, STALE };
+enum { CONTROL = 1, CLEAN, SPARSE, RESA, F1, RANDOM, ORACLE, WINDOW, NOISY, LATE, STALE, UPPER };
+enum { DENSE_LAYERS = 2 }; /* of UPPER */
 
 static void add_cast(struct tiny *t)
 {
@@ -120,6 +121,7 @@ static void add_cast(struct tiny *t)
     tiny_add(t, "noisy", 0, (struct lane_spec){ .perturb = 0.05 });
     tiny_add(t, "late", 0.8, (struct lane_spec){ .dense_until = 9, .interval = 12 });
     tiny_add(t, "stale", 0, (struct lane_spec){ .cache_of = SPARSE });
+    tiny_add(t, "upper", 0.7, (struct lane_spec){ .dense_layers = DENSE_LAYERS, .interval = 8 });
     for (int i = CLEAN; i <= F1; i++) tiny_twin(t, i, CLEAN);
     tiny_twin(t, CONTROL, 0);
 }
@@ -249,6 +251,24 @@ static void round_layers(struct pair *p, struct model *m)
     }
 }
 
+/* Where all is read without a selection there are no selected blocks; elsewhere there are.  How many places were looked at. */
+static int check_selected(const struct tiny_result *r)
+{
+    const struct record_layout *l = &r->layout;
+    const size_t per_layer = (size_t)l->n_kv_heads * (size_t)l->n_slots;
+    int n = 0;
+    for (int s = 0; s < STEPS; s++)
+        for (int lane = 0; lane <= UPPER; lane += UPPER)
+            for (int layer = 0; layer < l->n_layers; layer++) {
+                const char *record = r->records + (size_t)s * l->n_bytes + l->at[VAR_SELECTED_BLOCKS];
+                const int32_t *at = (const int32_t *)(const void *)record + ((size_t)(lane * l->n_layers + layer)) * per_layer;
+                const bool selects = lane == UPPER && layer >= DENSE_LAYERS;
+                assert_true(!selects || at[0] >= 0);
+                for (size_t i = 0; i < per_layer && !selects; i++, n++) assert_int_equal(at[i], -1);
+            }
+    return n;
+}
+
 /* Every variable exists on one back end where it exists on the other.  Values: both compute the same model up to the rounding to
  * fp16 of weights, rows and cache; a lane whose selection does not depend on scores, and lane 0, stay within a few 2^-11.  int4 is
  * compared with the model of the weights that it makes. */
@@ -273,6 +293,8 @@ static void check_resemblance(const char *device)
         tiny_run(&t, &cpu, 0, NULL);
     }
     const struct record_layout *l = &cpu.layout;
+    assert_true(check_selected(&cuda) > 0);
+    assert_int_equal(check_selected(&cuda), check_selected(&cpu));
     int n_apart = 0, n_values = 0;
     for (int s = 0; s < STEPS; s++)
         for (int v = 0; v < N_RECORD_VARS; v++) {
