@@ -100,10 +100,13 @@ int forward_open(struct forward *f, const struct weights *w, struct memory *mem,
     TRY(open_mass(f, s, o), "forward");
     const size_t n = (size_t)lanes->n_lanes * sizeof(struct lane_params);
     TRY(memory_take(mem, MEMORY_BUFFERS, (void **)&f->params, n, "lane params"), "forward");
-    mem->bytes[MEMORY_BUFFERS] += mem->be->workspace_bytes(s, o->max_rows, o->max_context);
+    const bool takes_mass = o->mass || o->parts || lanes->any_oracle;
+    const struct work_extent e = { .max_rows = o->max_rows, .max_context = o->max_context, .n_lanes = o->max_lanes,
+                                   .mass_blocks = takes_mass ? f->mass_blocks : 0, .max_blocks = o->max_blocks };
+    mem->bytes[MEMORY_BUFFERS] += mem->be->workspace_bytes(s, &e);
     if (mem->dry) return 0;
     TRY(mem->be->upload(mem->dev, f->params, lanes->params, n), "forward");
-    return mem->be->reserve(mem->dev, s, o->max_rows, o->max_context);
+    return mem->be->reserve(mem->dev, s, &e);
 }
 
 void forward_close(struct forward *f)

@@ -282,6 +282,13 @@ struct sample_args {
     int32_t *diverged;            /* [n_lanes] or NULL: set to step + 1 where the choice first differs from lane 0's */
 };
 
+/* The most that a run asks of a back end's workspace. */
+struct work_extent {
+    int max_rows, max_context;    /* rows of a forward pass; tokens of a context */
+    int n_lanes;                  /* whose block mass is taken, that are measured, that choose a token */
+    int mass_blocks, max_blocks;  /* as in block_mass_args, 0: no block mass is taken; as in block_lists */
+};
+
 struct backend {
     const char *name;                                            /* as in configs */
     const char *numbers;                                         /* for people: what it makes of weights, rows and sums */
@@ -291,10 +298,10 @@ struct backend {
     int  (*describe)(const struct device *d, char *text, size_t n_bytes); /* for people: "AVX2, 2 threads" */
     void (*identify)(const struct device *d, struct provenance *p);       /* sets isa and n_threads, or gpu and driver */
     uint64_t (*free_bytes)(const struct device *d); /* 0: not known */
-    /* Workspace for forward passes of at most max_rows rows over at most max_context tokens; called when a run opens. */
-    int  (*reserve)(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
+    /* Workspace for every operation of such a run; called when it opens. */
+    int  (*reserve)(struct device *d, const struct model_shape *shape, const struct work_extent *e);
     /* What reserve() will hold for such a run; needs no device, so that a plan can count it. */
-    uint64_t (*workspace_bytes)(const struct model_shape *shape, int max_rows, int max_context);
+    uint64_t (*workspace_bytes)(const struct model_shape *shape, const struct work_extent *e);
     int  (*alloc)(struct device *d, void **p, size_t n_bytes, const char *what); /* filled with NaN (bytes 0xff) */
     void (*release)(struct device *d, void *p);
     int  (*upload)(struct device *d, void *to, const void *host, size_t n_bytes);

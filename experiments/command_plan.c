@@ -37,7 +37,8 @@ static int measure_rate(struct session *s, double *flop_per_second)
     const size_t n_bytes = (size_t)RATE_ROWS * ((size_t)up->n_cols + (size_t)up->n_rows) * sizeof(float);
     struct matrix *m = NULL;
     float *buffer = NULL, *zero = NULL;
-    int rc = s->be->reserve(s->dev, &s->model.shape, RATE_ROWS, RATE_ROWS);
+    const struct work_extent extent = { .max_rows = RATE_ROWS, .max_context = RATE_ROWS };
+    int rc = s->be->reserve(s->dev, &s->model.shape, &extent);
     if (rc == 0) rc = s->be->layer_matrix_pack(s->dev, &m, &up, 1);
     if (rc == 0) rc = s->be->alloc(s->dev, (void **)&buffer, n_bytes, "rate");
     if (rc == 0) rc = mem_alloc((void **)&zero, 1, n_bytes, "rate");

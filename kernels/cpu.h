@@ -17,8 +17,8 @@ struct device {
     double marks[DEVICE_MARKS]; /* seconds of the monotonic clock */
 };
 
-int  cpu_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
-uint64_t cpu_workspace_bytes(const struct model_shape *shape, int max_rows, int max_context); /* of as many threads as OpenMP gives */
+int  cpu_reserve(struct device *d, const struct model_shape *shape, const struct work_extent *e);
+uint64_t cpu_workspace_bytes(const struct model_shape *shape, const struct work_extent *e); /* of as many threads as OpenMP gives */
 
 int  cpu_matrix_pack(struct device *d, struct matrix **m, const struct tensor *const *parts, int n_parts);
 void cpu_matrix_free(struct device *d, struct matrix *m);

@@ -95,21 +95,21 @@ uint64_t cpu_free_bytes(const struct device *d)
 }
 
 /* Of one thread: a multiple of 64 bytes, so that every thread's is aligned. */
-static size_t workspace_slice(const struct model_shape *shape, int max_rows, int max_context)
+static size_t workspace_slice(const struct model_shape *shape, const struct work_extent *e)
 {
-    const size_t attention = row_block_workspace_bytes(shape->n_heads / shape->n_kv_heads, shape->head_dim, max_rows, max_context);
-    const size_t measures = measure_workspace(shape->vocab, max_context);
+    const size_t attention = row_block_workspace_bytes(shape->n_heads / shape->n_kv_heads, shape->head_dim, e->max_rows, e->max_context);
+    const size_t measures = measure_workspace(shape->vocab, e->max_context);
     return ((attention > measures ? attention : measures) + 63) / 64 * 64;
 }
 
-uint64_t cpu_workspace_bytes(const struct model_shape *shape, int max_rows, int max_context)
+uint64_t cpu_workspace_bytes(const struct model_shape *shape, const struct work_extent *e)
 {
-    return (uint64_t)workspace_slice(shape, max_rows, max_context) * (uint64_t)omp_get_max_threads();
+    return (uint64_t)workspace_slice(shape, e) * (uint64_t)omp_get_max_threads();
 }
 
-int cpu_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context)
+int cpu_reserve(struct device *d, const struct model_shape *shape, const struct work_extent *e)
 {
-    const size_t slice = workspace_slice(shape, max_rows, max_context);
+    const size_t slice = workspace_slice(shape, e);
     if (slice <= d->workspace_bytes) return 0;
     mem_free(d->workspace);
     d->workspace = NULL;

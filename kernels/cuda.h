@@ -28,8 +28,13 @@ void cuda_close(struct device *d);                                      /* NULL 
 int  cuda_describe(const struct device *d, char *text, size_t n_bytes); /* "NVIDIA H200, 132 SMs, 139 GiB" */
 void cuda_identify(const struct device *d, struct provenance *p);       /* gpu, driver, isa */
 uint64_t cuda_free_bytes(const struct device *d);
-int  cuda_reserve(struct device *d, const struct model_shape *shape, int max_rows, int max_context);
-uint64_t cuda_workspace_bytes(const struct model_shape *shape, int max_rows, int max_context);
+int  cuda_reserve(struct device *d, const struct model_shape *shape, const struct work_extent *e);
+uint64_t cuda_workspace_bytes(const struct model_shape *shape, const struct work_extent *e);
+/* Bytes of the workspace that an operation asks for; cuda_reserve() takes the most of them.  max_tokens: kv_max_tokens(). */
+size_t cuda_block_mass_bytes(int n_rows, int n_heads, int max_tokens);
+size_t cuda_measure_layer_bytes(int n_lanes, int n_kv_heads, int mass_blocks, int max_blocks);
+size_t cuda_measure_logits_bytes(int n_lanes, int vocab);
+size_t cuda_sample_bytes(int n_lanes);
 int  cuda_alloc(struct device *d, void **p, size_t n_bytes, const char *what);
 void cuda_release(struct device *d, void *p);                           /* NULL is fine */
 int  cuda_upload(struct device *d, void *to, const void *host, size_t n_bytes);

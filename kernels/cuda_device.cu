@@ -163,29 +163,40 @@ static int grow(struct device *d, void **p, size_t n_bytes, const char *what)
     return take(d, p, n_bytes, what);
 }
 
-/* Attention's partial results of MAX_SPLIT_ROWS rows, or of as many as a 1 GiB holds; more rows are not split. */
-static size_t partial_bytes(const struct model_shape *s, int max_rows, int max_context)
+/* Attention's: partial results of MAX_SPLIT_ROWS rows, or of as many as a 1 GiB holds; more rows are not split. */
+static size_t partial_bytes(const struct model_shape *s, int max_rows, int max_tokens)
 {
-    const size_t chunks = (size_t)(max_context / ATTEND_CHUNK) + 2;
+    const size_t chunks = (size_t)(max_tokens / ATTEND_CHUNK) + 2;
     const size_t row = (size_t)s->n_heads * chunks * ((size_t)s->head_dim + 2) * sizeof(float);
     size_t n = max_rows < MAX_SPLIT_ROWS ? (size_t)max_rows : (size_t)MAX_SPLIT_ROWS;
     if (n * row > (size_t)1 << 30) n = largest(((size_t)1 << 30) / row, 1);
-    const size_t decode = cuda_decode_bytes(max_rows, s->n_heads, s->n_kv_heads, s->head_dim, max_context + 2 * KV_TILE);
-    return largest(largest(n * row, decode), (size_t)16 << 20);
+    const size_t decode = cuda_decode_bytes(max_rows, s->n_heads, s->n_kv_heads, s->head_dim, max_tokens);
+    return largest(largest(n * row, decode), (size_t)32 << 20); /* a chunk's totals are 17 MiB where heads are wide */
 }
 
-uint64_t cuda_workspace_bytes(const struct model_shape *s, int max_rows, int max_context)
+/* The most that any operation asks for: they use the same memory in turn. */
+static size_t work_bytes(const struct model_shape *s, const struct work_extent *e)
 {
-    return cuda_operand_bytes(max_rows, (int)widest_row(s)) + partial_bytes(s, max_rows, max_context);
+    const int max_tokens = e->max_context + 2 * KV_TILE; /* a cache's tiles begin and end within a context's */
+    const size_t attention = partial_bytes(s, e->max_rows, max_tokens);
+    const size_t mass = e->mass_blocks > 0 ? cuda_block_mass_bytes(e->n_lanes, s->n_heads, max_tokens) : 0;
+    const size_t layer = cuda_measure_layer_bytes(e->n_lanes, s->n_kv_heads, e->mass_blocks, e->max_blocks);
+    const size_t tokens = largest(cuda_measure_logits_bytes(e->n_lanes, s->vocab), cuda_sample_bytes(e->n_lanes));
+    return largest(largest(attention, mass), largest(layer, tokens));
 }
 
-int cuda_reserve(struct device *d, const struct model_shape *s, int max_rows, int max_context)
+uint64_t cuda_workspace_bytes(const struct model_shape *s, const struct work_extent *e)
+{
+    return cuda_operand_bytes(e->max_rows, (int)widest_row(s)) + work_bytes(s, e);
+}
+
+int cuda_reserve(struct device *d, const struct model_shape *s, const struct work_extent *e)
 {
     if (s->head_dim % 16 != 0 || s->head_dim > 256 || s->n_heads > 16 * s->n_kv_heads)
         return fail("cuda: %d query heads on %d KV heads of %d: head_dim must be a multiple of 16 up to 256, and at most 16 query heads share a KV head",
                     s->n_heads, s->n_kv_heads, s->head_dim);
     if (s->hidden > MAX_NORM) return fail("cuda: hidden size %d, allowed are 1 to %d", s->hidden, MAX_NORM);
-    const size_t operand_bytes = cuda_operand_bytes(max_rows, (int)widest_row(s)), bytes = partial_bytes(s, max_rows, max_context);
+    const size_t operand_bytes = cuda_operand_bytes(e->max_rows, (int)widest_row(s)), bytes = work_bytes(s, e);
     if (operand_bytes > d->operand_bytes) {
         d->operand_bytes = 0;
         TRY(grow(d, &d->operand, operand_bytes, "rows"), "workspace");

@@ -215,6 +215,11 @@ __global__ static void logits_kernel(const __grid_constant__ struct logits_job j
     if (one) put_f32(j.m, VAR_HIDDEN_ACCUM, lane, rel(twin.x, s.y));
 }
 
+extern "C" size_t cuda_measure_logits_bytes(int n_lanes, int vocab)
+{
+    return (size_t)n_lanes * (size_t)(ceil_div(vocab, SLICE) + 1) * sizeof(struct logit_sums);
+}
+
 extern "C" int cuda_measure_logits(struct device *d, const struct measure_logits_args *a)
 {
     struct logits_job j;
@@ -222,7 +227,7 @@ extern "C" int cuda_measure_logits(struct device *d, const struct measure_logits
     j.a = *a;
     j.n_slices = ceil_div(a->vocab, SLICE);
     const size_t lanes = (size_t)a->m.n_lanes;
-    TRY(cuda_work_holds(d, lanes * (size_t)(j.n_slices + 1) * sizeof *j.slice, "measure_logits"), "logits");
+    TRY(cuda_work_holds(d, cuda_measure_logits_bytes(a->m.n_lanes, a->vocab), "measure_logits"), "logits");
     j.row = (struct logit_sums *)d->work;
     j.slice = j.row + lanes;
     const dim3 grid((unsigned)j.n_slices, (unsigned)lanes);
@@ -397,11 +402,16 @@ __global__ static void feed_kernel(struct sample_job j)
     }
 }
 
+extern "C" size_t cuda_sample_bytes(int n_lanes)
+{
+    return (size_t)n_lanes * sizeof(int32_t);
+}
+
 extern "C" int cuda_sample(struct device *d, const struct sample_args *a)
 {
     struct sample_job j;
     j.a = *a;
-    TRY(cuda_work_holds(d, (size_t)a->n_lanes * sizeof(int32_t), "sample"), "sampling");
+    TRY(cuda_work_holds(d, cuda_sample_bytes(a->n_lanes), "sample"), "sampling");
     j.choice = (int32_t *)d->work;
     choose_kernel<<<a->n_lanes, SAMPLE_THREADS, 0, d->stream>>>(j);
     feed_kernel<<<1, 64, 0, d->stream>>>(j);

@@ -297,6 +297,17 @@ template <int DIM> static int launch(struct device *d, const struct mass_job &j)
     return cuda_launch(d, "block mass", mass_kernel<DIM>, n_blocks, THREADS, n_bytes, 1, j);
 }
 
+static size_t mass_sums(int n_rows, int n_heads, int max_tokens)
+{
+    return (size_t)n_rows * (size_t)n_heads * (size_t)ceil_div(max_tokens, UNIT);
+}
+
+extern "C" size_t cuda_block_mass_bytes(int n_rows, int n_heads, int max_tokens)
+{
+    const struct mass_job j = {};
+    return mass_sums(n_rows, n_heads, max_tokens) * (sizeof *j.before + sizeof *j.stale + sizeof *j.most);
+}
+
 extern "C" int cuda_block_mass(struct device *d, const struct block_mass_args *a)
 {
     struct mass_job j = {};
@@ -308,8 +319,9 @@ extern "C" int cuda_block_mass(struct device *d, const struct block_mass_args *a
     j.max_units = ceil_div(kv_max_tokens(a->kv), UNIT);
     j.prefix_units = a->kv->first_own_tile / UNIT_TILES;
     j.sets = ceil_div(a->n_rows * j.group, WARPS * COLUMNS);
-    const size_t n = (size_t)a->n_rows * (size_t)a->n_heads * (size_t)j.max_units;
-    TRY(cuda_work_holds(d, n * (2 * sizeof(double) + sizeof(float)), "block_mass"), "block mass");
+    const int max_tokens = kv_max_tokens(a->kv);
+    const size_t n = mass_sums(a->n_rows, a->n_heads, max_tokens);
+    TRY(cuda_work_holds(d, cuda_block_mass_bytes(a->n_rows, a->n_heads, max_tokens), "block_mass"), "block mass");
     j.before = (double *)d->work;
     j.stale = j.before + n;
     j.most = (float *)(j.stale + n);

@@ -368,6 +368,17 @@ static int measure_aside(struct device *d, const struct layer_job &j)
     return 0;
 }
 
+static size_t mean_count(int n_lanes, int n_kv_heads, int mass_blocks)
+{
+    return (size_t)n_lanes * (size_t)n_kv_heads * (size_t)mass_blocks;
+}
+
+extern "C" size_t cuda_measure_layer_bytes(int n_lanes, int n_kv_heads, int mass_blocks, int max_blocks)
+{
+    const size_t heads = (size_t)n_lanes * (size_t)n_kv_heads;
+    return (heads * N_SUMS + mean_count(n_lanes, n_kv_heads, mass_blocks)) * sizeof(double) + heads * (size_t)max_blocks * sizeof(int32_t);
+}
+
 extern "C" int cuda_measure_layer(struct device *d, const struct measure_layer_args *a)
 {
     struct layer_job j;
@@ -376,11 +387,11 @@ extern "C" int cuda_measure_layer(struct device *d, const struct measure_layer_a
     j.listed = a->lists != NULL;
     j.lists = a->lists ? *a->lists : block_lists();
     j.arrived = d->arrived;
-    const size_t heads = (size_t)a->m.n_lanes * (size_t)a->n_kv_heads, n_sums = heads * N_SUMS, n_means = a->mass ? heads * (size_t)a->mass_blocks : 0;
-    TRY(cuda_work_holds(d, (n_sums + n_means) * sizeof(double) + heads * (size_t)j.lists.max_blocks * sizeof(int32_t), "measure_layer"), "measures");
+    const int n_lanes = a->m.n_lanes, n_kv = a->n_kv_heads, mass_blocks = a->mass ? a->mass_blocks : 0;
+    TRY(cuda_work_holds(d, cuda_measure_layer_bytes(n_lanes, n_kv, mass_blocks, j.lists.max_blocks), "measure_layer"), "measures");
     j.sums = (double *)d->work; /* no product uses it */
-    j.mean = j.sums + n_sums;
-    j.best = (int32_t *)(j.mean + n_means);
+    j.mean = j.sums + (size_t)n_lanes * (size_t)n_kv * N_SUMS;
+    j.best = (int32_t *)(j.mean + mean_count(n_lanes, n_kv, mass_blocks));
     CUDA_TRY(cudaStreamWaitEvent(d->side, d->attended, 0), "measure_layer");
     TRY(measure_aside(d, j), "measures");
     CUDA_TRY(cudaEventRecord(d->measured, d->side), "measure_layer");

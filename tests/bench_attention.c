@@ -100,7 +100,7 @@ static void bench_open(struct bench *b)
     }
     b->sets[N_LANES] = keys_open(b, KV_PREFIX, 0, PREFIX / BLOCK);
     const struct model_shape shape = { .n_heads = N_HEADS, .n_kv_heads = N_KV, .head_dim = DIM };
-    must(cpu_reserve(b->device, &shape, MAX_ROWS, PREFIX + N_STEPS));
+    must(cpu_reserve(b->device, &shape, &(struct work_extent){ .max_rows = MAX_ROWS, .max_context = PREFIX + N_STEPS }));
 }
 
 static void op_rope(struct bench *b, int layer)

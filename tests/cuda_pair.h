@@ -221,10 +221,15 @@ static inline int pair_stride(const struct pair *p)
     return (p->shape.n_heads + 2 * p->shape.n_kv_heads) * p->shape.head_dim;
 }
 
+enum { MASS_LANES = 64 };
+
+/* Block mass included, of up to MASS_LANES rows. */
 static inline void pair_reserve(struct pair *p, int max_rows, int max_context)
 {
-    must(p->cpu->reserve(p->host, &p->shape, max_rows, max_context));
-    must(p->cuda->reserve(p->gpu, &p->shape, max_rows, max_context));
+    const struct work_extent e = { .max_rows = max_rows, .max_context = max_context, .n_lanes = max_rows < MASS_LANES ? max_rows : MASS_LANES,
+                                   .mass_blocks = 1, .max_blocks = 1 };
+    must(p->cpu->reserve(p->host, &p->shape, &e));
+    must(p->cuda->reserve(p->gpu, &p->shape, &e));
 }
 
 #endif

@@ -130,7 +130,8 @@ static inline void fixture_device(struct fixture *f, enum cpu_isa isa, int n_thr
     omp_set_num_threads(n_threads);
     assert_int_equal(cpu_open(&f->device, 0), 0);
     unsetenv("RESA_ISA");
-    assert_int_equal(cpu_reserve(f->device, &f->shape, max_rows, f->kv.prefix_tokens + f->n_steps), 0);
+    const struct work_extent e = { .max_rows = max_rows, .max_context = f->kv.prefix_tokens + f->n_steps };
+    assert_int_equal(cpu_reserve(f->device, &f->shape, &e), 0);
 }
 
 static inline size_t qkv_stride(const struct fixture *f)

@@ -61,7 +61,7 @@ static void check_product(struct pair *p, int n_in, int n_a, int n_b)
     float *x = random_elements(p, (size_t)MOST * (size_t)n_in, 2), *bias = random_floats(p, (size_t)n_out, 1);
     float *residual = random_floats(p, (size_t)MOST * (size_t)n_out, 1);
     p->shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = n_in, .ffn = n_in };
-    must(p->cuda->reserve(p->gpu, &p->shape, MOST, 64));
+    must(p->cuda->reserve(p->gpu, &p->shape, &(struct work_extent){ .max_rows = MOST, .max_context = 64 }));
     struct matrix *m = pack_layer(p, w, n_a, n_b, n_in);
     float *dx = on_gpu(p, x, (size_t)MOST * (size_t)n_in * 4), *db = on_gpu(p, bias, (size_t)n_out * 4);
     float *dr = on_gpu(p, residual, (size_t)MOST * (size_t)n_out * 4), *first = NULL;
@@ -134,7 +134,7 @@ static void int4_products_are_right_and_know_no_batch(void **state)
     float *ones = hold(&p, 64 * 4), *y = on_gpu(&p, NULL, 4);
     for (int i = 0; i < 64; i++) ones[i] = 1;
     p.shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = 64, .ffn = 64 };
-    must(p.cuda->reserve(p.gpu, &p.shape, 1, 64));
+    must(p.cuda->reserve(p.gpu, &p.shape, &(struct work_extent){ .max_rows = 1, .max_context = 64 }));
     must(p.cuda->upload(p.gpu, y, ones, 4));
     const struct product_args args = { .n_rows = 1, .w = m, .x = on_gpu(&p, ones, 64 * 4), .y = y };
     must(p.cuda->product(p.gpu, &args));
@@ -154,7 +154,7 @@ static void int4_weights_are_where_they_belong(void **state)
     for (int i = 0; i < N_OUT * N_IN; i++) w[i] = i % N_IN % 128 == 5 ? 7 : (float)(draw_int(&p, 15) - 7);
     for (int i = 0; i < ROWS * N_IN; i++) x[i] = (float)(draw_int(&p, 65) - 32);
     p.shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = N_IN, .ffn = N_IN };
-    must(p.cuda->reserve(p.gpu, &p.shape, ROWS, 64));
+    must(p.cuda->reserve(p.gpu, &p.shape, &(struct work_extent){ .max_rows = ROWS, .max_context = 64 }));
     struct matrix *m = pack_layer(&p, w, N_OUT - 1, 1, N_IN);
     const struct product_args args = { .n_rows = ROWS, .w = m, .x = on_gpu(&p, x, ROWS * N_IN * 4), .y = dy };
     must(p.cuda->product(p.gpu, &args));
@@ -181,7 +181,7 @@ static void products_take_huge_and_tiny_rows(void **state)
     const struct tensor *const parts[] = { &t };
     struct matrix *m = NULL;
     p.shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = N_IN, .ffn = N_IN };
-    must(p.cuda->reserve(p.gpu, &p.shape, 8, 64));
+    must(p.cuda->reserve(p.gpu, &p.shape, &(struct work_extent){ .max_rows = 8, .max_context = 64 }));
     must(p.cuda->matrix_pack(p.gpu, &m, parts, 1));
     float *dy = on_gpu(&p, NULL, 5 * N_OUT * 4);
     const struct product_args args = { .n_rows = 5, .w = m, .x = on_gpu(&p, x, 5 * N_IN * 4), .y = dy };

@@ -97,9 +97,10 @@ static void workspace_is_what_was_counted(void **state)
     need_device();
     struct device *d = NULL;
     const struct model_shape s = { .n_layers = 28, .hidden = 3584, .ffn = 18944, .n_heads = 28, .n_kv_heads = 4, .head_dim = 128, .vocab = 1000 };
+    const struct work_extent e = { .max_rows = 256, .max_context = 65536, .n_lanes = 64, .mass_blocks = 8192, .max_blocks = 8192 };
     assert_int_equal(tiny.be->open(&d, 0), 0);
-    const double before = (double)tiny.be->free_bytes(d), want = (double)tiny.be->workspace_bytes(&s, 256, 65536);
-    assert_int_equal(tiny.be->reserve(d, &s, 256, 65536), 0);
+    const double before = (double)tiny.be->free_bytes(d), want = (double)tiny.be->workspace_bytes(&s, &e);
+    assert_int_equal(tiny.be->reserve(d, &s, &e), 0);
     assert_int_equal(tiny.be->sync(d), 0);
     const double taken = before - (double)tiny.be->free_bytes(d);
     assert_true(fabs(taken - want) <= 8 * 0x1p21);

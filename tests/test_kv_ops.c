@@ -293,12 +293,13 @@ static void device_and_memory(void **state)
     assert_int_equal(cpu_sync(d), 0);
     cpu_release(d, p);
     const struct model_shape shape = { .n_heads = 4, .n_kv_heads = 2, .head_dim = 16 };
+    const struct work_extent large = { .max_rows = 10, .max_context = 100 }, small = { .max_rows = 5, .max_context = 50 };
     mem_fail_after(0);
-    assert_int_equal(cpu_reserve(d, &shape, 10, 100), -1);
+    assert_int_equal(cpu_reserve(d, &shape, &large), -1);
     mem_fail_after(-1);
-    assert_int_equal(cpu_reserve(d, &shape, 10, 100), 0);
+    assert_int_equal(cpu_reserve(d, &shape, &large), 0);
     const size_t before = d->workspace_bytes;
-    assert_int_equal(cpu_reserve(d, &shape, 5, 50), 0); /* never shrinks */
+    assert_int_equal(cpu_reserve(d, &shape, &small), 0); /* never shrinks */
     assert_int_equal(d->workspace_bytes, before);
     cpu_close(d);
     mem_fail_after(0);
