@@ -1,7 +1,7 @@
 /* tests/bench_gpu.c: bench_gpu FOLDER [all | kernels | steps | int4 | quick] [TEXT]: kernels and whole steps of the CUDA back end, 7B and 1.5B
  * shapes; of the kernels on the cache those whose names hold TEXT.
  *
- * Writes FOLDER/bench-gpu.csv and .md.  Exit status 1 where an output was not what double precision says. */
+ * Writes FOLDER/bench-gpu.csv and .md at the end (until then: .part beside each, so that what is stopped leaves the old).  Exit status 1 where an output was not what double precision says. */
 #include "tests/bench_gpu.h"
 
 #include "core/err.h"
@@ -49,9 +49,11 @@ void case_start(struct bench *b, struct bench_case *c, int batch, int context)
 {
     (void)b;
     latency_close(&c->l);
-    /* The steps are the last of the context: the last one has it whole, and the caches end within a tile. */
-    c->plan = (struct run_plan){ .id = "bench", .stream = c->stream, .n_stream = c->model.shape.context, .start = context - N_REPLAYS,
-                                 .prefill_tokens = context - N_REPLAYS, .n_steps = N_REPLAYS, .batch = batch, .seed = 1, .every = 1,
+    /* The steps are the last of the context: the last one has it whole.  It ends within a tile, whose rest nobody wrote: NaN. */
+    const int n_tokens = context - SHORT_OF_TILE;
+    c->context = context;
+    c->plan = (struct run_plan){ .id = "bench", .stream = c->stream, .n_stream = c->model.shape.context, .start = n_tokens - N_REPLAYS,
+                                 .prefill_tokens = n_tokens - N_REPLAYS, .n_steps = N_REPLAYS, .batch = batch, .seed = 1, .every = 1,
                                  .metrics = METRIC_TIME, .lanes = c->lanes, .n_lanes = 2 };
     must(latency_open(&c->l, &c->plan, &c->weights));
 }
@@ -85,7 +87,7 @@ struct bench_row *bench_add(struct bench *b, const struct bench_case *c, const c
     memcpy(sorted, seconds, sizeof sorted);
     qsort(sorted, N_REPLAYS, sizeof *sorted, by_size);
     struct bench_row *r = &b->rows[b->n_rows++];
-    *r = (struct bench_row){ .batch = c->plan.batch, .context = c->plan.prefill_tokens + c->plan.n_steps, .read_us = NAN, .worst = NAN };
+    *r = (struct bench_row){ .batch = c->plan.batch, .context = c->context, .read_us = NAN, .worst = NAN };
     snprintf(r->shape, sizeof r->shape, "%s", c->name);
     snprintf(r->kernel, sizeof r->kernel, "%s", kernel);
     r->us = at_quantile(sorted, 0.5) / share;
@@ -132,8 +134,14 @@ double bench_read_us(struct bench_case *c, size_t n_bytes)
 
 static void number(FILE *out, const char *format, double x, const char *none)
 {
-    if (isnan(x) || x == 0) fputs(none, out);
+    if (isnan(x)) fputs(none, out);
     else fprintf(out, format, x);
+}
+
+/* What is counted for each unit of time; NaN where it is not. */
+static double rate(double count, double us)
+{
+    return count > 0 ? count / us : NAN;
 }
 
 static void write_csv(const struct bench *b, FILE *out)
@@ -144,8 +152,8 @@ static void write_csv(const struct bench *b, FILE *out)
         const struct bench_row *r = &b->rows[i];
         fprintf(out, "%s,%d,%d,\"%s\",%.3f,%.3f,%.3f,%.0f,%.0f,", r->shape, r->batch, r->context, r->kernel, r->us, r->us_low, r->us_high,
                 r->bytes, r->flop);
-        number(out, "%.1f,", 1e-3 * r->bytes / r->us, ",");
-        number(out, "%.2f,", 1e-6 * r->flop / r->us, ",");
+        number(out, "%.1f,", rate(1e-3 * r->bytes, r->us), ",");
+        number(out, "%.2f,", rate(1e-6 * r->flop, r->us), ",");
         number(out, "%.3f,", r->read_us, ",");
         number(out, "%.3f,", r->read_us / r->us, ",");
         number(out, "%.0f,", r->clock_mhz, ",");
@@ -154,18 +162,36 @@ static void write_csv(const struct bench *b, FILE *out)
     }
 }
 
+/* Which rows were checked and how. */
+static void write_checks(const struct bench *b, FILE *out)
+{
+    int n_checked = 0, n_blas = 0, n_finite = 0;
+    for (int i = 0; i < b->n_rows; i++) {
+        n_checked += !isnan(b->rows[i].worst);
+        n_blas += strstr(b->rows[i].kernel, "cuBLAS") != NULL;
+        n_finite += b->rows[i].finite;
+    }
+    fprintf(out, "\n%d rows: %d checked against double precision in the last layer that they compute (samples: up to 4 pairs of a sequence and a "
+                 "KV head, of each the first and the last query head, of a chunk 3 rows; 24 outputs of a product); %d of cuBLAS, timed only; %d steps "
+                 "and rectifications with finite logits; %d sums of these.\n",
+            b->n_rows, n_checked, n_blas, n_finite, b->n_rows - n_checked - n_blas - n_finite);
+}
+
 static void write_md(const struct bench *b, FILE *out)
 {
-    fprintf(out, "Median device times by graph replay over cold caches; *read*: a plain read of the same bytes in the same run; *check*: the "
-                 "greatest error over its tolerance, below 1 where the output is right.\n\n");
+    const struct provenance *p = &b->provenance;
+    fprintf(out, "%s, %s, commit %s%s, %s: `%s`\n\n", p->gpu, p->driver, p->commit, p->dirty ? " with changes" : "", p->start_time, p->command);
+    fprintf(out, "Median device times by graph replay over cold caches; *context*: its last %d tokens are left out, so that it ends within a tile; "
+                 "*read*: a plain read of the same bytes in the same run; *check*: the greatest error over its tolerance, below 1 where the output "
+                 "is right.\n\n", SHORT_OF_TILE);
     fprintf(out, "| shape | batch | context | kernel | us | GB/s | TFLOP/s | read us | share | SM MHz | check | |\n");
     fprintf(out, "|--|--:|--:|--|--:|--:|--:|--:|--:|--:|--:|--|\n");
     for (int i = 0; i < b->n_rows; i++) {
         const struct bench_row *r = &b->rows[i];
         fprintf(out, "| %s | %d | %d | %s | %.2f | ", r->shape, r->batch, r->context, r->kernel, r->us);
-        number(out, "%.0f", 1e-3 * r->bytes / r->us, "");
+        number(out, "%.0f", rate(1e-3 * r->bytes, r->us), "");
         fputs(" | ", out);
-        number(out, "%.1f", 1e-6 * r->flop / r->us, "");
+        number(out, "%.1f", rate(1e-6 * r->flop, r->us), "");
         fputs(" | ", out);
         number(out, "%.2f", r->read_us, "");
         fputs(" | ", out);
@@ -176,21 +202,30 @@ static void write_md(const struct bench *b, FILE *out)
         number(out, "%.2g", r->worst, "");
         fprintf(out, " | %s |\n", r->note);
     }
+    write_checks(b, out);
 }
 
-static void write_file(const struct bench *b, const char *folder, const char *name, void (*write)(const struct bench *b, FILE *out))
+static void write_part(const struct bench *b, const char *name, void (*write)(const struct bench *b, FILE *out))
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s.part", b->folder, name);
     FILE *out = fopen(path, "w");
     if (!out) must(fail("%s: cannot be written: %m", path));
     write(b, out);
     if (fclose(out) != 0) must(fail("%s: cannot be written: %m", path));
 }
 
+static void end_part(const struct bench *b, const char *name)
+{
+    char path[4096], part[4200];
+    snprintf(path, sizeof path, "%s/%s", b->folder, name);
+    snprintf(part, sizeof part, "%s.part", path);
+    if (rename(part, path) != 0) must(fail("%s: cannot be renamed: %m", part));
+}
+
 /* ---- all ---- */
 
-/* Rows from .. on standard output; the files anew, so that a bench that is stopped leaves what it has. */
+/* Rows from .. on standard output; the parts anew, so that a bench that is stopped leaves what it has. */
 static void tell(const struct bench *b, int from)
 {
     for (int i = from; i < b->n_rows; i++) {
@@ -199,8 +234,8 @@ static void tell(const struct bench *b, int from)
                r->read_us, r->read_us / r->us, r->worst, r->note);
     }
     fflush(stdout);
-    write_file(b, b->folder, "bench-gpu.csv", write_csv);
-    write_file(b, b->folder, "bench-gpu.md", write_md);
+    write_part(b, "bench-gpu.csv", write_csv);
+    write_part(b, "bench-gpu.md", write_md);
 }
 
 /* The kernels see the model's heads and as many layers as rotate through enough memory; its other sizes do not matter to them. */
@@ -255,6 +290,25 @@ static void open_backend(struct bench *b, const char *name)
     exit(0);
 }
 
+static bool is_known(const char *what)
+{
+    static const char *const known[] = { "all", "kernels", "steps", "int4", "quick" };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(what, known[i]) == 0) return true;
+    return false;
+}
+
+/* The parts are whole. */
+static int bench_end(struct bench *b, time_t start)
+{
+    for (int i = 0; i < b->n_rows; i++) b->n_failed += b->rows[i].worst > 1;
+    end_part(b, "bench-gpu.csv");
+    end_part(b, "bench-gpu.md");
+    printf("%d rows, %d wrong, %.0f s\n", b->n_rows, b->n_failed, difftime(time(NULL), start));
+    provenance_close(&b->provenance);
+    return b->n_failed ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b;
@@ -263,13 +317,15 @@ int main(int argc, char **argv)
     const bool models = strcmp(what, "kernels") != 0;
     const time_t start = time(NULL);
     char text[256] = "";
-    if (argc < 2) {
+    if (argc < 2 || !is_known(what)) {
         fprintf(stderr, "usage: bench_gpu FOLDER [all | kernels | steps | int4 | quick] [TEXT]\n");
         return 2;
     }
     open_backend(&b, "cuda");
     b.folder = argv[1];
     b.only = argc > 3 ? argv[3] : "";
+    must(provenance_open(&b.provenance, argc, argv));
+    b.be->identify(b.dev, &b.provenance);
     must(b.be->describe(b.dev, text, sizeof text));
     printf("%s\n", text);
     for (int i = 0; i < 2; i++)
@@ -279,8 +335,6 @@ int main(int argc, char **argv)
     b.be->close(b.dev);
     open_backend(&b, "cuda-int4");
     if (models) bench_model(&b, "7B int4", &shape_7b, quick);
-    for (int i = 0; i < b.n_rows; i++) b.n_failed += b.rows[i].worst > 1;
-    printf("%d rows, %d wrong, %.0f s\n", b.n_rows, b.n_failed, difftime(time(NULL), start));
     b.be->close(b.dev);
-    return b.n_failed ? 1 : 0;
+    return bench_end(&b, start);
 }

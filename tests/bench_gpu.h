@@ -6,19 +6,22 @@
 #define TESTS_BENCH_GPU_H
 
 #include "core/latency.h"
+#include "core/provenance.h"
 
 #include <stdio.h>
 
-enum { N_REPLAYS = 22, MAX_BENCH_ROWS = 1024, REPORT_INTERVAL = 32 };
+/* Contexts end a few tokens before a multiple of every tile, so that the last tile of a cache has a rest, which is NaN. */
+enum { N_REPLAYS = 22, MAX_BENCH_ROWS = 1024, REPORT_INTERVAL = 32, SHORT_OF_TILE = 5 };
 
 struct bench_row {
     char shape[16], kernel[40], note[80];
-    int batch, context;
+    int batch, context;          /* context: the multiple that it ends before */
     double us, us_low, us_high;  /* median, first and ninth decile */
     double bytes, flop;          /* 0: not counted */
     double read_us;              /* plain read of as many bytes; NaN: none */
     double clock_mhz;            /* NaN: not known */
     double worst;                /* greatest error over its tolerance; NaN: not checked */
+    bool finite;                 /* of a step: every logit is a number */
 };
 
 struct bench {
@@ -27,11 +30,13 @@ struct bench {
     const char *folder, *only;   /* only: kernels whose names hold it */
     struct bench_row rows[MAX_BENCH_ROWS];
     int n_rows, n_failed;
+    struct provenance provenance;
 };
 
 /* A shape, with the lanes and the run that its caches are made for. */
 struct bench_case {
     const char *name;
+    int context;                 /* of the last start */
     struct model model;
     struct weights weights;
     struct lane_spec lanes[2];   /* dense; ReSA at the paper's defaults */
@@ -51,7 +56,9 @@ struct bench_row *bench_add(struct bench *b, const struct bench_case *c, const c
 /* Microseconds of one plain read of n_bytes, at ever other places of the caches. */
 double bench_read_us(struct bench_case *c, size_t n_bytes);
 
-/* bench_gpu_check.c: what the last replays left in the buffers, against double precision; the greatest error over its tolerance. */
+/* bench_gpu_check.c: what the last replays left in the buffers, against double precision; the greatest error over its tolerance.
+ * The program ends where what must not be read is not NaN: of the pairs that are looked at, all beyond the context, and what a sparse
+ * row has not selected. */
 double check_attend(struct bench_case *c, int layer, int n_rows, bool window);
 double check_select(struct bench_case *c, int layer);
 /* Every block that a sequence and KV head of this layer has not selected becomes NaN, in K and V. */

@@ -22,7 +22,7 @@ enum { MAX_CHECKED = 4, CHECKED_ROWS = 3 };
 /* One sequence and KV head. */
 struct pair {
     int sequence, head, n_tokens; /* n_tokens: of the context */
-    uint16_t *k, *v;              /* owned [n_tokens][head_dim] */
+    uint16_t *k, *v;              /* owned [all tokens of the tiles][head_dim] */
 };
 
 static const struct model_shape *shape_of(const struct bench_case *c)
@@ -36,6 +36,22 @@ static void fetch(struct bench_case *c, void *host, const void *from, size_t n_b
     must(c->l.mem.be->sync(c->l.mem.dev));
 }
 
+static bool is_nan(uint16_t half)
+{
+    return (half & 0x7fff) > 0x7c00;
+}
+
+/* K and V of the tokens from .. to-1 that are not read; read: NULL where none is. */
+static void must_be_nan(const struct pair *p, int dim, int from, int to, const uint8_t *read, const char *what)
+{
+    long long n_other = 0;
+#pragma omp parallel for reduction(+ : n_other)
+    for (int t = from; t < to; t++)
+        for (size_t i = (size_t)t * (size_t)dim; !(read && read[t]) && i < (size_t)(t + 1) * (size_t)dim; i++)
+            n_other += !is_nan(p->k[i]) + !is_nan(p->v[i]);
+    if (n_other > 0) must(fail("sequence %d, KV head %d: %lld numbers %s are not NaN", p->sequence, p->head, n_other, what));
+}
+
 static size_t pair_at(const struct bench_case *c, int layer, const struct pair *p)
 {
     return sizeof(uint16_t) * kv_own_at(&c->l.kv, layer, p->sequence, p->head, 0);
@@ -45,11 +61,14 @@ static void pair_open(struct bench_case *c, int layer, int index, struct pair *p
 {
     const int heads = shape_of(c)->n_kv_heads;
     *p = (struct pair){ .sequence = index / heads, .head = index % heads, .n_tokens = c->plan.prefill_tokens + c->plan.n_steps };
-    const size_t n = (size_t)p->n_tokens * (size_t)shape_of(c)->head_dim;
+    const int n_all = c->l.kv.own_tiles * KV_TILE;
+    const size_t n = (size_t)n_all * (size_t)shape_of(c)->head_dim;
     must(MEM_NEW(&p->k, n, "k"));
     must(MEM_NEW(&p->v, n, "v"));
     fetch(c, p->k, (const char *)c->l.kv.k_own + pair_at(c, layer, p), n * sizeof *p->k);
     fetch(c, p->v, (const char *)c->l.kv.v_own + pair_at(c, layer, p), n * sizeof *p->v);
+    if (n_all == p->n_tokens) must(fail("a context of %d tokens leaves no rest of a tile", n_all));
+    must_be_nan(p, shape_of(c)->head_dim, p->n_tokens, n_all, NULL, "beyond the context");
 }
 
 static void pair_close(struct pair *p)
@@ -152,7 +171,10 @@ double check_attend(struct bench_case *c, int layer, int n_rows, bool window)
         for (int k = 0; k < CHECKED_ROWS; k++) {
             const int j = per == 1 ? 0 : k * (per - 1) / (CHECKED_ROWS - 1), n_tokens = p.n_tokens - (per - 1 - j);
             memset(read, 1, (size_t)p.n_tokens);
-            if (!window && c->l.pass.sparse) mark_read(c, p.sequence * per + j, p.head, n_tokens, read);
+            if (!window && c->l.pass.sparse) {
+                mark_read(c, p.sequence * per + j, p.head, n_tokens, read);
+                must_be_nan(&p, shape_of(c)->head_dim, 0, n_tokens, read, "that are not selected");
+            }
             worst = fmax(worst, row_error(c, &p, p.sequence * per + j, n_tokens, read));
             if (per == 1) break;
         }

@@ -19,10 +19,17 @@ static double kv_bytes(const struct bench_case *c, int lane)
     return (double)b.kv / c->model.shape.n_layers;
 }
 
+/* Of a block's min and max the kernel reads one for each element (kernels/cuda_kv.cuh): half of what is counted as keys. */
+static double keys_read(const struct latency_bytes *b)
+{
+    return (double)b->keys / 2;
+}
+
+/* Per layer. */
 static double key_bytes(const struct bench_case *c)
 {
     const struct latency_bytes b = latency_step_bytes(&c->plan, c->l.w->be, &c->model, BENCH_RESA, c->plan.n_steps - 1);
-    return (double)b.keys / c->model.shape.n_layers;
+    return keys_read(&b) / c->model.shape.n_layers;
 }
 
 static void bench_dense(struct bench *b, struct bench_case *c)
@@ -60,17 +67,16 @@ static void bench_sparse(struct bench *b, struct bench_case *c)
     struct bench_row *r = bench_add(b, c, "score and select", seconds, layers);
     r->worst = check_select(c, layers - 1);
     with_bytes(c, r, key_bytes(c));
-    must(latency_time_parts(&c->l, 1u << LATENCY_SELECT | 1u << LATENCY_ATTEND, seconds));
-    r = bench_add(b, c, "score, select, attend", seconds, layers);
-    with_bytes(c, r, key_bytes(c) + kv_bytes(c, BENCH_RESA));
-    /* From here on what was not selected in the last layer is NaN. */
+    /* From here on what was not selected in the last layer is NaN: the same step selects the same again. */
     must(latency_step(&c->l));
     poison_unselected(c, layers - 1);
+    must(latency_time_parts(&c->l, 1u << LATENCY_SELECT | 1u << LATENCY_ATTEND, seconds));
+    r = bench_add(b, c, "score, select, attend", seconds, layers);
+    r->worst = check_attend(c, layers - 1, c->plan.batch, false);
+    with_bytes(c, r, key_bytes(c) + kv_bytes(c, BENCH_RESA));
     must(latency_time_parts(&c->l, 1u << LATENCY_ATTEND, seconds));
-    const double worst = check_attend(c, layers - 1, c->plan.batch, false);
-    r->worst = worst; /* the same lists, queries and caches */
     r = bench_add(b, c, "sparse attention", seconds, layers);
-    r->worst = worst;
+    r->worst = check_attend(c, layers - 1, c->plan.batch, false);
     with_bytes(c, r, kv_bytes(c, BENCH_RESA));
 }
 
@@ -90,8 +96,9 @@ static void bench_step(struct bench *b, struct bench_case *c, int lane, const ch
     latency_start(&c->l, lane);
     must(latency_time_step(&c->l, seconds, NULL));
     struct bench_row *r = bench_add(b, c, name, seconds, 1);
-    r->bytes = (double)(bytes.kv + bytes.keys + bytes.weights);
+    r->bytes = (double)(bytes.kv + bytes.weights) + keys_read(&bytes);
     must(latency_check(&c->l));
+    r->finite = true;
     snprintf(r->note, sizeof r->note, "every logit is finite");
     must(latency_time_read(&c->l, (uint64_t)r->bytes, read));
     r->read_us = bench_add(b, c, "", read, 1)->us;
@@ -110,6 +117,7 @@ void bench_steps(struct bench *b, struct bench_case *c)
     must(latency_check(&c->l));
     struct bench_row *r = bench_add(b, c, "rectification, 32 tokens", rectify, 1);
     r->flop = (double)bytes.rectify_flop;
+    r->finite = true;
     const double rectify_us = r->us;
     for (int i = 0; i < N_REPLAYS; i++) resa[i] = sparse[i] + rectify[i] / REPORT_INTERVAL;
     r = bench_add(b, c, "step, ReSA per token", resa, 1);

@@ -229,7 +229,7 @@ static uint16_t *random_halves(struct bench *b, size_t n)
     return p;
 }
 
-/* One output against double precision: the host has what was uploaded. */
+/* Timed only. */
 static void bench_blas(struct bench *b, const struct product_of *p, const char *name)
 {
     struct blas_product blas_p = { .p = *p };
