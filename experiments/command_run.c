@@ -69,14 +69,14 @@ static int find_done(struct job *j, const struct run_plan *run, const char *path
     return 0;
 }
 
-/* The weights are packed by now. */
-static int check_memory(const struct job *j, const struct run_plan *run)
+/* weights: bytes that are still to be packed. */
+static int check_memory(const struct job *j, const struct run_plan *run, uint64_t weights)
 {
-    uint64_t bytes[N_MEMORY_PARTS], need = 0;
+    uint64_t bytes[N_MEMORY_PARTS], need = weights;
     char what[240], why[400];
     TRY((run->batch ? latency_memory : run_memory)(run, &j->s.model, j->s.be, bytes), "memory");
     for (int i = 0; i < N_MEMORY_PARTS; i++) need += bytes[i];
-    snprintf(what, sizeof what, "run %s, beside the weights", run->id);
+    snprintf(what, sizeof what, "run %s, %s the weights", run->id, weights > 0 ? "with" : "beside");
     if (session_check_memory(j->s.be, j->s.dev, need, what) == 0) return 0;
     snprintf(why, sizeof why, "%s", fail_text());
     return fail("%s; fewer lanes, %s or prompt.tokens need less", why, run->batch ? "batch" : "decode.tokens");
@@ -96,7 +96,7 @@ static int do_run(struct job *j, int index)
     }
     progress_run(&j->progress, index, run->id);
     const double from = progress_seconds();
-    int status = check_memory(j, run) == 0 ? EXIT_OK : EXIT_FAILED;
+    int status = check_memory(j, run, 0) == 0 ? EXIT_OK : EXIT_FAILED;
     if (status == EXIT_OK) status = j->experiment->run(&j->s, run, path, &j->progress);
     if (status != EXIT_OK) return status;
     j->n_done++;
@@ -150,6 +150,22 @@ static void say_end(struct job *j, int status)
     printf("results: %s\n", j->results.folder);
 }
 
+/* Whether there is anything to do here: a run that is complete already or that fits into memory. */
+static int check_any(const struct job *j, const char *folder)
+{
+    struct run_status status;
+    char path[4096], why[512] = "";
+    for (int i = 0; i < j->s.plan.n_runs; i++) {
+        const struct run_plan *run = &j->s.plan.runs[i];
+        if (snprintf(path, sizeof path, "%s/runs/%s.h5", folder, run->id) >= (int)sizeof path) return fail("%s: the path is too long", run->id);
+        run_status_read(&status, path, run->id, run->n_steps);
+        if (status.state == RUN_COMPLETE || check_memory(j, run, weights_bytes(j->s.be, &j->s.model)) == 0) return 0;
+        if (i == 0) snprintf(why, sizeof why, "%s", fail_text());
+    }
+    return fail("%s", why);
+}
+
+/* A command that is refused leaves the folder of a study as it is: nothing is written before device and memory are known to do. */
 static int open_job(struct job *j, const char *config, int n, char **overrides, int argc, char **argv)
 {
     char folder[256]; /* a name has at most 64 characters */
@@ -160,12 +176,15 @@ static int open_job(struct job *j, const char *config, int n, char **overrides, 
         fail("%s: experiment: %s is not in this build", config, experiment_names[j->s.plan.config.experiment]);
         return complain(EXIT_USAGE);
     }
+    status = session_open_device(&j->s, argc + 1, argv - 1); /* with the program's name, which stands before the command's */
+    if (status != EXIT_OK) return status;
     snprintf(folder, sizeof folder, "results/%s", j->s.plan.config.name);
+    if (check_any(j, folder) != 0) return complain(EXIT_FAILED);
     if (results_open(&j->results, folder) != 0) return complain(EXIT_FAILED);
     if (j->results.n_removed) fprintf(stderr, "resa: removed what an earlier run left unfinished (%d)\n", j->results.n_removed);
     if (write_plan(j) != 0) return complain(EXIT_FAILED);
     if (MEM_NEW(&j->failures, j->s.plan.n_runs, "runs") != 0) return complain(EXIT_FAILED);
-    return session_open_device(&j->s, argc + 1, argv - 1); /* with the program's name, which stands before the command's */
+    return session_open_weights(&j->s);
 }
 
 int command_run(int argc, char **argv)

@@ -91,12 +91,17 @@ static int open_device(struct session *s, int argc, char *const *argv)
     const int rc = plan_write_yaml(&s->plan, f);
     if (fclose(f) != 0 || rc != 0) return fail_in("the config's text");
     TRY(session_check_memory(s->be, s->dev, weights_bytes(s->be, &s->model), "the model's weights"), "%s", s->plan.config.path);
-    return weights_open(&s->weights, s->be, s->dev, &s->model);
+    return 0;
 }
 
 int session_open_device(struct session *s, int argc, char *const *argv)
 {
     return open_device(s, argc, argv) == 0 ? EXIT_OK : complain(EXIT_FAILED);
+}
+
+int session_open_weights(struct session *s)
+{
+    return weights_open(&s->weights, s->be, s->dev, &s->model) == 0 ? EXIT_OK : complain(EXIT_FAILED);
 }
 
 void session_close(struct session *s)

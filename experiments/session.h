@@ -19,7 +19,8 @@ struct session {
 
 /* Exit status: EXIT_OK, or the message is printed and the status returned (EXIT_USAGE for what the config says wrong). */
 int  session_open(struct session *s, const char *config, int n_overrides, char *const *overrides);
-int  session_open_device(struct session *s, int argc, char *const *argv);
+int  session_open_device(struct session *s, int argc, char *const *argv); /* refused where the weights do not fit */
+int  session_open_weights(struct session *s);                             /* on the device */
 void session_close(struct session *s);
 
 /* The back end that the config's `device` names, opened; *be is set, with no device, where it is named and this build has it but the

@@ -145,6 +145,37 @@ def no_memory():
     shutil.rmtree(folder)
 
 
+def state(folder):
+    """Every file under results with its bytes and time; the empty dict where there is no such folder."""
+    found = {}
+    for at, _, names in os.walk(os.path.join(folder, "results")):
+        for name in names:
+            path = os.path.join(at, name)
+            with open(path, "rb") as f:
+                found[path] = (f.read(), os.stat(path).st_mtime_ns)
+    return found
+
+
+def refused():
+    """What is refused before it starts writes nothing: neither a folder nor another plan over a finished study's."""
+    far = ["device=cuda:999", "decode.tokens=17"]
+    huge = ["model={synthetic: {layers: 512, hidden: 64, heads: 4, kv_heads: 4, vocab: 256, context: 1048576}}", "prompt.tokens=1000000",
+            "decode.tokens=17"]
+    folder = tempfile.mkdtemp(prefix="resa-refused-")
+    for name, words, what in (("a device that is not there", far, "cuda:999"), ("more memory than there is", huge, "memory")):
+        r = resa(folder, "run", SMOKE, *words)
+        check(f"{name}: refused, and no folder is made", r.returncode == 1 and what in r.stderr and not os.path.exists(os.path.join(folder, "results")),
+              f"{r.returncode}: {r.stderr}")
+    done = resa(folder, "run", SMOKE)
+    before = state(folder)
+    for name, words, what in (("a device that is not there", far, "cuda:999"), ("more memory than there is", huge, "memory")):
+        r = resa(folder, "run", SMOKE, *words)
+        check(f"{name}: refused, and a finished study stays as it is",
+              done.returncode == 0 and r.returncode == 1 and what in r.stderr and len(before) > 3 and state(folder) == before,
+              f"{r.returncode}: {r.stderr}")
+    shutil.rmtree(folder)
+
+
 def bad_words():
     folder = tempfile.mkdtemp(prefix="resa-bad-")
     for name, args, status, word in [
@@ -190,6 +221,7 @@ def main():
     two_writers()
     no_room()
     no_memory()
+    refused()
     bad_words()
     shutil.rmtree(folder)
     print(f"1..{len(results)}")
