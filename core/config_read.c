@@ -113,7 +113,7 @@ int config_read_device(struct config *c)
         }
     }
     c->device = DEVICE_AUTO;
-    diag_add(&c->diag, c->device_at, "device: '%s' is not one of: auto, cpu, cuda, cuda-bf16, cuda-int4, and the last three with :N", text);
+    diag_add(&c->diag, c->device_at, "device: '%s' is not one of: auto, cpu, cuda, cuda-bf16, cuda-int4, and the last three with :N, N from 0 to 999", text);
     return 0;
 }
 

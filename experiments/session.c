@@ -2,6 +2,9 @@
 
 #include "core/err.h"
 #include "core/info.h"
+#ifdef HAVE_CUDA
+#include "kernels/cuda_absent.h"
+#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +34,24 @@ static int check_selectors(const struct plan *plan, const struct backend *be)
     return 0;
 }
 
+/* A machine without such a device is what `auto` is for; anything else that keeps it from being used is told. */
+static void say_fallback(void)
+{
+#ifdef HAVE_CUDA
+    if (cuda_absent()) return;
+    fputs("resa: device: auto: the CPU, because CUDA cannot be used: ", stderr);
+    info_text(stderr, fail_text(), 0);
+    fputc('\n', stderr);
+#endif
+}
+
+static int refuse_device(const char *device)
+{
+    char why[400];
+    snprintf(why, sizeof why, "%s", fail_text());
+    return fail("device: %s: %s; device=cpu needs none", device, why);
+}
+
 int session_pick_backend(const struct plan *plan, const struct backend **be, struct device **dev)
 {
     const struct config *c = &plan->config;
@@ -38,11 +59,13 @@ int session_pick_backend(const struct plan *plan, const struct backend **be, str
                                          [DEVICE_CUDA_INT4] = "cuda-int4" };
     const struct backend *cuda = backend_find(names[c->device]);
     *be = NULL;
-    if (c->device != DEVICE_CPU && c->device != DEVICE_AUTO && !cuda) return fail("device: %s: this program was built without CUDA", c->device_text);
+    if (c->device != DEVICE_CPU && c->device != DEVICE_AUTO && !cuda)
+        return fail("device: %s: this program was built without CUDA; device=cpu needs none", c->device_text);
     *be = cuda ? cuda : backends[0];
     if ((*be)->open(dev, c->device_index) != 0) {
-        if (c->device != DEVICE_AUTO) return fail_in("device: %s", c->device_text);
-        *be = backends[0]; /* auto: no device here */
+        if (c->device != DEVICE_AUTO) return refuse_device(c->device_text);
+        say_fallback();
+        *be = backends[0];
         TRY((*be)->open(dev, 0), "device: cpu");
     }
     return check_selectors(plan, *be);
@@ -51,7 +74,8 @@ int session_pick_backend(const struct plan *plan, const struct backend **be, str
 int session_check_memory(const struct backend *be, const struct device *dev, uint64_t need_bytes, const char *what)
 {
     const uint64_t free_bytes = be->free_bytes(dev);
-    if (free_bytes == 0 || need_bytes <= free_bytes) return 0;
+    if (free_bytes == 0 && be != backends[0]) return fail("%s: device %s does not say how much memory is free", what, be->name);
+    if (free_bytes == 0 || need_bytes <= free_bytes) return 0; /* a host without /proc */
     return fail("%s: %.0f MiB of memory are needed on device %s, %.0f MiB are free", what, (double)need_bytes / 1048576, be->name,
                 (double)free_bytes / 1048576);
 }

@@ -3,6 +3,7 @@
 
 extern "C" {
 #include "core/provenance.h"
+#include "kernels/cuda_absent.h"
 }
 
 #include <cstdio>
@@ -42,17 +43,44 @@ static int open_streams(struct device *d)
     return 0;
 }
 
+/* 0: there is none; cudaGetDeviceCount() has the same error for no driver and for one that is too old. */
+static int driver_version(void)
+{
+    int version = 0;
+    return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
+}
+
+bool cuda_absent(void)
+{
+    int n_devices = 0;
+    const cudaError_t e = cudaGetDeviceCount(&n_devices);
+    return e == cudaErrorNoDevice || (e != cudaSuccess && driver_version() == 0);
+}
+
+static int no_device(cudaError_t e)
+{
+    int runtime = 0;
+    const int driver = driver_version();
+    if (e == cudaErrorNoDevice) return fail("this machine has no CUDA device");
+    if (driver == 0) return fail("this machine has no CUDA driver");
+    cudaRuntimeGetVersion(&runtime);
+    if (e == cudaErrorInsufficientDriver)
+        return fail("the CUDA driver is for CUDA %d.%d, this program for %d.%d", driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    return fail("no CUDA device: %s", cudaGetErrorString(e));
+}
+
+/* The caller names the device. */
 int cuda_open(struct device **d, int index)
 {
     *d = NULL;
     int n_devices = 0;
     const cudaError_t e = cudaGetDeviceCount(&n_devices);
-    if (e != cudaSuccess) return fail("cuda:%d: no CUDA device: %s", index, cudaGetErrorString(e));
-    if (index < 0 || index >= n_devices) return fail("cuda:%d: there are %d CUDA devices, from cuda:0", index, n_devices);
+    if (e != cudaSuccess) return no_device(e);
+    if (index < 0 || index >= n_devices) return fail("number %d: this machine's CUDA devices are 0 to %d", index, n_devices - 1);
     cudaDeviceProp p;
     CUDA_TRY(cudaGetDeviceProperties(&p, index), "properties");
     if (p.major != 9 || p.minor != 0)
-        return fail("cuda:%d: %s has compute capability %d.%d; this program's kernels are for 9.0", index, p.name, p.major, p.minor);
+        return fail("%s has compute capability %d.%d; this program's kernels are for 9.0", p.name, p.major, p.minor);
     CUDA_TRY(cudaSetDevice(index), "device");
     TRY(MEM_NEW(d, 1, "cuda device"), "cuda");
     (*d)->index = index;
@@ -63,12 +91,12 @@ int cuda_open(struct device **d, int index)
     if (open_streams(*d) == 0) return 0;
     cuda_close(*d);
     *d = NULL;
-    return fail_in("cuda:%d", index);
+    return -1;
 }
 
 int cuda_open_bf16(struct device **d, int index)
 {
-    TRY(cuda_open(d, index), "bf16");
+    if (cuda_open(d, index) != 0) return -1;
     (*d)->bf16 = true;
     return 0;
 }
@@ -116,7 +144,8 @@ uint64_t cuda_free_bytes(const struct device *d)
 {
     size_t free_bytes = 0, total = 0;
     (void)d;
-    return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? free_bytes : 0;
+    if (cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) return 0;
+    return free_bytes > 0 ? free_bytes : 1; /* 0 says that it is not known */
 }
 
 static int take(struct device *d, void **p, size_t n_bytes, const char *what)

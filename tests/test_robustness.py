@@ -186,6 +186,8 @@ def bad_words():
         ("a wrong override", ["plan", SMOKE, "decode.tokens=many"], 2, "decode.tokens"),
         ("a missing model", ["run", SMOKE, "model=nowhere.gguf"], 2, "nowhere.gguf"),
         ("an unknown device", ["run", SMOKE, "device=tpu"], 2, "tpu"),
+        ("a device number out of range", ["run", SMOKE, "device=cuda:99999999999"], 2, "with :N, N from 0 to 999"),
+        ("a device that is not there", ["run", SMOKE, "device=cuda-bf16:999"], 1, "device=cpu needs none"),
         ("info on nothing", ["info", "nowhere.h5"], 1, "nowhere.h5"),
         ("a report on nothing", ["report", "nowhere"], 1, "nowhere"),
         ("a bound that is no number", ["report", "--bound", "much", "nowhere"], 2, "--bound much"),
