@@ -148,7 +148,6 @@ int run_cost(struct run_cost *cost, const struct model *model, const struct cost
     cost->memory[MEMORY_BUFFERS] += in->fixed_bytes;
     trace_cost(cost, m, r);
     for (int i = 0; i < N_MEMORY_PARTS; i++) cost->peak_bytes += cost->memory[i];
-    cost->seconds = (cost->prefill_flop + cost->step_flop + cost->rectify_flop) / in->flop_per_second;
     double read = 0;
     for (int i = 0; i < r->n_lanes; i++) {
         const double lane = cost_lane_read_bytes(m, in, &r->lanes[i], r->prefill_tokens + r->n_steps);

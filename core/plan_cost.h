@@ -18,13 +18,12 @@ struct cost_inputs {
     uint64_t weight_bytes;         /* as the back end packs them */
     uint64_t fixed_bytes;          /* the program itself and its libraries */
     const struct backend *be;      /* whose cache and workspace are counted */
-    double flop_per_second;        /* for the time */
+    double flop_per_second;        /* for the time; 0: not known here */
 };
 
 struct run_cost {
     double prefill_flop, step_flop, rectify_flop; /* of the whole run */
     double rows_per_step;          /* lanes and rectified tokens together, mean */
-    double seconds;                /* flop / inputs.flop_per_second */
     uint64_t memory[N_MEMORY_PARTS]; /* resident, enum memory_part; the trace's buffers and the program among the measures' and the buffers' */
     uint64_t peak_bytes;           /* their sum */
     uint64_t trace_bytes;          /* uncompressed */

@@ -21,13 +21,13 @@ static const char *time_text(double seconds, char text[24])
     if (seconds < 0.01)
         snprintf(text, 24, "less than 0.01 s");
     else if (seconds < 9.95)
-        snprintf(text, 24, "%.2g s", seconds);
+        snprintf(text, 24, "about %.2g s", seconds);
     else if (seconds < 99.5)
-        snprintf(text, 24, "%.0f s", seconds);
+        snprintf(text, 24, "about %.0f s", seconds);
     else if (seconds < 6000)
-        snprintf(text, 24, "%.1f min", seconds / 60);
+        snprintf(text, 24, "about %.1f min", seconds / 60);
     else
-        snprintf(text, 24, "%.1f h", seconds / 3600);
+        snprintf(text, 24, "about %.1f h", seconds / 3600);
     return text;
 }
 
@@ -91,6 +91,28 @@ static void print_lanes(const struct plan *p, const struct plan_set *set, const 
                      "may be chosen instead of a whole one)\n");
 }
 
+/* Whether an earlier set's lanes read the same: batches share a table. */
+static bool is_shown(const struct plan_store *s, int set)
+{
+    const struct plan_lengths *n = &s->sets[set].lengths;
+    for (int i = 0; i < set; i++)
+        if (s->sets[i].lengths.prefill_tokens == n->prefill_tokens && s->sets[i].lengths.n_steps == n->n_steps) return true;
+    return false;
+}
+
+static void print_sets(const struct plan *p, const struct model *model, FILE *out)
+{
+    const struct plan_store *s = p->store;
+    int n_tables = 0;
+    for (int i = 0; i < s->n_sets; i++) {
+        if (is_shown(s, i)) continue;
+        if (n_tables < MAX_SETS_SHOWN) print_lanes(p, &s->sets[i], model, out);
+        n_tables++;
+    }
+    if (n_tables > MAX_SETS_SHOWN)
+        fprintf(out, "\nand the same lanes at %d more length%s\n", n_tables - MAX_SETS_SHOWN, n_tables == MAX_SETS_SHOWN + 1 ? "" : "s");
+}
+
 static const struct plan_set *largest_set(const struct plan_store *s)
 {
     const struct plan_set *most = &s->sets[0];
@@ -116,6 +138,17 @@ static void print_memory(const struct plan_store *s, FILE *out)
     fprintf(out, " (the largest run)\n");
 }
 
+static void print_time(const struct plan *p, double flop, double prefill, double rectify, FILE *out)
+{
+    const double rate = p->store->inputs.flop_per_second;
+    char time[24];
+    if (rate > 0) fprintf(out, "time    %s: ", time_text(flop / rate, time));
+    else fprintf(out, "time    not known here, without device %s: ", p->config.device_text);
+    fprintf(out, "%.3g TFLOP (prefill %.0f%%, rectification %.0f%%)", flop / 1e12, 100 * prefill / flop, 100 * rectify / flop);
+    if (rate > 0) fprintf(out, " at %.3g GFLOP/s; an estimate", rate / 1e9);
+    fputc('\n', out);
+}
+
 static void print_cost(const struct plan *p, FILE *out)
 {
     const struct plan_store *s = p->store;
@@ -131,15 +164,11 @@ static void print_cost(const struct plan *p, FILE *out)
         trace += n * (double)c->trace_bytes;
         if ((double)c->step_read_bytes > read) read = (double)c->step_read_bytes;
     }
-    char bytes[24], time[24], each[24], largest[24];
+    char bytes[24], each[24], largest[24];
     fprintf(out, "steps   %.0f in all, %.1f rows each (lanes and the rectified tokens), %.2f GFLOP a step\n", steps,
             rows / steps, (flop - prefill) / steps / 1e9);
     fprintf(out, "bytes   up to %s read in a step: the weights once, K and V of every lane\n", bytes_text(read, bytes));
-    fprintf(
-        out,
-        "time    about %s: %.3g TFLOP (prefill %.0f%%, rectification %.0f%%) at %.3g GFLOP/s; an estimate\n",
-        time_text(flop / s->inputs.flop_per_second, time), flop / 1e12, 100 * prefill / flop, 100 * rectify / flop,
-        s->inputs.flop_per_second / 1e9);
+    print_time(p, flop, prefill, rectify, out);
     fprintf(out, "traces  %s before compression, %s the largest\n", bytes_text(trace, each),
             bytes_text((double)largest_set(s)->cost.trace_bytes, largest));
 }
@@ -163,9 +192,7 @@ int plan_print(const struct plan *p, const struct model *model, FILE *out)
     schema_format(&schema_trace.fields[0], &p->config, metrics, sizeof metrics);
     fprintf(out, "trace   %s, by layer every %d step%s\n", metrics, p->config.every, p->config.every == 1 ? "" : "s");
     print_runs(p, out);
-    for (int i = 0; i < s->n_sets && i < MAX_SETS_SHOWN; i++) print_lanes(p, &s->sets[i], model, out);
-    if (s->n_sets > MAX_SETS_SHOWN)
-        fprintf(out, "\nand the same lanes at %d more lengths\n", s->n_sets - MAX_SETS_SHOWN);
+    print_sets(p, model, out);
     print_memory(s, out);
     print_cost(p, out);
     print_notes("left out", p->config.notes, p->config.n_notes, out);

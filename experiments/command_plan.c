@@ -50,7 +50,8 @@ static int measure_rate(struct session *s, double *flop_per_second)
     return rc;
 }
 
-/* Prices the plan with what the device says and shows of itself; without the device that is named, with what its back end would hold. */
+/* Prices the plan with what the device says and shows of itself; without the device that is named, with what its back end would hold, and
+ * without a time. */
 static int price(struct session *s)
 {
     struct cost_inputs in;
@@ -62,8 +63,9 @@ static int price(struct session *s)
         in.be = s->be;
         in.weight_bytes = weights_bytes(s->be, &s->model);
     }
-    if (rc == 0 && s->be) rc = measure_rate(s, &in.flop_per_second);
-    if (s->be) TRY(plan_price(&s->plan, &s->model, &in), "%s", s->plan.config.path);
+    if (rc != 0) in.flop_per_second = 0;
+    else rc = measure_rate(s, &in.flop_per_second);
+    TRY(plan_price(&s->plan, &s->model, &in), "%s", s->plan.config.path);
     for (int i = 0; i < s->plan.n_runs && rc == 0; i++) {
         snprintf(what, sizeof what, "run %s", s->plan.runs[i].id);
         rc = session_check_memory(s->be, s->dev, s->plan.runs[i].peak_bytes, what);

@@ -124,6 +124,9 @@ def check_refusals(folder):
            "and the plan says so", done.stdout)
     done = resa(folder, "plan", name="far", device="cuda:99")
     tap.report(done.returncode == 1 and "device: cuda:99" in done.stdout and "memory" in done.stdout, "refused: a device that is not there", done.stdout)
+    tap.report("time    not known here, without device cuda:99: " in done.stdout and "GFLOP/s" not in done.stdout, "and no time of another's", done.stdout)
+    tap.report(done.stdout.count("64 tokens prefilled") == 1 and done.stdout.count("256 tokens prefilled") == 1,
+               "batches share a table of lanes", done.stdout)
 
 
 def main():

@@ -134,7 +134,7 @@ static void test_print_time(void **unused)
     static const struct {
         double seconds;
         const char *text;
-    } cases[] = { { 0.001, "about less than 0.01 s: " },
+    } cases[] = { { 0.001, "time    less than 0.01 s: " },
                   { 0.25, "about 0.25 s: " },
                   { 9.94, "about 9.9 s: " },
                   { 9.96, "about 10 s: " },
@@ -151,6 +151,12 @@ static void test_print_time(void **unused)
         if (!strstr(text, cases[i].text)) fail_msg("'%s' is not in:\n%s", cases[i].text, text);
         free(text);
     }
+    in.flop_per_second = 0;
+    assert_int_equal(plan_price(&plan, &model, &in), 0);
+    char *text = written(write_print);
+    assert_non_null(strstr(text, "time    not known here, without device "));
+    assert_null(strstr(text, "GFLOP/s"));
+    free(text);
 }
 
 int main(void)
