@@ -64,7 +64,7 @@ static int price(struct session *s)
         in.weight_bytes = weights_bytes(s->be, &s->model);
     }
     if (rc != 0) in.flop_per_second = 0;
-    else rc = measure_rate(s, &in.flop_per_second);
+    if (rc == 0 && s->be) rc = measure_rate(s, &in.flop_per_second);
     TRY(plan_price(&s->plan, &s->model, &in), "%s", s->plan.config.path);
     for (int i = 0; i < s->plan.n_runs && rc == 0; i++) {
         snprintf(what, sizeof what, "run %s", s->plan.runs[i].id);
