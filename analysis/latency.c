@@ -1,4 +1,5 @@
 #include "analysis/latency.h"
+#include "analysis/latency_peer.h"
 
 #include "analysis/estimate.h"
 
@@ -34,7 +35,7 @@ static int spread_read(const struct trace_file *f, const char *name, int lane, d
 static int point_read(const struct trace_file *f, int lane, double *values, struct latency_point *p)
 {
     struct latency_spread spread;
-    *p = (struct latency_point){ .place = lane, .interval = f->lanes[lane].interval, .batch = f->batch, .context = f->prompt_tokens, .gain = NAN, .attend_gain = NAN };
+    *p = (struct latency_point){ .place = lane, .interval = f->lanes[lane].interval, .batch = f->batch, .context = f->prompt_tokens, .gain = NAN, .attend_gain = NAN, .peer = NAN, .peer_gain = NAN };
     snprintf(p->lane, sizeof p->lane, "%s", f->lanes[lane].name);
     for (int i = 0; i < N_LATENCY_TIMES; i++)
         if (spread_read(f, time_vars[i], lane, values, &p->times[i]) != 0) return -1;
@@ -58,7 +59,10 @@ static int text_copy(const struct trace_file *f, const char *name, char *out, si
 static int facts_read(struct latency_study *s, const struct trace_file *f)
 {
     char gpu[128] = "";
+    static const char *const shape[N_LATENCY_SHAPE] = { "model_layers", "model_hidden", "model_heads", "model_kv_heads", "model_head_dim", "model_ffn", "model_vocab" };
     int64_t dirty = 0;
+    for (int i = 0; i < N_LATENCY_SHAPE; i++)
+        if (trace_attr_int(f, shape[i], &s->shape[i]) != 0) return -1;
     snprintf(s->model, sizeof s->model, "%s", f->model);
     if (text_copy(f, "device", s->device, sizeof s->device) != 0 || text_copy(f, "gpu", gpu, sizeof gpu) != 0 ||
         text_copy(f, "cpu", s->machine, sizeof s->machine) != 0 || text_copy(f, "commit", s->commit, 80) != 0 ||
@@ -134,7 +138,7 @@ int latency_study_open(struct latency_study *s, const char *folder, bool *is)
     if (results_planned_each(folder, run_read, s) != 0) return -1;
     if (s->n_runs == 0) return fail("%s: none of its runs can be read%s%s", folder, s->warnings.n ? "; " : "", s->warnings.n ? s->warnings.text[0] : "");
     qsort(s->points, (size_t)s->n_points, sizeof *s->points, point_compare);
-    return 0;
+    return latency_peer_read(s);
 }
 
 void latency_study_close(struct latency_study *s)
@@ -144,13 +148,18 @@ void latency_study_close(struct latency_study *s)
     *s = (struct latency_study){ 0 };
 }
 
+double latency_gain(const struct latency_study *s, const struct latency_point *p)
+{
+    return s->n_peers > 0 ? p->peer_gain : p->gain;
+}
+
 int latency_crossover(const struct latency_study *s, int batch, int place, int *below)
 {
     int first = 0, last_slow = 0;
     for (int i = 0; i < s->n_points; i++) {
         const struct latency_point *p = &s->points[i];
-        if (p->batch != batch || p->place != place || isnan(p->gain)) continue;
-        if (p->gain <= 1) last_slow = p->context, first = 0;
+        if (p->batch != batch || p->place != place || isnan(latency_gain(s, p))) continue;
+        if (latency_gain(s, p) <= 1) last_slow = p->context, first = 0;
         else if (first == 0) first = p->context;
     }
     *below = last_slow;
@@ -168,6 +177,8 @@ static const struct {
     { "context", "context", 0, 1 },
     { "token_s", "a token (ms)", 3, 1e3 },
     { "gain", "against dense", 2, 1 },
+    { "strong_dense_s", "strong dense (ms)", 3, 1e3 },
+    { "strong_dense_gain", "against strong dense", 2, 1 },
     { "step_s", "step (ms)", 3, 1e3 },
     { "step_decile_1_s", "1st decile", 3, 1e3 },
     { "step_decile_9_s", "9th decile", 3, 1e3 },
@@ -190,7 +201,7 @@ static int row_write(struct sheet *t, const struct latency_point *p)
 {
     const struct latency_spread *x = p->times;
     const double values[N_COLUMNS] = {
-        p->batch, p->context, p->token, p->gain, x[TIME_STEP].median, x[TIME_STEP].low, x[TIME_STEP].high, x[TIME_PRODUCT].median,
+        p->batch, p->context, p->token, p->gain, p->peer, p->peer_gain, x[TIME_STEP].median, x[TIME_STEP].low, x[TIME_STEP].high, x[TIME_PRODUCT].median,
         x[TIME_SELECT].median, x[TIME_ATTEND].median, p->attend_gain, x[TIME_OTHER].median, x[TIME_RECTIFY].median,
         p->interval > 0 ? x[TIME_RECTIFY].median / p->interval : NAN, p->bytes, p->bytes / x[TIME_STEP].median, x[TIME_READ].median,
         x[TIME_READ].median / x[TIME_STEP].median, p->clock_hz,
@@ -202,13 +213,15 @@ static int row_write(struct sheet *t, const struct latency_point *p)
 
 int latency_sheet(struct sheet *t, const struct latency_study *s)
 {
+    char peer[512];
+    latency_peer_say(s, peer, sizeof peer);
     TRY(sheet_open(t, "latency"), "latency");
     snprintf(t->caption, sizeof t->caption,
              "Device time of decode steps of %s on %s (%s), one policy at a time, cold: medians over the timed steps. A token's time is the "
              "step's and, of a rectified lane, one part in its interval of a rectification's. The parts are the same step with the other "
              "operations left out; attention against dense counts the selection with it and no rectification. Moved: weights, K, V and block keys, each once; plain read: as many bytes by the machine's fastest "
-             "read, in the same run.",
-             s->model, s->machine, s->device);
+             "read, in the same run. %s",
+             s->model, s->machine, s->device, peer);
     TRY(sheet_column(t, COLUMN_TEXT, "lane", "lane", 0), "latency");
     for (int i = 0; i < N_COLUMNS; i++) {
         TRY(sheet_column(t, COLUMN_NUMBER, columns[i].key, columns[i].label, columns[i].decimals), "latency");

@@ -15,6 +15,9 @@ enum latency_time {
     TIME_STEP, TIME_PRODUCT, TIME_SELECT, TIME_ATTEND, TIME_OTHER, TIME_RECTIFY, TIME_READ, N_LATENCY_TIMES
 };
 
+/* Of the model: layers, hidden, heads, KV heads, head_dim, ffn, vocab. */
+enum { N_LATENCY_SHAPE = 7 };
+
 /* Seconds; NaN: none. */
 struct latency_spread {
     double median, low, high;
@@ -30,14 +33,18 @@ struct latency_point {
     double clock_hz;          /* median; NaN: not known */
     double token;             /* seconds of a token of every sequence */
     double gain;              /* the dense lane's over it; NaN where that is missing */
+    double peer, peer_gain;   /* a strong dense step's (analysis/latency_peer.h), and that over this token; NaN: none */
     double attend_gain;       /* the dense lane's attention over this one's with selection, rectification left out */
 };
 
 struct latency_study {
     char folder[4096];
     char model[64], device[32], machine[160], commit[96]; /* of the first run */
+    int64_t shape[N_LATENCY_SHAPE];
+    char peer[192];           /* what made peer-step.csv's times; "": none fits */
+    bool peer_is_elsewhere;   /* on another machine than the runs */
     struct latency_point *points; /* owned [n_points], by batch, then context, then place */
-    int n_points, n_runs;
+    int n_points, n_runs, n_peers; /* n_peers: points that have a strong dense step beside them */
     struct notes warnings;
 };
 
@@ -45,8 +52,10 @@ struct latency_study {
 int  latency_study_open(struct latency_study *s, const char *folder, bool *is);
 void latency_study_close(struct latency_study *s);
 
-/* The first context of a batch from which on this lane's tokens take less time than the dense lane's at every context that was
- * timed; 0: none.  *below: the context before it, 0: none. */
+/* The dense lane's time over this token's; of a folder with strong dense steps, theirs. */
+double latency_gain(const struct latency_study *s, const struct latency_point *p);
+/* The first context of a batch from which on this lane's latency_gain() is above 1 at every context that has one; 0: none.  *below: the
+ * context before it, 0: none. */
 int  latency_crossover(const struct latency_study *s, int batch, int place, int *below);
 
 int  latency_sheet(struct sheet *t, const struct latency_study *s);

@@ -61,12 +61,28 @@ static void token_block(struct figure *f, const struct latency_study *s, int bat
     figure_data_end(f);
 }
 
+/* The strong dense step, once for each context. */
+static bool peer_block(struct figure *f, const struct latency_study *s, int batch)
+{
+    char block[32];
+    int n = 0;
+    snprintf(block, sizeof block, "peer%d", batch);
+    for (int i = 0; i < s->n_points; i++) n += s->points[i].batch == batch && s->points[i].place == 0 && !isnan(s->points[i].peer);
+    if (n == 0) return false;
+    figure_data(f, block);
+    for (const struct latency_point *p = point_of(s, batch, 0, 0); p; p = point_of(s, batch, 0, (int)(p - s->points) + 1))
+        if (!isnan(p->peer)) fprintf(f->script.file, "%d %.6g\n", p->context, 1e3 * p->peer);
+    figure_data_end(f);
+    return true;
+}
+
 static void token_panel(struct figure *f, const struct plot_grid *g, const struct latency_study *s, int at, int batch)
 {
     char title[64];
     const int n = lanes_of(s);
     for (int place = 0; place < n; place++)
         if (point_of(s, batch, place, 0)) token_block(f, s, batch, place);
+    const bool peer = peer_block(f, s, batch);
     grid_panel(g, f->body, at);
     snprintf(title, sizeof title, "batch %d", batch);
     grid_title(f->body, title);
@@ -78,6 +94,7 @@ static void token_panel(struct figure *f, const struct plot_grid *g, const struc
         fprintf(f->body, ", $t%d_%d using 1:3 with lines lc rgb '%s' lw 0.6 dt 3", batch, place, figure_colours[style_of(place) - 1]);
         first = 0;
     }
+    if (peer) fprintf(f->body, ", $peer%d using 1:2 with linespoints ls %d", batch, style_of(n));
     fputs("\n", f->body);
 }
 
@@ -89,7 +106,8 @@ static void token_axes(struct figure *f, const struct latency_study *s)
     for (int i = 0; i < s->n_points; i++) {
         const struct latency_point *p = &s->points[i];
         low = fmin(low, fmin(p->token, p->times[TIME_READ].median));
-        high = fmax(high, p->token);
+        high = fmax(high, fmax(p->token, p->peer)); /* fmax and fmin pass over NaN */
+        low = fmin(low, p->peer);
         least = p->context < least ? p->context : least;
         most = p->context > most ? p->context : most;
     }
@@ -121,14 +139,15 @@ int latency_plot_tokens(struct figure *f, const struct latency_study *s)
         for (int i = 0; i < n && !p; i++) p = point_of(s, batches[i], place, 0);
         if (p) grid_key_add(&g, style_of(place), GRID_BOTH, p->lane);
     }
+    if (s->n_peers > 0) grid_key_add(&g, style_of(lanes_of(s)), GRID_BOTH, "strong dense");
     snprintf(g.note, sizeof g.note, "medians over the timed steps of %d run%s on one machine", s->n_runs, words_s(s->n_runs));
     grid_open(&g, f);
     for (int i = 0; i < n; i++) token_panel(f, &g, s, i, batches[i]);
     snprintf(f->title, sizeof f->title, "Time of a token");
     snprintf(f->caption, sizeof f->caption,
              "Time of a token of every sequence (a step, and a rectified lane's share of its rectification) of %s on %s, by context. Dotted: a "
-             "plain read of what the step moves, in the same run.",
-             s->model, s->machine);
+             "plain read of what the step moves, in the same run.%s%s%s",
+             s->model, s->machine, s->n_peers > 0 ? " Strong dense: " : "", s->peer, s->n_peers > 0 ? "." : "");
     grid_begin(&g, f);
     token_axes(f, s);
     return 0;

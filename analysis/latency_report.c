@@ -1,5 +1,6 @@
 /* tables/latency.csv and .md, plots, report.html of a folder of experiment latency. */
 #include "analysis/latency.h"
+#include "analysis/latency_peer.h"
 #include "analysis/output.h"
 #include "analysis/page_figure.h"
 #include "analysis/page_style.h"
@@ -13,30 +14,53 @@
 
 enum { N_FIGURES = 2, N_TABLES = 2 };
 
-/* What the numbers say about where a policy pays, a sentence for each batch and lane. */
+/* The first of a batch's lane. */
+static bool is_first(const struct latency_study *s, int at)
+{
+    const struct latency_point *p = &s->points[at];
+    for (int k = 0; k < at; k++)
+        if (s->points[k].batch == p->batch && s->points[k].place == p->place) return false;
+    return p->place > 0;
+}
+
+/* The batch's lane where it gains most; NULL: nothing is beside it. */
+static const struct latency_point *best_of(const struct latency_study *s, const struct latency_point *p)
+{
+    const struct latency_point *best = NULL;
+    for (int k = 0; k < s->n_points; k++) {
+        const struct latency_point *x = &s->points[k];
+        if (x->batch != p->batch || x->place != p->place || isnan(latency_gain(s, x))) continue;
+        if (!best || latency_gain(s, x) > latency_gain(s, best)) best = x;
+    }
+    return best;
+}
+
+/* What the numbers say about where a policy pays, a sentence for each batch and lane, against the strongest dense step that there is. */
 static int findings_write(const struct latency_study *s, struct notes *findings)
 {
+    const char *dense = s->n_peers > 0 ? "the strong dense step" : "dense";
+    char peer[512];
+    latency_peer_say(s, peer, sizeof peer);
+    TRY(notes_add(findings, "%s", peer), "findings");
     for (int i = 0; i < s->n_points; i++) {
-        const struct latency_point *p = &s->points[i];
-        int below = 0, context = p->context;
-        bool first = p->place > 0;
-        double best = NAN;
-        for (int k = 0; k < i && first; k++) first = s->points[k].batch != p->batch || s->points[k].place != p->place;
-        if (!first) continue;
-        for (int k = i; k < s->n_points; k++) {
-            const struct latency_point *x = &s->points[k];
-            if (x->batch == p->batch && x->place == p->place && !(x->gain <= best)) best = x->gain, context = x->context;
+        const struct latency_point *p = &s->points[i], *best = best_of(s, p);
+        int below = 0;
+        if (!is_first(s, i)) continue;
+        if (!best) {
+            TRY(notes_add(findings, "Batch %d: %s: %s was timed at none of its contexts.", p->batch, p->lane, dense), "findings");
+            continue;
         }
+        const double gain = latency_gain(s, best);
         const int cross = latency_crossover(s, p->batch, p->place, &below);
         if (cross == 0)
-            TRY(notes_add(findings, "Batch %d: %s is never faster than dense up to a context of %d tokens (%.2fx at best, at %d): stay dense.",
-                          p->batch, p->lane, below, best, context), "findings");
+            TRY(notes_add(findings, "Batch %d: %s is never faster than %s up to a context of %d tokens (%.2fx at best, at %d): stay dense.",
+                          p->batch, p->lane, dense, below, gain, best->context), "findings");
         else if (below == 0)
-            TRY(notes_add(findings, "Batch %d: %s is faster than dense from the smallest context timed on (%d tokens); at best %.2fx, at %d.",
-                          p->batch, p->lane, cross, best, context), "findings");
+            TRY(notes_add(findings, "Batch %d: %s is faster than %s from the smallest context timed on (%d tokens); at best %.2fx, at %d.",
+                          p->batch, p->lane, dense, cross, gain, best->context), "findings");
         else
-            TRY(notes_add(findings, "Batch %d: %s is faster than dense from a context of %d tokens on, and not at %d: the crossover lies between. "
-                          "At best %.2fx, at %d.", p->batch, p->lane, cross, below, best, context), "findings");
+            TRY(notes_add(findings, "Batch %d: %s is faster than %s from a context of %d tokens on, and not at %d: the crossover lies between. "
+                          "At best %.2fx, at %d.", p->batch, p->lane, dense, cross, below, gain, best->context), "findings");
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "analysis/paper_latency.h"
 
+#include "analysis/latency_peer.h"
 #include "analysis/paper.h"
 
 #include "core/err.h"
@@ -79,6 +80,8 @@ static int figure_rows(struct sheet *t, const struct latency_study *s)
     return 0;
 }
 
+#define TOKEN "a token of every sequence, one part in 32 of a rectification included; unquantised weights, a cache of its own in every layer"
+
 /* Speedups of whole steps: all at 256K. */
 static int whole_rows(struct sheet *t, const struct latency_study *s, const char *source)
 {
@@ -87,8 +90,8 @@ static int whole_rows(struct sheet *t, const struct latency_study *s, const char
     for (int i = 0; p->source && p->rows[i].setting; i++) {
         char measure[96];
         snprintf(measure, sizeof measure, "speedup of a step%s%s", p->rows[i].setting[0] ? ", " : "", p->rows[i].setting);
-        if (row_add(t, p->source, p->columns[0], measure, p->rows[i].values[0], resa ? resa->gain : NAN, resa ? resa->batch : 0,
-                    "a token of every sequence, one part in 32 of a rectification included; unquantised weights, a cache of its own in every layer") != 0)
+        if (row_add(t, p->source, p->columns[0], measure, p->rows[i].values[0], resa ? latency_gain(s, resa) : NAN, resa ? resa->batch : 0,
+                    s->n_peers > 0 ? "against the strong dense step: " TOKEN : "against our own dense step: " TOKEN) != 0)
             return -1;
     }
     return 0;
@@ -96,12 +99,14 @@ static int whole_rows(struct sheet *t, const struct latency_study *s, const char
 
 int paper_latency_sheet(struct sheet *t, const struct latency_study *s)
 {
+    char peer[512];
+    latency_peer_say(s, peer, sizeof peer);
     static const char *const heads[][2] = { { "source", "source" }, { "context", "context" }, { "measure", "measure" } };
     TRY(sheet_open(t, "paper-latency"), "tables");
     snprintf(t->caption, sizeof t->caption,
              "The paper's times beside these. There: A100-80G, batch 8, the shape of Qwen2.5-7B, fp16; times read off a figure to about 1 %%. Here: "
-             "%s on %s, medians; the batch is 8 or the largest below it that was timed at that context.",
-             s->model, s->machine);
+             "%s on %s, medians; the batch is 8 or the largest below it that was timed at that context. %s",
+             s->model, s->machine, peer);
     int rc = 0;
     for (size_t i = 0; i < sizeof heads / sizeof *heads && rc == 0; i++) rc = sheet_column(t, COLUMN_TEXT, heads[i][0], heads[i][1], 0);
     if (rc == 0) rc = sheet_column(t, COLUMN_NUMBER, "published", "there", 2);

@@ -4,10 +4,12 @@
 Layers as a good PyTorch program has them: fused qkv and gate+up, fp16, RMSNorm and SwiGLU compiled, the new K and V written into a
 preallocated cache, scaled_dot_product_attention with grouped queries on its cuDNN or best other back end.  Weights of all layers are
 distinct, so every replay reads them from memory.  Medians of device times by events around graph replays, like bench_gpu's.
-Writes FOLDER/peer-step.csv; prints SKIP where PyTorch or a device is missing.
+Writes FOLDER/peer-step.csv, which `resa report FOLDER` sets beside the steps of experiment latency where layers, hidden .. vocab, batch and
+context are the same; prints SKIP where PyTorch or a device is missing.
 """
 import csv
 import statistics
+import subprocess
 import sys
 
 SHAPES = {
@@ -15,8 +17,8 @@ SHAPES = {
     "1.5B": dict(layers=28, hidden=1536, heads=12, kv_heads=2, dim=128, ffn=8960, vocab=151936),
 }
 CASES = {  # (batch, context)
-    "7B": [(1, 4096), (1, 65536), (1, 262144), (8, 16384), (8, 65536), (8, 131072), (6, 262144)],
-    "1.5B": [(1, 4096), (1, 65536), (1, 262144), (8, 65536), (8, 262144)],
+    "7B": [(1, 4096), (1, 16384), (1, 65536), (1, 131072), (1, 262144), (8, 4096), (8, 16384), (8, 65536), (8, 131072), (6, 262144)],
+    "1.5B": [(1, 4096), (1, 16384), (1, 65536), (1, 131072), (1, 262144), (8, 4096), (8, 16384), (8, 65536), (8, 131072), (8, 262144)],
 }
 REPLAYS = 22
 BACKENDS = ["CUDNN_ATTENTION", "FLASH_ATTENTION"]  # the second where the first refuses
@@ -99,6 +101,15 @@ def time_step(torch, step):
         return sorted(a.elapsed_time(b) for a, b in zip(events[2:-1], events[3:]))
 
 
+def driver_version():
+    """Of the NVIDIA driver; empty where its tool does not say."""
+    try:
+        text = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], text=True, capture_output=True, check=True).stdout
+        return text.splitlines()[0].strip()
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return ""
+
+
 def main():
     folder = sys.argv[1]
     try:
@@ -108,11 +119,13 @@ def main():
     except ImportError as error:
         print(f"SKIP peer_step: {error}")
         return 0
+    made_by = dict(torch=torch.__version__, cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version(), gpu=torch.cuda.get_device_name().replace(",", ";"),
+                   driver=driver_version())
     rows = []
     for name, shape in SHAPES.items():
         model = make_model(torch, shape)
         for batch, context in CASES[name]:
-            row = dict(shape=name, batch=batch, context=context, attention="", ms="", note="")
+            row = dict(shape=name, **shape, batch=batch, context=context, attention="", ms="", **made_by, note="")
             torch._dynamo.reset()  # it compiles for so many shapes only
             for backend in BACKENDS:
                 try:

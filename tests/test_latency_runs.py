@@ -113,6 +113,52 @@ def check_report(folder):
     tap.report(all(made) if plots else True, "two figures", made)
 
 
+PEER = "shape,layers,hidden,heads,kv_heads,dim,ffn,vocab,batch,context,attention,ms,torch,cuda,cudnn,gpu,driver,note\n"
+
+
+def peer_line(batch, context, ms, hidden=64):
+    return f"tiny,2,{hidden},4,2,16,64,128,{batch},{context},cudnn,{ms},2.99.0,13.0,9,some gpu,1.2.3,\n"
+
+
+def check_peer(folder):
+    """The strong dense baseline: times made up for the test, of which the report must take those that fit."""
+    path = os.path.join(folder, "results/times/peer-step.csv")
+    page = lambda: open(os.path.join(folder, "results/times/report.html")).read()
+    table = lambda name="latency": rows(os.path.join(folder, f"results/times/tables/{name}.csv"))
+    tap.report("no strong dense baseline" in page() and "tests/peer_step.py results/times" in page(), "without the file the report says what is missing", page()[:3000])
+    tap.report(all(r["strong_dense_s"] == r["strong_dense_gain"] == "" for r in table()), "and its columns are empty")
+    with open(path, "w") as f:  # one fits at 1 x 64, one at 3 x 256, slow enough for everything to be faster; another shape; no memory
+        f.write(PEER + peer_line(1, 64, 4000) + peer_line(3, 256, 8e6) + peer_line(3, 64, 1, hidden=128) + peer_line(1, 256, ""))
+    done = resa(folder, "report")
+    tap.report(done.returncode == 0 or "has no plots" in done.stdout, "report with a peer", done.stdout)
+    want = {("1", "64"): 4.0, ("3", "256"): 8000.0}
+    good = True
+    for r in table():
+        peer = want.get((r["batch"], r["context"]))
+        good = good and (r["strong_dense_s"] == "") == (peer is None) == (r["strong_dense_gain"] == "")
+        if peer:
+            good = good and math.isclose(float(r["strong_dense_s"]), peer) and math.isclose(float(r["strong_dense_gain"]), peer / float(r["token_s"]), rel_tol=1e-9)
+    tap.report(good, "times stand beside the rows whose shape, batch and context they have, and no others", table())
+    resa1 = next(r for r in table() if r["lane"].startswith("resa") and (r["batch"], r["context"]) == ("1", "64"))
+    gain = float(resa1["strong_dense_gain"])
+    text = f"Batch 1: {resa1['lane']} is faster than the strong dense step from the smallest context timed on (64 tokens); at best {gain:.2f}x, at 64."
+    tap.report(text in page() and "PyTorch 2.99.0 on some gpu, driver 1.2.3" in page() and "no strong dense" not in page(), "the findings are against it", (text, page()[:3000]))
+    tap.report("the runs on" in page(), "a warning: another machine")
+    texts = [open(os.path.join(folder, f"results/times/tables/latency.{kind}")).read() for kind in ("md", "tex")]
+    tap.report(all("strong dense" in t for t in texts), "markdown and LaTeX have the columns")
+    svg = os.path.join(folder, "results/times/plots/latency-token.svg")
+    tap.report("has no plots" in done.stdout or "strong dense" in open(svg).read(), "the plot has its line")
+    with open(path, "w") as f:
+        f.write(PEER + peer_line(1, 64, "fast") + "tiny,2\n")
+    done = resa(folder, "report")
+    tap.report("is no number above 0" in page() and "peer-step.csv, line 3" in page() and "no strong dense baseline" in page(), "lines that cannot be read are named", page()[:3000])
+    with open(path, "w") as f:
+        f.write("shape,layers\n")
+    done = resa(folder, "report")
+    tap.report(done.returncode != 0 and "no column hidden" in done.stdout, "refused: a file without the columns", done.stdout)
+    os.remove(path)
+
+
 def check_refusals(folder):
     done = resa(folder, "plan", name="short", context=257)
     tap.report(done.returncode == 2 and "more than the model's context" in done.stdout, "refused: a context the model has not", done.stdout)
@@ -134,6 +180,7 @@ def main():
         check_runs(folder)
         check_trace(folder)
         check_report(folder)
+        check_peer(folder)
         check_refusals(folder)
     tap.done()
 

@@ -218,6 +218,11 @@ static void test_latency(void **unused)
     assert_true(fabs(timed(&t, "v2 text, end to end", "256K", "speedup of a step, fp16", &batch) - 2.5) < 1e-9 && batch == 6);
     assert_true(fabs(timed(&t, "ACL abstract, end to end", "256K", "speedup of a step", &batch) - 2.5) < 1e-9);
     sheet_close(&t);
+    struct latency_study beside = s;
+    beside.n_peers = 1, points[6].peer_gain = 1.5; /* a strong dense step: the gain is against it */
+    assert_int_equal(paper_latency_sheet(&t, &beside), 0);
+    assert_true(fabs(timed(&t, "ACL abstract, end to end", "256K", "speedup of a step", &batch) - 1.5) < 1e-9);
+    sheet_close(&t);
     const struct latency_study none = { .model = "a model", .machine = "a machine" };
     assert_int_equal(paper_latency_sheet(&t, &none), 0);
     assert_true(isnan(timed(&t, "v2 text, end to end", "256K", "speedup of a step, fp16", &batch)) && batch == 0);
