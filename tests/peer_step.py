@@ -110,6 +110,13 @@ def driver_version():
         return ""
 
 
+def write_rows(folder, rows):
+    with open(f"{folder}/peer-step.csv", "w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main():
     folder = sys.argv[1]
     try:
@@ -136,13 +143,10 @@ def main():
                     row["note"] += f"{backend.split('_')[0].lower()}: " + str(error).splitlines()[0][:80].replace(",", ";") + " "
             torch.cuda.empty_cache()
             rows.append(row)
+            write_rows(folder, rows)  # as it grows: whoever stops it keeps what was timed
             print(f"{name} b{batch} {context} {row['attention']}: {row['ms']} ms {row['note']}", flush=True)
         del model
         torch.cuda.empty_cache()
-    with open(f"{folder}/peer-step.csv", "w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     return 0
 
 
