@@ -1,6 +1,10 @@
 /* kernels/cuda_matrix.cu: weights become tiles, from a checkpoint's tensors or from a seed; rows of them as embeddings. */
 #include "kernels/cuda_matrix.cuh"
 
+extern "C" {
+#include "kernels/tensor_rows.h"
+}
+
 #include <cmath>
 
 /* Rows of the checkpoint that are decoded and sent at a time, in floats. */
@@ -153,7 +157,7 @@ static int pack_part(struct device *d, const struct matrix *m, const struct tens
     TRY(packing_buffers(d, p, n_in), "pack");
     for (j.x = p->rows; j.from < t->n_rows; j.from += j.n_rows) {
         j.n_rows = (size_t)(t->n_rows - j.from) < most ? t->n_rows - j.from : (int)most;
-        for (int i = 0; i < j.n_rows; i++) tensor_row(t, j.from + i, p->host + (size_t)i * n_in);
+        tensor_rows(t, j.from, j.n_rows, p->host);
         TRY(cuda_upload(d, p->rows, p->host, (size_t)j.n_rows * n_in * sizeof(float)), "weights");
         TRY(pack_launch(d, j), "weights");
     }

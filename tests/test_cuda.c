@@ -438,6 +438,45 @@ static void transfers_are_in_order(void **state)
     pair_close(&p);
 }
 
+/* As many lanes as a run is promised to have, with mass and selection: what one lane has is what it has among few. */
+static void sixty_four_lanes(void **state)
+{
+    (void)state;
+    enum { LANES = 64, EVERY = 7 };
+    struct tiny many, few;
+    struct tiny_result a, b;
+    tiny_open(&many, FAMILY_QWEN2, NULL, 0);
+    tiny_open(&few, FAMILY_QWEN2, NULL, 0);
+    if (tiny_move(&many, "cuda") != 0 || tiny_move(&few, "cuda") != 0) {
+        print_message("skipped: %s\n", fail_text());
+        tiny_close(&many);
+        tiny_close(&few);
+        skip();
+    }
+    for (int i = 1; i < LANES; i++) {
+        const struct lane_spec spec = { .block_size = i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 16, .interval = i % 4 * 8 };
+        tiny_add(&many, "lane", 0.3 + 0.01 * i, spec);
+        if (i % EVERY == 0) tiny_add(&few, "lane", 0.3 + 0.01 * i, spec);
+    }
+    tiny_plan(&many, PREFIX, STEPS, METRIC_ATTENTION | METRIC_MASS | METRIC_SELECTION);
+    tiny_plan(&few, PREFIX, STEPS, METRIC_ATTENTION | METRIC_MASS | METRIC_SELECTION);
+    tiny_run(&many, &a, 0, NULL);
+    tiny_run(&few, &b, 0, NULL);
+    assert_int_equal(a.n_steps, STEPS);
+    static const enum record_var vars[] = { VAR_BLOCKS_READ, VAR_KEPT_MASS, VAR_KEPT_MASS_MIN, VAR_BEST_MASS, VAR_STALE_MASS };
+    for (int s = 0; s < STEPS; s++)
+        for (int lane = 1; lane < few.n_lanes; lane++)
+            for (int layer = 0; layer < a.layout.n_layers; layer++)
+                for (size_t v = 0; v < sizeof vars / sizeof *vars; v++) {
+                    const float x = tiny_f32(&a, s, vars[v], lane * EVERY, layer), y = tiny_f32(&b, s, vars[v], lane, layer);
+                    if (!(x == y)) fail_msg("%s, step %d, lane %d of 64, layer %d: %g, %g among few", record_var_defs[vars[v]].name, s, lane * EVERY, layer, (double)x, (double)y);
+                }
+    tiny_result_close(&a);
+    tiny_result_close(&b);
+    tiny_close(&many);
+    tiny_close(&few);
+}
+
 /* test_cuda [PATTERN]: only the tests whose names match, for tools that take their time. */
 int main(int argc, char **argv)
 {
@@ -451,6 +490,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(chunks_change_nothing),
         cmocka_unit_test(runs_resemble_the_cpus),
         cmocka_unit_test(follows_its_own_choice),
+        cmocka_unit_test(sixty_four_lanes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,12 +154,20 @@ static void selections_are_the_same(void **state)
     pair_close(&p);
 }
 
+static void selections_of_a_million_tokens(void **state)
+{
+    WITH_PAIR(p);
+    check_select(&p, 1, 1, 16, 1000000, 16, 64, 1, 1);
+    pair_close(&p);
+}
+
 /* test_cuda_select [PATTERN]: only the tests whose names match, for tools that take their time. */
 int main(int argc, char **argv)
 {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(selections_are_the_same),
+        cmocka_unit_test(selections_of_a_million_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 
 #include "core/run.h"
 
-enum { TINY_MAX_LANES = 32, TINY_DENSE = -2 }; /* TINY_DENSE: cache_of of a probe of lane 0, as 0 means "own" here */
+enum { TINY_MAX_LANES = 64, TINY_DENSE = -2 }; /* TINY_DENSE: cache_of of a probe of lane 0, as 0 means "own" here */
 
 struct tiny {
     const struct backend *be;
