@@ -16,11 +16,10 @@
  * neither free nor replayed.
  *
  * Each run has a process of its own, with its share of the cores; they wait for each other between e and the tables, which need it. */
+#include "tests/bench_devices.h"
+
 #include "core/err.h"
 #include "core/mem.h"
-#include "core/run.h"
-#include "core/tensor.h"
-#include "core/trace.h"
 #include "experiments/session.h"
 
 #include <math.h>
@@ -35,336 +34,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum quantity { Q_K, Q_V, Q_ATTENTION, Q_RESIDUAL, Q_HIDDEN, Q_LOGITS, N_QUANTITIES_HERE };
 static const char *const quantity_names[] = { "k", "v", "attention", "residual", "hidden", "logits" };
-enum against { FREE, REPLAYED, NOISE, EVERYWHERE, N_AGAINST };
 static const char *const against_names[N_AGAINST] = { "free", "replayed", "noise", "everywhere" };
 static const double TRIAL = 5e-4; /* the disturbance from which e's is found: they are in proportion */
-
-/* What a step held, by lane; NaN where a lane has no row. */
-struct capture {
-    size_t n[N_QUANTITIES_HERE];       /* floats of a lane, all layers */
-    float *x[N_QUANTITIES_HERE];       /* owned [n_lanes][n] */
-    int32_t *list;                     /* owned [n_lanes][n_layers][n_kv_heads][1 + max_blocks]: count, blocks */
-    size_t n_list;                     /* of a lane */
-};
-
-/* A run on a back end whose measures are spied upon. */
-struct engine {
-    const struct backend *real;
-    const struct weights *w;
-    struct run run;
-    struct run_plan plan;
-    struct lane_spec *lanes;           /* owned */
-    struct capture c;
-    void *buffer;                      /* owned host memory for one array of rows */
-    size_t n_buffer;
-};
-
-struct sum {
-    double squares;
-    int64_t n;
-};
-
-static struct engine *stepping;        /* whose step is being computed: the spies have no other way to know */
-
-static void must(int rc, const char *what)
-{
-    if (rc == 0) return;
-    fprintf(stderr, "bench_devices: %s: %s\n", what, fail_text());
-    exit(EXIT_FAILED);
-}
-
-static int direct(struct device *d, struct graph **g, int (*enqueue)(void *context), void *context)
-{
-    (void)d;
-    (void)g;
-    return enqueue(context);
-}
-
-static void *fetch(struct engine *e, const void *from, size_t n_bytes)
-{
-    if (n_bytes > e->n_buffer) {
-        mem_free(e->buffer);
-        e->n_buffer = n_bytes;
-        must(mem_alloc(&e->buffer, n_bytes, 1, "rows"), "memory");
-    }
-    must(e->real->download(e->w->dev, e->buffer, from, n_bytes), "download");
-    must(e->real->sync(e->w->dev), "download");
-    return e->buffer;
-}
-
-static int row_of(const struct engine *e, int lane)
-{
-    return ((const int32_t *)e->run.t.row_of_lane.host)[lane];
-}
-
-/* One layer's n floats of each lane, from rows of `stride` floats, the first `skip` left out; half: as fp16 holds them. */
-static void keep(struct engine *e, enum quantity q, int layer, int n_layers, const float *rows, size_t stride, size_t skip, bool half)
-{
-    const size_t n = e->c.n[q] / (size_t)n_layers;
-#pragma omp parallel for
-    for (int lane = 0; lane < e->plan.n_lanes; lane++) {
-        float *to = e->c.x[q] + (size_t)lane * e->c.n[q] + (size_t)layer * n;
-        const int row = row_of(e, lane);
-        for (size_t i = 0; i < n; i++) {
-            const float x = row < 0 ? NAN : rows[(size_t)row * stride + skip + i];
-            to[i] = half ? f16_to_f32(f32_to_f16(x)) : x;
-        }
-    }
-}
-
-static void keep_lists(struct engine *e, const struct measure_layer_args *a)
-{
-    const size_t heads = (size_t)a->n_kv_heads, rows = (size_t)e->run.pass.n_rows, most = (size_t)a->lists->max_blocks;
-    int32_t *count = NULL;
-    must(MEM_NEW(&count, rows * heads, "counts"), "memory");
-    memcpy(count, fetch(e, a->lists->count, rows * heads * sizeof *count), rows * heads * sizeof *count);
-    const int32_t *blocks = fetch(e, a->lists->blocks, rows * heads * most * sizeof *blocks);
-    for (int lane = 0; lane < e->plan.n_lanes; lane++)
-        for (size_t head = 0; row_of(e, lane) >= 0 && head < heads; head++) {
-            const size_t from = (size_t)row_of(e, lane) * heads + head;
-            int32_t *to = e->c.list + (size_t)lane * e->c.n_list + ((size_t)a->layer * heads + head) * (1 + most);
-            to[0] = count[from];
-            for (int i = 0; i < count[from]; i++) to[1 + i] = blocks[from * most + (size_t)i];
-        }
-    mem_free(count);
-}
-
-static int spy_layer(struct device *d, const struct measure_layer_args *a)
-{
-    (void)d;
-    struct engine *e = stepping;
-    const size_t rows = (size_t)e->run.pass.n_rows, dim = (size_t)a->head_dim, kv = (size_t)a->n_kv_heads * dim, q = (size_t)a->n_heads * dim;
-    const size_t stride = q + 2 * kv;
-    const bool half = e->real->cache_element_bytes == 2;
-    const float *qkv = fetch(e, a->qkv, rows * stride * sizeof *qkv);
-    keep(e, Q_K, a->layer, a->n_layers, qkv, stride, q, half);
-    keep(e, Q_V, a->layer, a->n_layers, qkv, stride, q + kv, half);
-    keep(e, Q_ATTENTION, a->layer, a->n_layers, fetch(e, a->attn, rows * q * sizeof(float)), q, 0, false);
-    keep(e, Q_RESIDUAL, a->layer, a->n_layers, fetch(e, a->resid, rows * (size_t)a->hidden * sizeof(float)), (size_t)a->hidden, 0, false);
-    keep_lists(e, a);
-    return 0;
-}
-
-static int spy_logits(struct device *d, const struct measure_logits_args *a)
-{
-    (void)d;
-    struct engine *e = stepping;
-    const size_t rows = (size_t)e->run.pass.n_rows, vocab = (size_t)a->vocab;
-    keep(e, Q_HIDDEN, 0, 1, fetch(e, a->hidden_state, rows * (size_t)a->hidden * sizeof(float)), (size_t)a->hidden, 0, false);
-    float *logits = fetch(e, a->logits, rows * vocab * sizeof *logits);
-#pragma omp parallel for
-    for (size_t r = 0; r < rows; r++) {
-        double sum = 0;
-        for (size_t i = 0; i < vocab; i++) sum += logits[r * vocab + i];
-        for (size_t i = 0; i < vocab; i++) logits[r * vocab + i] -= (float)(sum / (double)vocab);
-    }
-    keep(e, Q_LOGITS, 0, 1, logits, vocab, 0, false);
-    return 0;
-}
-
-static float everywhere; /* the disturbance of all rows */
-
-/* The CPU's, whose arrays are the host's. */
-static int disturbed_rope(struct device *d, const struct rope_append_args *a)
-{
-    struct row *rows = (struct row *)(uintptr_t)a->rows;
-    struct lane_params *lanes = (struct lane_params *)(uintptr_t)a->lanes;
-    for (int i = 0; i < a->n_rows; i++) {
-        rows[i].flags |= ROW_PERTURB;
-        lanes[rows[i].lane].perturb = everywhere;
-    }
-    return backends[0]->rope_append(d, a);
-}
-
-/* A back end that computes what the real one does, enqueues without recording and shows its measures. */
-static struct backend spied(const struct backend *real)
-{
-    struct backend be = *real;
-    be.replay = direct;
-    be.measure_layer = spy_layer;
-    be.measure_logits = spy_logits;
-    return be;
-}
-
-static void engine_open(struct engine *e, const struct backend *real, const struct weights *w, const struct run_plan *plan,
-                        const struct lane_spec *lanes, int n_lanes)
-{
-    const struct model_shape *s = &w->model->shape;
-    *e = (struct engine){ .real = real, .w = w, .plan = *plan };
-    must(MEM_NEW(&e->lanes, n_lanes, "lanes"), "memory");
-    memcpy(e->lanes, lanes, (size_t)n_lanes * sizeof *lanes);
-    e->plan.lanes = e->lanes;
-    e->plan.n_lanes = n_lanes;
-    e->plan.metrics = METRIC_LOGITS;
-    e->plan.every = 1;
-    must(run_open(&e->run, &e->plan, w), plan->id);
-    const size_t layers = (size_t)s->n_layers, kv = (size_t)(s->n_kv_heads * s->head_dim);
-    const size_t n[N_QUANTITIES_HERE] = { layers * kv, layers * kv, layers * (size_t)(s->n_heads * s->head_dim), layers * (size_t)s->hidden,
-                                          (size_t)s->hidden, (size_t)s->vocab };
-    for (int q = 0; q < N_QUANTITIES_HERE; q++) {
-        e->c.n[q] = n[q];
-        must(MEM_NEW(&e->c.x[q], (size_t)n_lanes * n[q], "captured"), "memory");
-    }
-    e->c.n_list = layers * (size_t)s->n_kv_heads * (1 + (size_t)e->run.f.lists.max_blocks);
-    must(MEM_NEW(&e->c.list, (size_t)n_lanes * e->c.n_list, "lists"), "memory");
-    must(run_prefill(&e->run), "prefill");
-}
-
-static void engine_close(struct engine *e)
-{
-    run_close(&e->run);
-    for (int q = 0; q < N_QUANTITIES_HERE; q++) mem_free(e->c.x[q]);
-    mem_free(e->c.list);
-    mem_free(e->buffer);
-    mem_free(e->lanes);
-}
-
-static void engine_step(struct engine *e)
-{
-    int step;
-    stepping = e;
-    must(run_step(&e->run), "step");
-    while (run_take(&e->run, &step)) continue;
-}
-
-/* Adds the relative differences of a lane of x to one of r. */
-static void compare(struct sum *sums, const struct engine *x, int lane_x, const struct engine *r, int lane_r, int n_layers)
-{
-    for (int q = 0; q < N_QUANTITIES_HERE; q++) {
-        const int parts = q <= Q_RESIDUAL ? n_layers : 1;
-        const size_t n = r->c.n[q] / (size_t)parts;
-        for (int p = 0; p < parts; p++) {
-            const float *a = x->c.x[q] + (size_t)lane_x * x->c.n[q] + (size_t)p * n, *b = r->c.x[q] + (size_t)lane_r * r->c.n[q] + (size_t)p * n;
-            double d = 0, norm = 0;
-            for (size_t i = 0; i < n; i++) {
-                d += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-                norm += (double)b[i] * b[i];
-            }
-            if (!(norm > 0)) continue; /* NaN: the lane has no row */
-            sums[q].squares += d / norm;
-            sums[q].n++;
-        }
-    }
-}
-
-/* Lists of a layer and KV head that are the same, and all of them. */
-static void count_same(const struct engine *x, const struct engine *r, int lane, const struct model_shape *s, int64_t *same, int64_t *all)
-{
-    const size_t x_list = x->c.n_list / (size_t)(s->n_layers * s->n_kv_heads), r_list = r->c.n_list / (size_t)(s->n_layers * s->n_kv_heads);
-    for (size_t i = 0; i < (size_t)(s->n_layers * s->n_kv_heads); i++) {
-        const int32_t *a = x->c.list + (size_t)lane * x->c.n_list + i * x_list, *b = r->c.list + (size_t)lane * r->c.n_list + i * r_list;
-        if (a[0] < 0 || row_of(r, lane) < 0) continue;
-        *same += a[0] == b[0] && memcmp(a, b, (size_t)(1 + a[0]) * sizeof *a) == 0;
-        ++*all;
-    }
-}
-
-/* ---- lanes ---- */
-
-/* The plan's lanes, then a noisy partner of each: partner[i] is lane i's.  A noisy control stands for lane 0. */
-static int add_partners(const struct run_plan *plan, double noise, struct lane_spec *lanes, int *partner)
-{
-    int n = plan->n_lanes;
-    memcpy(lanes, plan->lanes, (size_t)n * sizeof *lanes);
-    const int control = n;
-    lanes[n] = (struct lane_spec){ .family = "noise", .selector = SELECT_MINMAX, .active_millionths = 1000000, .block_size = 16,
-                                   .local_blocks = 1, .min_blocks = 1, .perturb = noise, .cache_of = LANE_OWN, .clean = LANE_NONE };
-    snprintf(lanes[n].name, sizeof lanes[n].name, "noise/control");
-    partner[0] = n++;
-    for (int pass = 0; pass < 2; pass++) /* owners come before their probes */
-        for (int i = 1; i < plan->n_lanes; i++) {
-            if (lane_is_probe(&plan->lanes[i]) != (pass == 1)) continue;
-            lanes[n] = plan->lanes[i];
-            snprintf(lanes[n].name, sizeof lanes[n].name, "noise/%d", i);
-            if (pass == 1) lanes[n].cache_of = plan->lanes[i].cache_of == 0 ? control : partner[plan->lanes[i].cache_of];
-            else lanes[n].perturb = noise;
-            partner[i] = n++;
-        }
-    return n;
-}
-
-/* The CPU's lists, as a trace. */
-static void record_lists(const struct run_plan *plan, const struct weights *w, const char *path)
-{
-    struct run run = { 0 };
-    struct trace *t = NULL;
-    struct provenance prov = { 0 };
-    struct run_plan p = *plan;
-    char *argv[] = { (char *)"bench_devices", NULL };
-    int step;
-    const void *record;
-    p.metrics = METRIC_SELECTION;
-    p.every = 1;
-    must(provenance_open(&prov, 1, argv), "provenance");
-    must(run_open(&run, &p, w), plan->id);
-    must(trace_open(&t, path, &p, w->model, &run.layout, &prov, ""), path);
-    must(run_prefill(&run), "prefill");
-    while (!run_done(&run)) {
-        must(run_step(&run), "step");
-        while ((record = run_take(&run, &step)) != NULL) must(trace_write(t, step, record), path);
-    }
-    run_drain(&run);
-    while ((record = run_take(&run, &step)) != NULL) must(trace_write(t, step, record), path);
-    must(trace_finish(t, NULL, NULL, NULL, run.n_stepped), path);
-    trace_close(t);
-    run_close(&run);
-    provenance_close(&prov);
-}
-
-/* ---- what is measured ---- */
-
-struct machine {
-    const struct backend *cpu, *cuda;
-    struct backend cpu_spy, cuda_spy, disturbed_spy;
-    struct device *host, *gpu;
-    struct weights cpu_w, cuda_w, disturbed_w; /* of the spies */
-    struct weights cpu_plain;          /* the same matrices, without spies */
-};
-
-static void machine_open(struct machine *m, const struct model *model, bool with_device)
-{
-    m->cpu = backends[0];
-    m->cuda = with_device ? backends[1] : NULL;
-    must(m->cpu->open(&m->host, 0), "cpu");
-    m->cpu_spy = m->disturbed_spy = spied(m->cpu);
-    m->disturbed_spy.rope_append = disturbed_rope;
-    must(weights_open(&m->cpu_w, &m->cpu_spy, m->host, model), "weights");
-    m->cpu_plain = m->disturbed_w = m->cpu_w;
-    m->cpu_plain.be = m->cpu;
-    m->disturbed_w.be = &m->disturbed_spy;
-    if (!with_device) return;
-    must(m->cuda->open(&m->gpu, 0), "cuda");
-    m->cuda_spy = spied(m->cuda);
-    must(weights_open(&m->cuda_w, &m->cuda_spy, m->gpu, model), "weights");
-}
-
-static double rms(const struct sum *s)
-{
-    return s->n > 0 ? sqrt(s->squares / (double)s->n) : NAN;
-}
-
-/* A run of lane 0 alone, beside the CPU's. */
-static void measure_lane0(struct machine *m, const struct backend *be, const struct weights *w, const struct run_plan *plan, struct sum *sums)
-{
-    struct engine cpu, other;
-    engine_open(&cpu, m->cpu, &m->cpu_w, plan, plan->lanes, 1);
-    engine_open(&other, be, w, plan, plan->lanes, 1);
-    while (!run_done(&cpu.run)) {
-        engine_step(&cpu);
-        engine_step(&other);
-        compare(sums, &other, 0, &cpu, 0, m->cpu_w.model->shape.n_layers);
-    }
-    engine_close(&cpu);
-    engine_close(&other);
-}
-
-struct tally {
-    struct sum lane0[N_QUANTITIES_HERE], trial[N_QUANTITIES_HERE]; /* on the device; disturbed by TRIAL */
-    struct sum sums[N_AGAINST][MAX_LANES][N_QUANTITIES_HERE];
-    int64_t same[N_AGAINST][MAX_LANES], all[N_AGAINST][MAX_LANES]; /* of free and everywhere */
-};
 
 /* What the processes have in common. */
 struct common {
@@ -372,65 +44,9 @@ struct common {
     struct tally runs[];
 };
 
-static void replay_plan(struct run_plan *p, struct lane_spec *lanes, const struct run_plan *plan, char *trace)
+static double rms(const struct sum *s)
 {
-    *p = *plan;
-    memcpy(lanes, plan->lanes, (size_t)plan->n_lanes * sizeof *lanes);
-    for (int i = 1; i < plan->n_lanes; i++) lanes[i].selector = SELECT_REPLAY;
-    p->lanes = lanes;
-    p->replay = trace;
-}
-
-/* The engines beside the CPU's; those that are there. */
-struct others {
-    struct engine e[N_AGAINST];
-    bool on[N_AGAINST];
-};
-
-static void compare_lane(const struct others *o, const struct engine *cpu, int lane, int partner, const struct model_shape *s, struct tally *t)
-{
-    for (int a = 0; a < N_AGAINST; a++)
-        if (o->on[a]) compare(t->sums[a][lane], &o->e[a], lane, cpu, lane, s->n_layers);
-    compare(t->sums[NOISE][lane], cpu, partner, cpu, lane, s->n_layers);
-    if (o->on[FREE]) count_same(&o->e[FREE], cpu, lane, s, &t->same[FREE][lane], &t->all[FREE][lane]);
-    count_same(&o->e[EVERYWHERE], cpu, lane, s, &t->same[EVERYWHERE][lane], &t->all[EVERYWHERE][lane]);
-}
-
-static void measure_run(struct machine *m, const struct run_plan *plan, double noise, struct tally *t)
-{
-    static struct lane_spec lanes[MAX_LANES], again[MAX_LANES];
-    static int partner[MAX_LANES];
-    static struct others o;
-    const char *folder = getenv("TMPDIR");
-    const int n = plan->n_lanes;
-    char trace[4096];
-    struct engine cpu;
-    struct run_plan replay;
-    snprintf(trace, sizeof trace, "%s/bench_devices.XXXXXX", folder ? folder : "/tmp");
-    const int fd = mkstemp(trace);
-    if (fd < 0 || close(fd) != 0) must(fail("%s cannot be made", trace), "trace");
-    engine_open(&cpu, m->cpu, &m->cpu_w, plan, lanes, add_partners(plan, noise, lanes, partner));
-    engine_open(&o.e[EVERYWHERE], m->cpu, &m->disturbed_w, plan, plan->lanes, n);
-    o.on[EVERYWHERE] = true;
-    o.on[FREE] = o.on[REPLAYED] = m->cuda != NULL;
-    if (m->cuda) {
-        record_lists(plan, &m->cpu_plain, trace);
-        replay_plan(&replay, again, plan, trace);
-        engine_open(&o.e[FREE], m->cuda, &m->cuda_w, plan, plan->lanes, n);
-        engine_open(&o.e[REPLAYED], m->cuda, &m->cuda_w, &replay, again, n);
-    }
-    const struct model_shape *s = &m->cpu_w.model->shape;
-    while (!run_done(&cpu.run)) {
-        engine_step(&cpu);
-        for (int a = 0; a < N_AGAINST; a++)
-            if (o.on[a]) engine_step(&o.e[a]);
-#pragma omp parallel for
-        for (int i = 0; i < n; i++) compare_lane(&o, &cpu, i, partner[i], s, t);
-    }
-    engine_close(&cpu);
-    for (int a = 0; a < N_AGAINST; a++)
-        if (o.on[a]) engine_close(&o.e[a]);
-    unlink(trace);
+    return s->n > 0 ? sqrt(s->squares / (double)s->n) : NAN;
 }
 
 static void add_sum(struct sum *to, const struct sum *from)
@@ -526,12 +142,12 @@ static void run_one(const struct session *s, int r, struct common *c, double e)
     omp_set_num_threads(share > 1 ? share : 1);
     machine_open(&m, &s->model, !(e > 0));
     if (m.cuda) measure_lane0(&m, m.cuda, &m.cuda_w, &s->plan.runs[r], c->runs[r].lane0);
-    everywhere = (float)TRIAL;
+    engine_disturb(TRIAL);
     measure_lane0(&m, m.cpu, &m.disturbed_w, &s->plan.runs[r], c->runs[r].trial);
     pthread_barrier_wait(&c->lane0_known);
     add_runs(&all, c, s->plan.n_runs);
     if (m.cuda) e = kv_rms(all.lane0);
-    everywhere = (float)(TRIAL * e / kv_rms(all.trial));
+    engine_disturb(TRIAL * e / kv_rms(all.trial));
     measure_run(&m, &s->plan.runs[r], e, &c->runs[r]);
     if (m.cuda) m.cuda->close(m.gpu);
 }
