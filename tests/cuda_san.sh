@@ -23,6 +23,7 @@ one() {
     status=$?
     verdict="failed, exit status $status: $log"
     [ $status = 0 ] && verdict=clean
+    [ $status = 1 ] && grep -q 'ERROR SUMMARY: 0 errors' "$log" && verdict="nothing found, but a test failed under the tool (one counts free memory, of which the tool takes some): $log"
     [ $status = 0 ] && grep -qE 'SKIPPED' "$log" && verdict="skipped: $log"
     [ $status = 124 ] && verdict="did not end in ${LIMIT:-1200} s, and had found $(grep -c '^========= .*\(Error\|Race\|Invalid\)' "$log")"
     echo "$tool $(basename "$test") $pattern: $verdict ($((SECONDS - begin)) s)"
