@@ -153,13 +153,14 @@ double latency_gain(const struct latency_study *s, const struct latency_point *p
     return s->n_peers > 0 ? p->peer_gain : p->gain;
 }
 
-int latency_crossover(const struct latency_study *s, int batch, int place, int *below)
+int latency_crossover(const struct latency_study *s, int batch, int place, bool peer, int *below)
 {
     int first = 0, last_slow = 0;
     for (int i = 0; i < s->n_points; i++) {
         const struct latency_point *p = &s->points[i];
-        if (p->batch != batch || p->place != place || isnan(latency_gain(s, p))) continue;
-        if (latency_gain(s, p) <= 1) last_slow = p->context, first = 0;
+        const double gain = peer ? p->peer_gain : p->gain;
+        if (p->batch != batch || p->place != place || isnan(gain)) continue;
+        if (gain <= 1) last_slow = p->context, first = 0;
         else if (first == 0) first = p->context;
     }
     *below = last_slow;

@@ -54,9 +54,9 @@ void latency_study_close(struct latency_study *s);
 
 /* The dense lane's time over this token's; of a folder with strong dense steps, theirs. */
 double latency_gain(const struct latency_study *s, const struct latency_point *p);
-/* The first context of a batch from which on this lane's latency_gain() is above 1 at every context that has one; 0: none.  *below: the
- * context before it, 0: none. */
-int  latency_crossover(const struct latency_study *s, int batch, int place, int *below);
+/* The first context of a batch from which on this lane's gain against the strong dense step (peer) or the dense lane is above 1 at every context
+ * that has one; 0: none.  *below: the last one at which it is not, 0: none. */
+int  latency_crossover(const struct latency_study *s, int batch, int place, bool peer, int *below);
 
 int  latency_sheet(struct sheet *t, const struct latency_study *s);
 /* Time of a token by context; what a step consists of. */

@@ -36,10 +36,22 @@ static const struct latency_point *best_of(const struct latency_study *s, const 
 }
 
 /* What the numbers say about where a policy pays, a sentence for each batch and lane, against the strongest dense step that there is. */
+/* Where the strong dense step is the measure: from where on our own dense step is beaten too. */
+static void say_own(const struct latency_study *s, const struct latency_point *p, char *text, size_t n_bytes)
+{
+    int below = 0;
+    text[0] = '\0';
+    if (s->n_peers == 0) return;
+    const int cross = latency_crossover(s, p->batch, p->place, false, &below);
+    if (cross == 0) snprintf(text, n_bytes, " It is never faster than our own dense step.");
+    else if (below == 0) snprintf(text, n_bytes, " It is faster than our own dense step at each of them too.");
+    else snprintf(text, n_bytes, " Than our own dense step it is faster from %d tokens on, not at %d.", cross, below);
+}
+
 static int findings_write(const struct latency_study *s, struct notes *findings)
 {
     const char *dense = s->n_peers > 0 ? "the strong dense step" : "dense";
-    char peer[512];
+    char peer[512], own[160];
     latency_peer_say(s, peer, sizeof peer);
     TRY(notes_add(findings, "%s", peer), "findings");
     for (int i = 0; i < s->n_points; i++) {
@@ -51,16 +63,17 @@ static int findings_write(const struct latency_study *s, struct notes *findings)
             continue;
         }
         const double gain = latency_gain(s, best);
-        const int cross = latency_crossover(s, p->batch, p->place, &below);
+        say_own(s, p, own, sizeof own);
+        const int cross = latency_crossover(s, p->batch, p->place, s->n_peers > 0, &below);
         if (cross == 0)
             TRY(notes_add(findings, "Batch %d: %s is never faster than %s up to a context of %d tokens (%.2fx at best, at %d): stay dense.",
                           p->batch, p->lane, dense, below, gain, best->context), "findings");
         else if (below == 0)
-            TRY(notes_add(findings, "Batch %d: %s is faster than %s from the smallest context timed on (%d tokens); at best %.2fx, at %d.",
-                          p->batch, p->lane, dense, cross, gain, best->context), "findings");
+            TRY(notes_add(findings, "Batch %d: %s is faster than %s from the smallest context timed on (%d tokens); at best %.2fx, at %d.%s",
+                          p->batch, p->lane, dense, cross, gain, best->context, own), "findings");
         else
             TRY(notes_add(findings, "Batch %d: %s is faster than %s from a context of %d tokens on, and not at %d: the crossover lies between. "
-                          "At best %.2fx, at %d.", p->batch, p->lane, dense, cross, below, gain, best->context), "findings");
+                          "At best %.2fx, at %d.%s", p->batch, p->lane, dense, cross, below, gain, best->context, own), "findings");
     }
     return 0;
 }

@@ -143,6 +143,12 @@ def check_peer(folder):
     gain = float(resa1["strong_dense_gain"])
     text = f"Batch 1: {resa1['lane']} is faster than the strong dense step from the smallest context timed on (64 tokens); at best {gain:.2f}x, at 64."
     tap.report(text in page() and "PyTorch 2.99.0 on some gpu, driver 1.2.3" in page() and "no strong dense" not in page(), "the findings are against it", (text, page()[:3000]))
+    own = [(int(r["context"]), float(r["gain"]) > 1) for r in table() if r["lane"] == resa1["lane"] and r["batch"] == "1"]
+    slow = max((context for context, faster in own if not faster), default=0)
+    first = min((context for context, faster in own if faster and context > slow), default=0)
+    text += f" Than our own dense step it is faster from {first} tokens on, not at {slow}." if slow and first else \
+        " It is faster than our own dense step at each of them too." if first else " It is never faster than our own dense step."
+    tap.report(text in page(), "and say from where on our own dense step is beaten", (text, own, page()[:3000]))
     tap.report("the runs on" in page(), "a warning: another machine")
     texts = [open(os.path.join(folder, f"results/times/tables/latency.{kind}")).read() for kind in ("md", "tex")]
     tap.report(all("strong dense" in t for t in texts), "markdown and LaTeX have the columns")
