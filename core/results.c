@@ -34,10 +34,10 @@ int results_path(const struct results *r, const char *name, char *path, size_t n
     return path_join(r->folder, name, path, n_bytes);
 }
 
-int results_run_path(const struct results *r, const char *run_id, char *path, size_t n_bytes)
+int results_run_path(const char *folder, const char *run_id, char *path, size_t n_bytes)
 {
-    if (snprintf(path, n_bytes, "%s/runs/%s.h5", r->folder, run_id) < (int)n_bytes) return 0;
-    return fail("%s/runs/%s.h5: the path is longer than %zu bytes", r->folder, run_id, n_bytes - 1);
+    if (snprintf(path, n_bytes, "%s/runs/%s.h5", folder, run_id) < (int)n_bytes) return 0;
+    return fail("%s/runs/%s.h5: the path is longer than %zu bytes", folder, run_id, n_bytes - 1);
 }
 
 /* The folder and those above it. */
@@ -205,7 +205,7 @@ void run_status_read(struct run_status *status, const char *path, const char *ru
 void results_run_status(const struct results *r, const struct run_plan *run, struct run_status *status)
 {
     char path[PATH_MAX];
-    if (results_run_path(r, run->id, path, sizeof path) == 0) {
+    if (results_run_path(r->folder, run->id, path, sizeof path) == 0) {
         run_status_read(status, path, run->id, run->n_steps);
         return;
     }

@@ -34,7 +34,7 @@ int  results_open(struct results *r, const char *folder);
 void results_close(struct results *r);                        /* safe on a half-opened or closed struct */
 
 int  results_path(const struct results *r, const char *name, char *path, size_t n_bytes);   /* FOLDER/name */
-int  results_run_path(const struct results *r, const char *run_id, char *path, size_t n_bytes); /* FOLDER/runs/RUN_ID.h5 */
+int  results_run_path(const char *folder, const char *run_id, char *path, size_t n_bytes); /* FOLDER/runs/RUN_ID.h5 */
 
 enum run_state { RUN_ABSENT, RUN_COMPLETE, RUN_BROKEN };
 struct run_status {

@@ -24,8 +24,7 @@ static int run_found(const struct plan_reader *p, const char *run_id)
 {
     char path[PATH_MAX];
     if (strchr(run_id, '/') || run_id[0] == '.' || run_id[0] == '\0') return fail("%s: '%s' is no run's name", p->path, run_id);
-    if (snprintf(path, sizeof path, "%s/runs/%s.h5", p->folder, run_id) >= (int)sizeof path)
-        return fail("%s: the name of a run is too long", p->path);
+    TRY(results_run_path(p->folder, run_id, path, sizeof path), "%s", p->path);
     return p->each(p->data, run_id, path);
 }
 

@@ -86,7 +86,7 @@ static int do_run(struct job *j, int index)
 {
     const struct run_plan *run = &j->s.plan.runs[index];
     char path[4096];
-    if (results_run_path(&j->results, run->id, path, sizeof path) != 0) return EXIT_FAILED;
+    if (results_run_path(j->results.folder, run->id, path, sizeof path) != 0) return EXIT_FAILED;
     bool done;
     if (find_done(j, run, path, &done) != 0) return EXIT_FAILED;
     if (done) {
@@ -157,7 +157,7 @@ static int check_any(const struct job *j, const char *folder)
     char path[4096], why[512] = "";
     for (int i = 0; i < j->s.plan.n_runs; i++) {
         const struct run_plan *run = &j->s.plan.runs[i];
-        if (snprintf(path, sizeof path, "%s/runs/%s.h5", folder, run->id) >= (int)sizeof path) return fail("%s: the path is too long", run->id);
+        TRY(results_run_path(folder, run->id, path, sizeof path), "run %d", i + 1);
         run_status_read(&status, path, run->id, run->n_steps);
         if (status.state == RUN_COMPLETE || check_memory(j, run, weights_bytes(j->s.be, &j->s.model)) == 0) return 0;
         if (i == 0) snprintf(why, sizeof why, "%s", fail_text());

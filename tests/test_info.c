@@ -71,9 +71,9 @@ static void results(void **state)
     char folder[PATH_MAX], path[PATH_MAX];
     snprintf(folder, sizeof folder, "%s", temp_path("results"));
     assert_int_equal(results_open(&r, folder), 0);
-    assert_int_equal(results_run_path(&r, "one", path, sizeof path), 0);
+    assert_int_equal(results_run_path(r.folder, "one", path, sizeof path), 0);
     write_sample(path, "one", NULL);
-    assert_int_equal(results_run_path(&r, "two", path, sizeof path), 0);
+    assert_int_equal(results_run_path(r.folder, "two", path, sizeof path), 0);
     write_sample(path, "one", NULL);
     assert_int_equal(info_of(folder), 0);
     assert_printed("in work     process ");

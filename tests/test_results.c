@@ -49,7 +49,7 @@ static void write_run(struct results *r, struct sample_run *s, const char *id, i
 {
     char path[PATH_MAX + 64];
     assert_int_equal(sample_open(s, id, planned, DEFAULT_METRICS, 0), 0);
-    assert_int_equal(results_run_path(r, id, path, sizeof path), 0);
+    assert_int_equal(results_run_path(r->folder, id, path, sizeof path), 0);
     if (sample_write(s, path, steps) != 0) fail_msg("%s", fail_text());
 }
 
@@ -196,7 +196,7 @@ static void killed_writer_is_cleaned_up(void **state)
             struct sample_run s;
             char path[PATH_MAX + 64];
             if (results_open(&r, folder) != 0 || sample_open(&s, "run", 2500, DEFAULT_METRICS, 0) != 0 ||
-                results_run_path(&r, "run", path, sizeof path) != 0)
+                results_run_path(r.folder, "run", path, sizeof path) != 0)
                 _exit(1);
             for (;;)
                 if (sample_write(&s, path, 2500) != 0 || results_write_index(&r) != 0) _exit(1);
@@ -243,14 +243,14 @@ static void run_states(void **state)
     snprintf(s.run.id, sizeof s.run.id, "two");
     results_run_status(&r, &s.run, &run);
     assert_int_equal(run.state, RUN_ABSENT);
-    assert_int_equal(results_run_path(&r, "one", path, sizeof path), 0);
-    assert_int_equal(results_run_path(&r, "two", two, sizeof two), 0);
+    assert_int_equal(results_run_path(r.folder, "one", path, sizeof path), 0);
+    assert_int_equal(results_run_path(r.folder, "two", two, sizeof two), 0);
     assert_int_equal(link(path, two), 0);
     results_run_status(&r, &s.run, &run);
     assert_int_equal(run.state, RUN_BROKEN);
     assert_non_null(strstr(run.why, "two.h5: it is of run one"));
 
-    assert_int_equal(results_run_path(&r, "two", path, sizeof path), 0);
+    assert_int_equal(results_run_path(r.folder, "two", path, sizeof path), 0);
     assert_int_equal(truncate(path, 20000), 0);
     results_run_status(&r, &s.run, &run);
     assert_int_equal(run.state, RUN_BROKEN);
@@ -262,7 +262,7 @@ static void run_states(void **state)
     assert_int_equal(run.state, RUN_BROKEN);
     assert_non_null(strstr(run.why, "it holds 30 steps of 40"));
     s.run.stop_eos = true;
-    assert_int_equal(results_run_path(&r, "three", path, sizeof path), 0);
+    assert_int_equal(results_run_path(r.folder, "three", path, sizeof path), 0);
     assert_int_equal(sample_write(&s, path, 30), 0);
     results_run_status(&r, &s.run, &run);
     assert_int_equal(run.state, RUN_COMPLETE);
@@ -364,7 +364,7 @@ static void index_of_real_cases(void **state)
     open_folder(&r);
     assert_int_equal(sample_open(&s, "one", 8, DEFAULT_METRICS, 0), 0);
     s.run.follow = FOLLOW_SELF;
-    assert_int_equal(results_run_path(&r, "one", path, sizeof path), 0);
+    assert_int_equal(results_run_path(r.folder, "one", path, sizeof path), 0);
     assert_int_equal(trace_open(&t, path, &s.run, &s.model, &s.layout, &s.prov, ""), 0);
     for (int step = 0; step < 8; step++) {
         record_clear(&s.layout, s.record);
@@ -413,7 +413,7 @@ static void index_follows_traces(void **state)
     const char *text = text_of("index.csv");
     assert_true(line_of(text, "a", 3) < line_of(text, "b", 0)); /* in the order of names */
     s.lanes[2].interval = 4;
-    assert_int_equal(results_run_path(&r, "a", path, sizeof path), 0);
+    assert_int_equal(results_run_path(r.folder, "a", path, sizeof path), 0);
     assert_int_equal(sample_write(&s, path, 8), 0);
     assert_int_equal(results_write_index(&r), 0);
     text = text_of("index.csv");
