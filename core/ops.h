@@ -294,6 +294,9 @@ struct backend {
     const char *numbers;                                         /* for people: what it makes of weights, rows and sums */
     int  cache_element_bytes;                                    /* of K, V in the cache */
     int  (*open)(struct device **d, int index);
+    /* Whether open() fails just because this machine has no such device, or no driver for one; of any other reason a person wants to know.
+     * NULL: there always is one. */
+    bool (*absent)(void);
     void (*close)(struct device *d);
     int  (*describe)(const struct device *d, char *text, size_t n_bytes); /* for people: "AVX2, 2 threads" */
     void (*identify)(const struct device *d, struct provenance *p);       /* sets isa and n_threads, or gpu and driver */

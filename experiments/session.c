@@ -2,9 +2,6 @@
 
 #include "core/err.h"
 #include "core/info.h"
-#ifdef HAVE_CUDA
-#include "kernels/cuda_absent.h"
-#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,14 +32,12 @@ static int check_selectors(const struct plan *plan, const struct backend *be)
 }
 
 /* A machine without such a device is what `auto` is for; anything else that keeps it from being used is told. */
-static void say_fallback(void)
+static void say_fallback(const struct backend *be)
 {
-#ifdef HAVE_CUDA
-    if (cuda_absent()) return;
+    if (!be->absent || be->absent()) return;
     fputs("resa: device: auto: the CPU, because CUDA cannot be used: ", stderr);
     info_text(stderr, fail_text(), 0);
     fputc('\n', stderr);
-#endif
 }
 
 static int refuse_device(const char *device)
@@ -64,7 +59,7 @@ int session_pick_backend(const struct plan *plan, const struct backend **be, str
     *be = cuda ? cuda : backends[0];
     if ((*be)->open(dev, c->device_index) != 0) {
         if (c->device != DEVICE_AUTO) return refuse_device(c->device_text);
-        say_fallback();
+        say_fallback(*be);
         *be = backends[0];
         TRY((*be)->open(dev, 0), "device: cpu");
     }

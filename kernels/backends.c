@@ -71,6 +71,7 @@ static const struct backend backend_cpu = {
 
 #define CUDA_OPERATIONS \
     .cache_element_bytes = CUDA_CACHE_BYTES, \
+    .absent = cuda_absent, \
     .close = cuda_close, \
     .describe = cuda_describe, \
     .identify = cuda_identify, \

@@ -24,6 +24,7 @@ enum { CUDA_CACHE_BYTES = 2 };  /* of one element of the KV cache */
 /* index: the CUDA runtime's.  Fails where there is no such device, or one that the kernels were not built for. */
 int  cuda_open(struct device **d, int index);
 int  cuda_open_bf16(struct device **d, int index); /* weights and the rows of products in bf16 */
+bool cuda_absent(void);                                                 /* no driver, or a driver and no device */
 void cuda_close(struct device *d);                                      /* NULL is fine */
 int  cuda_describe(const struct device *d, char *text, size_t n_bytes); /* "NVIDIA H200, 132 SMs, 139 GiB" */
 void cuda_identify(const struct device *d, struct provenance *p);       /* gpu, driver, isa */

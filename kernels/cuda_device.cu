@@ -3,7 +3,6 @@
 
 extern "C" {
 #include "core/provenance.h"
-#include "kernels/cuda_absent.h"
 }
 
 #include <cstdio>
