@@ -35,7 +35,6 @@ static const struct latency_point *best_of(const struct latency_study *s, const 
     return best;
 }
 
-/* What the numbers say about where a policy pays, a sentence for each batch and lane, against the strongest dense step that there is. */
 /* Where the strong dense step is the measure: from where on our own dense step is beaten too. */
 static void say_own(const struct latency_study *s, const struct latency_point *p, char *text, size_t n_bytes)
 {
@@ -48,6 +47,7 @@ static void say_own(const struct latency_study *s, const struct latency_point *p
     else snprintf(text, n_bytes, " Than our own dense step it is faster from %d tokens on, not at %d.", cross, below);
 }
 
+/* What the numbers say about where a policy pays, a sentence for each batch and lane, against the strongest dense step that there is. */
 static int findings_write(const struct latency_study *s, struct notes *findings)
 {
     const char *dense = s->n_peers > 0 ? "the strong dense step" : "dense";

@@ -18,6 +18,7 @@
  * Each run has a process of its own, with its share of the cores; they wait for each other between e and the tables, which need it. */
 #include "tests/bench_devices.h"
 
+#include "analysis/output.h"
 #include "core/err.h"
 #include "core/mem.h"
 #include "experiments/session.h"
@@ -257,35 +258,19 @@ static void print_provenance(int argc, char **argv, bool with_device)
     provenance_close(&p);
 }
 
-static void write_all(const struct tally *all, const struct plan *p, bool with_device, const char *path)
+/* The table's part, before hours of work: whether it can be written. */
+static void csv_open(struct output *o, char *path)
 {
-    char part[4200];
-    snprintf(part, sizeof part, "%.4095s.part", path);
-    FILE *csv = fopen(part, "we");
-    if (!csv) must(fail("cannot be written: %m"), part);
-    if (with_device) print_lane0(all->lane0, "lane 0, device against CPU");
-    print_lane0(all->trial, "lane 0, all that is written disturbed by 0.0005");
-    print_all(all, &p->runs[0], with_device, csv);
-    const bool bad = ferror(csv) != 0;
-    if (fclose(csv) != 0 || bad) must(fail("cannot be written"), part);
-    if (rename(part, path) != 0) must(fail("cannot be renamed: %m"), part);
-}
-
-/* Before hours of work. */
-static void check_writable(const char *path)
-{
-    char part[4200];
-    snprintf(part, sizeof part, "%.4095s.part", path);
-    FILE *f = fopen(part, "we");
-    if (!f) must(fail("cannot be written: %m"), part);
-    fclose(f);
-    remove(part);
+    char *slash = strrchr(path, '/');
+    if (slash) *slash = '\0';
+    must(output_open(o, slash ? path : ".", slash ? slash + 1 : path), "table");
 }
 
 int main(int argc, char **argv)
 {
     struct session s;
     static struct tally all;
+    struct output table;
     if (argc < 3) {
         fprintf(stderr, "usage: bench_devices CONFIG OUT.csv [e=NUMBER] [key=value ..]\n");
         return EXIT_USAGE;
@@ -300,11 +285,19 @@ int main(int argc, char **argv)
         printf("SKIP bench_devices: %s; e=NUMBER after OUT.csv needs none\n", backends[1] ? "no CUDA device" : "built without CUDA");
         return 0;
     }
-    check_writable(argv[2]);
     struct common *c = share_open(s.plan.n_runs);
-    if (run_all(&s, c, e) != 0) return EXIT_FAILED;
+    char path[4096];
+    snprintf(path, sizeof path, "%s", argv[2]);
+    csv_open(&table, path);
+    if (run_all(&s, c, e) != 0) {
+        output_close(&table);
+        return EXIT_FAILED;
+    }
     add_runs(&all, c, s.plan.n_runs);
     print_provenance(argc, argv, with_device);
-    write_all(&all, &s.plan, with_device, argv[2]);
+    if (with_device) print_lane0(all.lane0, "lane 0, device against CPU");
+    print_lane0(all.trial, "lane 0, all that is written disturbed by 0.0005");
+    print_all(&all, &s.plan.runs[0], with_device, table.file);
+    must(output_done(&table), "table");
     return 0;
 }

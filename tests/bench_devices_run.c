@@ -4,11 +4,10 @@
 #include "core/err.h"
 #include "core/trace.h"
 #include "experiments/session.h"
+#include "tests/temp_folder.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- lanes ---- */
 
@@ -122,14 +121,12 @@ void measure_run(struct machine *m, const struct run_plan *plan, double noise, s
     static struct lane_spec lanes[MAX_LANES], again[MAX_LANES];
     static int partner[MAX_LANES];
     static struct others o;
-    const char *folder = getenv("TMPDIR");
     const int n = plan->n_lanes;
-    char trace[4096];
+    char trace[PATH_MAX];
     struct engine cpu;
     struct run_plan replay;
-    snprintf(trace, sizeof trace, "%s/bench_devices.XXXXXX", folder ? folder : "/tmp");
-    const int fd = mkstemp(trace);
-    if (fd < 0 || close(fd) != 0) must(fail("%s cannot be made", trace), "trace");
+    if (temp_folder_open(NULL) != 0) must(fail("%s cannot be made", temp_folder), "trace");
+    snprintf(trace, sizeof trace, "%s", temp_path("lists.h5"));
     engine_open(&cpu, m->cpu, &m->cpu_w, plan, lanes, add_partners(plan, noise, lanes, partner));
     engine_open(&o.e[EVERYWHERE], m->cpu, &m->disturbed_w, plan, plan->lanes, n);
     o.on[EVERYWHERE] = true;
@@ -151,5 +148,5 @@ void measure_run(struct machine *m, const struct run_plan *plan, double noise, s
     engine_close(&cpu);
     for (int a = 0; a < N_AGAINST; a++)
         if (o.on[a]) engine_close(&o.e[a]);
-    unlink(trace);
+    temp_folder_close(NULL);
 }

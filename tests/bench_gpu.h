@@ -29,14 +29,13 @@ struct bench {
     struct device *dev;
     const char *folder, *only;   /* only: kernels whose names hold it */
     struct bench_row rows[MAX_BENCH_ROWS];
-    int n_rows, n_failed;
+    int n_rows;
     struct provenance provenance;
 };
 
 /* A shape, with the lanes and the run that its caches are made for. */
 struct bench_case {
     const char *name;
-    int context;                 /* of the last start */
     struct model model;
     struct weights weights;
     struct lane_spec lanes[2];   /* dense; ReSA at the paper's defaults */

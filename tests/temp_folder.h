@@ -15,7 +15,7 @@ static inline int temp_folder_open(void **state)
 {
     (void)state;
     const char *base = getenv("TMPDIR");
-    snprintf(temp_folder, sizeof temp_folder, "%s/resa-test-XXXXXX", base ? base : "/tmp");
+    snprintf(temp_folder, sizeof temp_folder, "%s/resa-test-XXXXXX", base ? base : P_tmpdir);
     return mkdtemp(temp_folder) ? 0 : -1;
 }
 
