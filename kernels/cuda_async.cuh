@@ -63,6 +63,15 @@ __device__ static inline void barrier_wait(uint64_t *b, int parity)
     barrier_wait(shared_address(b), (uint32_t)parity);
 }
 
+/* The same where it takes long: the thread leaves its issue slots to others meanwhile. */
+__device__ static inline void barrier_wait_asleep(uint64_t *b, int parity)
+{
+    asm volatile("{\n.reg .pred over;\nagain_%=:\nmbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@over bra over_%=;\n"
+                 "nanosleep.u32 100;\nbra again_%=;\nover_%=:\n}" ::"r"(shared_address(b)),
+                 "r"(parity)
+                 : "memory");
+}
+
 /* Registers and shared memory written so far are seen by the wgmma that follow. */
 __device__ static inline void wgmma_fence()
 {

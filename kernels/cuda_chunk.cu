@@ -1,7 +1,7 @@
 /* kernels/cuda_chunk.cu: attention of many rows on wgmma: a prefill, rectified windows.
  *
  * A block of threads takes a tile of CHUNK_TILE packed rows (kernels/cuda_chunk.cuh) through its units, two of them side by side as a
- * cluster.  One warp copies K and V of the units ahead, half of them for both blocks; two warpgroups have 64 packed rows each: while
+ * cluster.  A warp copies K of the units ahead and another V, half of them for both blocks; two warpgroups have 64 packed rows each: while
  * one's products run on the tensor cores, the other turns scores into weights. */
 #include "kernels/cuda_chunk_task.cuh"
 
@@ -26,7 +26,8 @@ __global__ static void __launch_bounds__(THREADS, 1)
     dependents_launch();
     if (threadIdx.x >= 2 * WARPGROUP) {
         registers_give<24>();
-        if (threadIdx.x == 2 * WARPGROUP) copier<SLABS>::go(sh, j, maps);
+        if (threadIdx.x == 2 * WARPGROUP) copier<SLABS>::template go<true>(sh, j, maps);
+        if (threadIdx.x == 2 * WARPGROUP + 32) copier<SLABS>::template go<false>(sh, j, maps);
     } else {
         registers_take<240>();
         chunk_task<SLABS> task(sh, j);
@@ -116,7 +117,8 @@ int cuda_attend_chunk(struct device *d, const struct attend_args *a)
     j.plan = (struct chunk_plan *)d->work;
     j.totals = (float *)((char *)d->work + plan);
     j.nodes = (float *)((char *)d->work + plan + totals);
-    j.max_nodes = (d->work_bytes - plan - totals) / ((size_t)PACK * (size_t)(a->kv->head_dim + 2) * sizeof(float));
+    j.max_nodes =
+        (d->work_bytes - plan - totals) / ((size_t)PACK * (size_t)(node_stride(a->kv->head_dim) + 2) * sizeof(float));
     struct chunk_maps m = {};
     TRY(make_maps(&m, a->kv), "attention");
     return slabs == 1 ? launch<1>(d, j, m) : slabs == 2 ? launch<2>(d, j, m) : launch<4>(d, j, m);

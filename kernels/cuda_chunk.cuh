@@ -34,7 +34,7 @@ struct chunk_job {
     float scale2, *out;
     struct chunk_plan *plan;
     float *
-        nodes; /* [cell of all KV heads][PACK][head_dim], then [PACK] greatest scores and [PACK] sums: a node where its first cell is */
+        nodes; /* [cell of all KV heads][PACK][node_stride], then [PACK] greatest scores and [PACK] sums: a node where its first cell is */
     float *totals; /* [blocks of threads][..]: segments in work where shared memory is too small for them */
 };
 
@@ -89,10 +89,23 @@ __device__ static inline int pair_end(const struct chunk_plan &p, int first, int
     return ((first + cell) / p.cells_each + 1) * p.cells_each - first;
 }
 
+/* Floats of a row of a node. */
+__host__ __device__ static inline int node_stride(int head_dim)
+{
+    return (head_dim + 31) / 32 * 32;
+}
+
+/* Where element d of a packed row lies in its row of a node: rows that follow each other differ, so that what a warp has of 8 of them lies in
+ * different banks of shared memory. */
+__device__ static inline int node_column(int packed, int d)
+{
+    return d ^ packed % 4 * 8;
+}
+
 __device__ static inline float *node_at(const struct chunk_job &j, int kv_head, int item, int cell)
 {
     const size_t slot = (size_t)kv_head * j.plan->n_cells + j.plan->items[item].cell + cell;
-    return j.nodes + slot * PACK * (j.kv.head_dim + 2);
+    return j.nodes + slot * PACK * (node_stride(j.kv.head_dim) + 2);
 }
 
 /* Whether cuda_attend_chunk() should compute it: rows enough to share tokens, all of them dense.  It computes any dense rows right. */

@@ -112,9 +112,9 @@ template <int V, int AHEAD>
 __device__ static void fold_row(const struct chunk_job &j, const struct merge_row &r, struct sums<V> &x, float4 *folds)
 {
     const int lane = threadIdx.x % 32, dim = j.kv.head_dim, n_pieces = (dim / 4 - lane + 31) / 32;
-    const size_t step = (size_t)PACK * (dim + 2);
-    const float *nodes = node_at(j, r.kv_head, r.item, 0), *stats = nodes + (size_t)PACK * dim + r.packed;
-    nodes += (size_t)r.packed * dim + 4 * lane;
+    const size_t stride = (size_t)node_stride(dim), step = PACK * (stride + 2);
+    const float *nodes = node_at(j, r.kv_head, r.item, 0), *stats = nodes + PACK * stride + r.packed;
+    nodes += r.packed * stride + node_column(r.packed, 4 * lane);
     x.clear();
 #pragma unroll 1
     for (int base = 0; base < r.n_cells; base += 32) { /* a segment of FOLD_GROUPS cells, or segments of one */

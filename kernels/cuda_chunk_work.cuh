@@ -23,12 +23,14 @@ struct chunk_work {
     int run, last; /* first row of the run; position of the tile's last row, -1 where it has none */
     int cell_units;
     bool whole; /* the part is all of its item */
+    bool only;  /* no other item reads this store */
 };
 
 template <int SLABS> struct chunk_shared {
     static constexpr int STAGES = SLABS <= 2 ? 2 : 1;
     __half k[STAGES][SLABS][UNIT * SLAB], v[STAGES][SLABS][UNIT * SLAB], q[SLABS][CHUNK_TILE * SLAB];
-    float total[SLABS <= 2 ? CHUNK_TILE * SLABS * SLAB : 4];
+    static constexpr bool TOTALS = SLABS <= 2; /* there is room for segments in work */
+    float total[TOTALS ? CHUNK_TILE * SLABS * SLAB : 4];
     struct chunk_work work[2]; /* of a warpgroup */
     uint64_t k_full[STAGES], k_free[STAGES], v_full[STAGES], v_free[STAGES];
     uint64_t cleared; /* V of the unit in work, after the last row's position, by both warpgroups */
@@ -49,6 +51,7 @@ __device__ static bool next_work(const struct chunk_job &j, int *at, int end, st
     const int n_units = j.rows[t.run + (t.packed + t.n_packed - 1) / j.group].position / UNIT + 1;
     w.unit = w.part.from * w.cell_units;
     w.end = w.part.to == w.part.n_cells ? n_units : w.part.to * w.cell_units;
+    w.only = t.packed == 0 && (w.part.item + 1 == j.plan->n_items || j.plan->items[w.part.item + 1].run != t.run);
     w.whole = w.part.from == 0 && w.part.to == w.part.n_cells;
     return true;
 }
@@ -65,7 +68,7 @@ template <int SLABS> struct copier {
     /* This block's half of a unit of K or of V: in one piece where all the unit lies in the prefix or in the store, else tile by tile. */
     __device__ static void copy(const struct chunk_job &j, const struct attend_row &row, int kv_head, int unit,
                                 __half (*to)[UNIT * SLAB], const CUtensorMap *maps, const CUtensorMap *tile_maps,
-                                const CUtensorMap *tail_map, uint64_t *full)
+                                const CUtensorMap *tail_map, uint64_t *full, const uint64_t (&policy)[2])
     {
         static constexpr int TILES = UNIT / KV_TILE;
         const struct kv_cache &c = j.kv;
@@ -80,34 +83,39 @@ template <int SLABS> struct copier {
             __half *at = to[s] + half * HALF * SLAB;
             if ((prefix || own) && !tail) {
                 copy_box(at, &maps[own], s * SLAB, (first - (own ? c.first_own_tile : 0)) * KV_TILE,
-                         own ? own_run : prefix_run, full);
+                         own ? own_run : prefix_run, full, policy[own]);
                 continue;
             }
             for (int tile = first; tile < first + TILES / 2; tile++, at += KV_TILE * SLAB) {
                 const bool in_own = row.store != KV_PREFIX && tile >= c.first_own_tile;
                 if (tail && tile == row.position / KV_TILE)
-                    copy_box(at, tail_map, s * SLAB, 0, row.tail * c.n_kv_heads + kv_head, full);
+                    copy_box(at, tail_map, s * SLAB, 0, row.tail * c.n_kv_heads + kv_head, full, policy[1]);
                 else
                     copy_box(at, &tile_maps[in_own], s * SLAB, (tile - (in_own ? c.first_own_tile : 0)) * KV_TILE,
-                             in_own ? own_run : prefix_run, full);
+                             in_own ? own_run : prefix_run, full, policy[in_own]);
             }
         }
     }
 
-    __device__ static void go(shared &sh, const struct chunk_job &j, const struct chunk_maps &m)
+    /* K, or V: neither waits for room for the other. */
+    template <bool K> __device__ static void go(shared &sh, const struct chunk_job &j, const struct chunk_maps &m)
     {
         const int2 mine = work_of_pair(j);
         struct chunk_work w;
         int n = 0;
         for (int at = mine.x; next_work(j, &at, mine.y, w);) {
             const struct attend_row row = j.rows[w.run];
+            /* Of the prefix, of the store: nodes stay until they are merged. */
+            const uint64_t policy[2] = { l2_policy(j.plan->n_items == 1), l2_policy(w.only) };
             for (int unit = w.unit; unit < w.end; unit++, n++) {
                 const int stage = n % shared::STAGES;
-                const uint32_t parity = n / shared::STAGES % 2 ^ 1;
-                barrier_wait(&sh.k_free[stage], parity);
-                copy(j, row, w.part.kv_head, unit, sh.k[stage], m.k, m.k_tile, &m.k_tail, &sh.k_full[stage]);
-                barrier_wait(&sh.v_free[stage], parity);
-                copy(j, row, w.part.kv_head, unit, sh.v[stage], m.v, m.v_tile, &m.v_tail, &sh.v_full[stage]);
+                barrier_wait_asleep(K ? &sh.k_free[stage] : &sh.v_free[stage], n / shared::STAGES % 2 ^ 1);
+                if (K)
+                    copy(j, row, w.part.kv_head, unit, sh.k[stage], m.k, m.k_tile, &m.k_tail, &sh.k_full[stage],
+                         policy);
+                else
+                    copy(j, row, w.part.kv_head, unit, sh.v[stage], m.v, m.v_tile, &m.v_tail, &sh.v_full[stage],
+                         policy);
             }
         }
     }

@@ -31,13 +31,42 @@ __device__ static inline void cluster_sync()
 }
 
 /* ---- bulk copies ---- */
-/* The box of a map at (column, row, run) to the same place in the shared memory of both blocks of a pair; each one's b counts its bytes. */
-__device__ static inline void copy_box(void *to, const CUtensorMap *map, int column, int row, int run, uint64_t *b)
+/* How long the L2 cache keeps what is copied: as long as anything, or less than all else, which is right for what is read once. */
+__device__ static inline uint64_t l2_policy(bool read_once)
 {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
-                 "[%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(shared_address(to)),
-                 "l"(map), "r"(shared_address(b)), "r"(column), "r"(row), "r"(run), "h"((uint16_t)3)
+    uint64_t normal, first;
+    asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(normal));
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(first));
+    return read_once ? first : normal;
+}
+
+/* The box of a map at (column, row, run) to the same place in the shared memory of both blocks of a pair; each one's b counts its bytes. */
+__device__ static inline void copy_box(void *to, const CUtensorMap *map, int column, int row, int run, uint64_t *b,
+                                       uint64_t policy)
+{
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster."
+                 "L2::cache_hint "
+                 "[%0], [%1, {%3, %4, %5}], [%2], %6, %7;" ::"r"(shared_address(to)),
+                 "l"(map), "r"(shared_address(b)), "r"(column), "r"(row), "r"(run), "h"((uint16_t)3), "l"(policy)
                  : "memory");
+}
+
+/* n_bytes of shared memory to the device's, by one thread, which waits for all that it began: until they are read, or until they are written. */
+__device__ static inline void copy_out(void *to, const void *from, int n_bytes)
+{
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\ncp.async.bulk.commit_group;" ::"l"(to),
+                 "r"(shared_address(from)), "r"(n_bytes)
+                 : "memory");
+}
+
+__device__ static inline void copies_out_read()
+{
+    asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
+
+__device__ static inline void copies_out_done()
+{
+    asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
 /* ---- barriers of some warps of a block; all threads of a warp ---- */
