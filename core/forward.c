@@ -41,7 +41,7 @@ static int open_rows(struct forward *f, const struct model_shape *s, bool k_plai
         TRY(memory_take(f->mem, MEMORY_BUFFERS, &f->final_operand, be->operand_bytes(f->max_lanes, s->hidden), "final hidden"), "buffers");
     }
     TRY(take_floats(f, &f->logits, lanes, (size_t)s->vocab, "logits"), "buffers");
-    TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->tally, lanes * sizeof(int64_t), "tally"), "buffers");
+    TRY(memory_take(f->mem, MEMORY_BUFFERS, (void **)&f->tally, lanes * (size_t)s->n_kv_heads * sizeof(int64_t), "tally"), "buffers");
     TRY(table_open(f->mem, MEMORY_BUFFERS, &f->rows, rows * sizeof(struct row), "rows"), "buffers");
     return table_open(f->mem, MEMORY_BUFFERS, &f->attend, rows * sizeof(struct attend_row), "attention rows");
 }
@@ -137,16 +137,22 @@ static int norm(struct forward *f, int n_rows, const float *x, const float *weig
 static int layer_qkv(struct forward *f, const struct pass *p, int layer)
 {
     const struct model_shape *s = &f->w->model->shape;
+    const struct backend *be = f->w->be;
     const struct layer_weights *l = &f->w->layers[layer];
-    const struct product_args qkv = { .n_rows = p->n_rows, .w = l->qkv, .x = f->normed, .operand = f->normed_operand,
-                                      .bias = l->qkv_bias, .y = f->qkv };
+    const struct qkv_args a = {
+        .product = { .n_rows = p->n_rows, .w = l->qkv, .x = f->normed, .operand = f->normed_operand, .bias = l->qkv_bias, .y = f->qkv },
+        .rope = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev,
+                  .lanes = f->lanes->any_perturb ? f->params : NULL, .qkv = f->qkv, .q_norm = l->q_norm, .k_norm = l->k_norm, .eps = s->rms_eps,
+                  .cosine = f->cosine, .sine = f->sine, .style = s->rope.style, .k_plain = p->spread ? f->k_plain : NULL, .kv = f->kv,
+                  .seed = f->seed },
+    };
     TRY(norm(f, p->n_rows, f->hidden, l->attn_norm, f->normed, f->normed_operand), "norm");
-    TRY(f->w->be->product(f->w->dev, &qkv), "qkv");
-    const struct rope_append_args a = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev, .lanes = f->params,
-                                        .qkv = f->qkv, .q_norm = l->q_norm, .k_norm = l->k_norm, .eps = s->rms_eps,
-                                        .cosine = f->cosine, .sine = f->sine, .style = s->rope.style,
-                                        .k_plain = p->spread ? f->k_plain : NULL, .kv = f->kv, .seed = f->seed };
-    TRY(f->w->be->rope_append(f->w->dev, &a), "rope and append");
+    if (be->qkv) {
+        TRY(be->qkv(f->w->dev, &a), "qkv");
+    } else {
+        TRY(be->product(f->w->dev, &a.product), "qkv");
+        TRY(be->rope_append(f->w->dev, &a.rope), "rope and append");
+    }
     if (!p->spread) return 0;
     const struct spread_args spread = { .n_rows = p->n_rows, .n_heads = s->n_heads, .n_kv_heads = s->n_kv_heads, .head_dim = s->head_dim,
                                         .rows = f->rows.dev, .k_plain = f->k_plain, .qkv = f->qkv,
@@ -175,20 +181,15 @@ static int attend(struct forward *f, int layer, int n_rows, const struct table *
 static int layer_select(struct forward *f, const struct pass *p, int layer)
 {
     const struct model_shape *s = &f->w->model->shape;
-    const struct backend *be = f->w->be;
     TRY(block_mass(f, layer, p->n_mass_rows, &f->mass_rows, f->mass, f->stale), "block mass");
-    const struct select_args select = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev,
-                                        .lanes = f->params, .sets = f->lanes->sets, .qkv = f->qkv, .kv = f->kv, .mass = f->mass,
-                                        .mass_blocks = f->mass_blocks, .seed = f->seed, .lists = &f->lists, .scores = f->scores,
-                                        .max_score_blocks = f->max_score_blocks, .n_sets = f->lanes->n_sets,
-                                        .replay = f->replay.dev ? (const int32_t *)f->replay.dev + (size_t)layer * replay_layer(f) : NULL };
-    TRY(be->select(f->w->dev, &select), "select");
-    const struct tally_args tally = { .n_rows = p->n_rows, .n_kv_heads = s->n_kv_heads, .layer = layer, .lists = &f->lists,
-                                      .total = f->tally };
-    TRY(be->tally(f->w->dev, &tally), "tally");
-    const struct keys_commit_args commit = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .n_sets = f->lanes->n_sets,
-                                             .rows = f->rows.dev, .sets = f->lanes->sets, .qkv = f->qkv, .kv = f->kv };
-    return be->keys_commit(f->w->dev, &commit);
+    const struct choose_args a = {
+        .select = { .n_rows = p->n_rows, .layer = layer, .n_heads = s->n_heads, .rows = f->rows.dev, .lanes = f->params, .sets = f->lanes->sets,
+                    .qkv = f->qkv, .kv = f->kv, .mass = f->mass, .mass_blocks = f->mass_blocks, .seed = f->seed, .lists = &f->lists,
+                    .scores = f->scores, .max_score_blocks = f->max_score_blocks, .n_sets = f->lanes->n_sets,
+                    .replay = f->replay.dev ? (const int32_t *)f->replay.dev + (size_t)layer * replay_layer(f) : NULL },
+        .total = f->tally,
+    };
+    return f->w->be->choose(f->w->dev, &a);
 }
 
 static int layer_parts(struct forward *f, const struct pass *p, int layer)

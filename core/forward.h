@@ -48,13 +48,13 @@ struct forward {
     int max_score_blocks, mass_blocks;
     double *mass, *stale, *mass_dense;
     float *attn_select, *attn_cache;
-    int64_t *tally;                    /* [max_lanes] tokens read by each row over layers and KV heads */
+    int64_t *tally;                    /* [max_lanes][n_kv_heads] tokens read by each row over layers */
 };
 
 /* One pass.  Rows were uploaded. */
 struct pass {
     int n_rows;
-    bool sparse;                       /* rows may have ROW_SPARSE: select, tally, commit block keys */
+    bool sparse;                       /* rows may have ROW_SPARSE: blocks are chosen, block keys follow */
     bool last_kv_only;                 /* the last layer stops after K, V; no logits */
     int logit_row, n_logit_rows;       /* rows whose logits are wanted, 0: none */
     double *spread;                    /* state of struct spread_args for layer 0, or NULL; layers follow one another */

@@ -37,6 +37,7 @@ static void params_fill(struct lane_table *t, const struct lane_spec *l, int i)
         .prefix_set = -1,
         .perturb = (float)l->perturb,
     };
+    if (l->perturb > 0) t->any_perturb = true;
     if (l->selector == SELECT_DENSE) return;
     if (t->min_block_size == 0 || l->block_size < t->min_block_size) t->min_block_size = l->block_size;
     if (l->selector == SELECT_ORACLE) t->any_oracle = true;

@@ -19,7 +19,7 @@ struct lane_table {
     struct key_set *sets;          /* [n_sets], keys NULL until the engine allocates them */
     int n_sets;
     int min_block_size;            /* of all sparse lanes; 0: there is none */
-    bool any_oracle, any_replay;
+    bool any_oracle, any_replay, any_perturb;
 };
 
 int  lane_table_open(struct lane_table *t, const struct lane_spec *lanes, int n_lanes, int prefix_tokens, int n_steps);

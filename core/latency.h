@@ -19,10 +19,10 @@
 
 /* What a step consists of, by operations of core/ops.h. */
 enum latency_part {
-    LATENCY_PRODUCT, /* product */
-    LATENCY_SELECT,  /* select: scores and choice */
+    LATENCY_PRODUCT, /* product, qkv */
+    LATENCY_SELECT,  /* choose: scores and choice, block keys, tallies */
     LATENCY_ATTEND,  /* attend */
-    LATENCY_OTHER,   /* the rest: embedding, norms, angles, rotation and append, activation, block keys, tallies */
+    LATENCY_OTHER,   /* the rest: embedding, norms, angles, rotation and append (where not with a product), activation */
     N_LATENCY_PARTS
 };
 

@@ -110,19 +110,18 @@ int latency_time_step(struct latency *l, float *seconds, float *clock_hz)
 SKIP(embed)
 SKIP(norm)
 SKIP(product)
+SKIP(qkv)
 SKIP(swiglu)
 SKIP(angles)
 SKIP(rope_append)
-SKIP(select)
-SKIP(keys_commit)
+SKIP(choose)
 SKIP(attend)
-SKIP(tally)
 #undef SKIP
 
 static void filter(struct backend *be, unsigned parts)
 {
-    if (!(parts & 1u << LATENCY_PRODUCT)) be->product = skip_product;
-    if (!(parts & 1u << LATENCY_SELECT)) be->select = skip_select;
+    if (!(parts & 1u << LATENCY_PRODUCT)) be->product = skip_product, be->qkv = be->qkv ? skip_qkv : NULL;
+    if (!(parts & 1u << LATENCY_SELECT)) be->choose = skip_choose;
     if (!(parts & 1u << LATENCY_ATTEND)) be->attend = skip_attend;
     if (parts & 1u << LATENCY_OTHER) return;
     be->embed = skip_embed;
@@ -130,8 +129,6 @@ static void filter(struct backend *be, unsigned parts)
     be->swiglu = skip_swiglu;
     be->angles = skip_angles;
     be->rope_append = skip_rope_append;
-    be->keys_commit = skip_keys_commit;
-    be->tally = skip_tally;
 }
 
 /* The pass that is staged, without the other operations.  It goes once as a whole before, so that lists, queries and activations are

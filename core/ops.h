@@ -94,7 +94,7 @@ struct angles_args {     /* cosine and sine of position * frequency, in double, 
 struct rope_append_args {
     int n_rows, layer, n_heads;
     const struct row *rows;
-    const struct lane_params *lanes;
+    const struct lane_params *lanes; /* NULL: no lane perturbs */
     float *qkv;          /* [n_rows][(n_heads + 2 n_kv_heads) head_dim]: q, k, v */
     const float *q_norm, *k_norm; /* [head_dim] or NULL */
     double eps;
@@ -103,6 +103,12 @@ struct rope_append_args {
     float *k_plain;      /* [n_rows][n_kv_heads head_dim] or NULL */
     struct kv_cache *kv;
     uint64_t seed;       /* of the perturbation; its step is position - prefix_tokens */
+};
+
+/* product, whose y is rope_append's qkv, and then rope_append, whose rows are the same. */
+struct qkv_args {
+    struct product_args product;
+    struct rope_append_args rope;
 };
 
 /* Block lists.  A row without a list (dense, or below its lane's dense_layers) has count -1: it reads all. */
@@ -144,6 +150,19 @@ struct keys_commit_args {
     const struct key_set *sets;
     const float *qkv;
     const struct kv_cache *kv;
+};
+
+/* total[r][kv_head] += the tokens that row r's list holds in this layer; from 0 in the first layer. */
+struct tally_args {
+    int n_rows, n_kv_heads, layer;
+    const struct block_lists *lists;
+    int64_t *total;               /* [n_rows][n_kv_heads] */
+};
+
+/* Selection, then its tally, then the keys' commit of the same rows: all scores come before it. */
+struct choose_args {
+    struct select_args select;
+    int64_t *total;               /* tally_args' */
 };
 
 /* Rebuilds blocks from_block .. to_block of one set from the stored keys of positions below n_tokens. */
@@ -261,13 +280,6 @@ struct measure_logits_args {     /* group logits, argmax; token and target of th
     const struct row *rows;
 };
 
-/* total[r] += the tokens that row r read in this layer, summed over KV heads; from 0 in the first layer. */
-struct tally_args {
-    int n_rows, n_kv_heads, layer;
-    const struct block_lists *lists;
-    int64_t *total;               /* [n_rows] */
-};
-
 /* Next tokens: Gumbel-max inside the nucleus of logits[rows of from_lane[l]] for each lane l with
  * from_lane[l] >= 0; greedy at temperature 0. Noise: Philox(seed, step, token id).  Updates diverged (follow: self). */
 struct sample_args {
@@ -337,19 +349,18 @@ struct backend {
     int  (*swiglu)(struct device *d, const struct swiglu_args *a);
     int  (*angles)(struct device *d, const struct angles_args *a);
     int  (*rope_append)(struct device *d, const struct rope_append_args *a);
-    int  (*select)(struct device *d, const struct select_args *a);
-    int  (*keys_commit)(struct device *d, const struct keys_commit_args *a);
+    int  (*choose)(struct device *d, const struct choose_args *a);
     int  (*keys_build)(struct device *d, const struct keys_build_args *a);
     int  (*attend)(struct device *d, const struct attend_args *a);
     int  (*block_mass)(struct device *d, const struct block_mass_args *a);
     int  (*kv_copy)(struct device *d, const struct kv_copy_args *a);
     int  (*kv_compare)(struct device *d, const struct kv_compare_args *a);
     int  (*spread)(struct device *d, const struct spread_args *a);
-    int  (*tally)(struct device *d, const struct tally_args *a);
     int  (*measure_layer)(struct device *d, const struct measure_layer_args *a);
     int  (*measure_cache)(struct device *d, const struct measure_cache_args *a);
     int  (*measure_logits)(struct device *d, const struct measure_logits_args *a);
     int  (*sample)(struct device *d, const struct sample_args *a);
+    int  (*qkv)(struct device *d, const struct qkv_args *a);     /* NULL: product, then rope_append */
     bool selects[N_SELECTORS];                                   /* selectors that it has an operation for */
 };
 

@@ -140,7 +140,8 @@ static int emit(struct run *r, int step)
     slot->step = step;
     memcpy(slot->row_of_lane, r->t.row_of_lane.host, (size_t)r->plan->n_lanes * sizeof(int32_t));
     TRY(r->w->be->download(r->w->dev, slot->record, r->record, r->layout.n_bytes), "record");
-    TRY(r->w->be->download(r->w->dev, slot->tally, r->f.tally, (size_t)r->pass.n_rows * sizeof(int64_t)), "tally");
+    const size_t n_lists = (size_t)r->pass.n_rows * (size_t)r->kv.n_kv_heads;
+    TRY(r->w->be->download(r->w->dev, slot->tally, r->f.tally, n_lists * sizeof(int64_t)), "tally");
     return r->w->be->mark(r->w->dev, step % RUN_RING);
 }
 

@@ -24,7 +24,7 @@ struct run_tables {                     /* staged on the host, int32 [n_lanes] u
 
 struct run_slot {                       /* one record on its way out, host memory */
     void *record;
-    int64_t *tally;                     /* [n_lanes] by row */
+    int64_t *tally;                     /* [n_lanes][n_kv_heads] by row */
     int32_t *row_of_lane;               /* [n_lanes] */
     int step;
 };

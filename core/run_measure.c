@@ -99,6 +99,14 @@ void run_rectify_cost(const struct model_shape *s, int element_bytes, int window
     *flop = (s->n_layers - 1) * (linear * window + 4 * q * context) + 2 * h * kv * window;
 }
 
+/* Tokens that a row read, over layers and KV heads. */
+static int64_t tokens_read(const struct run *r, const struct run_slot *slot, int row)
+{
+    int64_t n = 0;
+    for (int h = 0; h < r->kv.n_kv_heads; h++) n += slot->tally[row * r->kv.n_kv_heads + h];
+    return n;
+}
+
 static void fill_lane(const struct run *r, const struct run_slot *slot, int lane)
 {
     const struct run_plan *p = r->plan;
@@ -115,7 +123,7 @@ static void fill_lane(const struct run *r, const struct run_slot *slot, int lane
         return; /* after its end: nothing is there */
     }
     rectified[lane] = row >= 0 && !lane_is_probe(l) && lane_rectifies_after(l, step);
-    const int64_t all = heads * n_tokens, tokens = row >= 0 ? slot->tally[row] : all;
+    const int64_t all = heads * n_tokens, tokens = row >= 0 ? tokens_read(r, slot, row) : all;
     ((int32_t *)record_at(&r->layout, slot->record, VAR_STALE_TOKENS))[lane] = lane_stale_tokens(owner, step);
     ((float *)record_at(&r->layout, slot->record, VAR_ACTIVE_SHARE))[lane] =
         row >= 0 ? (float)((double)tokens / (double)all) : NAN;

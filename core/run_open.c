@@ -92,7 +92,7 @@ static int open_host(struct run *r, const struct model_shape *s)
     for (int i = 0; i < r->plan->n_lanes; i++) r->ended[i] = INT32_MAX;
     for (int i = 0; i < RUN_RING; i++) {
         TRY(mem_alloc(&r->slot[i].record, 1, r->layout.n_bytes, "record"), "run");
-        TRY(MEM_NEW(&r->slot[i].tally, lanes, "tally"), "run");
+        TRY(MEM_NEW(&r->slot[i].tally, lanes * (size_t)s->n_kv_heads, "tally"), "run");
         TRY(MEM_NEW(&r->slot[i].row_of_lane, lanes, "rows"), "run");
     }
     if (!run_has(r, METRIC_DRIFT)) return 0;

@@ -31,6 +31,7 @@ int cpu_angles(struct device *d, const struct angles_args *a);
 int cpu_rope_append(struct device *d, const struct rope_append_args *a);
 int cpu_select(struct device *d, const struct select_args *a);
 int cpu_keys_commit(struct device *d, const struct keys_commit_args *a);
+int cpu_choose(struct device *d, const struct choose_args *a);
 int cpu_keys_build(struct device *d, const struct keys_build_args *a);
 int cpu_attend(struct device *d, const struct attend_args *a);
 int cpu_block_mass(struct device *d, const struct block_mass_args *a);

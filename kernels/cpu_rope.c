@@ -67,7 +67,7 @@ static void rope_row(const struct rope_append_args *a, int r)
     for (int h = 0; a->k_norm && h < n_kv; h++) head_norm(k + h * dim, a->k_norm, dim, a->eps);
     if (a->k_plain) memcpy(a->k_plain + (size_t)r * (size_t)kv_dim, k, (size_t)kv_dim * sizeof(float));
     for (int h = 0; h < a->n_heads + n_kv; h++) head_rotate(q + h * dim, cosine, sine, n_pairs, a->style);
-    const double e = row->flags & ROW_PERTURB ? (double)a->lanes[row->lane].perturb : 0;
+    const double e = a->lanes && row->flags & ROW_PERTURB ? (double)a->lanes[row->lane].perturb : 0;
     if (e > 0) {
         const int step = row->position - a->kv->prefix_tokens;
         perturb(k, kv_dim, e, a->seed, step, a->layer, 0);

@@ -228,3 +228,13 @@ int cpu_select(struct device *d, const struct select_args *a)
     }
     return 0;
 }
+
+int cpu_choose(struct device *d, const struct choose_args *a)
+{
+    const struct select_args *s = &a->select;
+    const struct tally_args tally = { s->n_rows, s->kv->n_kv_heads, s->layer, s->lists, a->total };
+    const struct keys_commit_args commit = { s->n_rows, s->layer, s->n_heads, s->n_sets, s->rows, s->sets, s->qkv, s->kv };
+    TRY(cpu_select(d, s), "select");
+    TRY(cpu_tally(d, &tally), "tally");
+    return cpu_keys_commit(d, &commit);
+}

@@ -1,5 +1,6 @@
 /* kernels/cuda_kv.cu: what writes the cache and the block keys, and compares caches. */
-#include "kernels/cuda_kv.cuh"
+#include "kernels/cuda_keys.cuh"
+#include "kernels/cuda_rope.cuh"
 
 /* x * weight / sqrt(mean(x^2) + eps) of one head by one warp. */
 __device__ static void head_norm(float *x, const float *weight, int dim, double eps)
@@ -16,9 +17,9 @@ __device__ static void head_rotate(float *x, const float *cosine, const float *s
     const int step = style == ROPE_PAIRS ? 2 : 1, apart = style == ROPE_PAIRS ? 1 : n_pairs;
     for (int i = threadIdx.x % 32; i < n_pairs; i += 32) {
         float *a = &x[i * step], *b = a + apart;
-        const double x0 = *a, x1 = *b, c = cosine[i], s = sine[i];
-        *a = (float)(x0 * c - x1 * s);
-        *b = (float)(x0 * s + x1 * c);
+        const float x0 = *a, x1 = *b;
+        *a = rope_turned(x0, x1, cosine[i], sine[i], false);
+        *b = rope_turned(x0, x1, cosine[i], sine[i], true);
     }
     __syncwarp();
 }
@@ -53,24 +54,10 @@ __device__ static void perturb_row(float *x, int n, double e, uint64_t seed, int
 /* k and v of a row to its store or tail; in qkv they become what the cache holds. */
 __device__ static void append(const struct rope_append_args &a, const struct kv_cache &c, const struct row &row, float *k, float *v)
 {
-    const int dim = c.head_dim, first = row.position / KV_TILE * KV_TILE;
-    const __half nan = __ushort_as_half(0xffff);
+    const int dim = c.head_dim;
     for (int i = threadIdx.x; i < c.n_kv_heads * dim; i += blockDim.x) {
-        const int h = i / dim, d = i % dim;
-        const __half kh = __float2half_rn(k[i]), vh = __float2half_rn(v[i]);
-        k[i] = __half2float(kh);
-        v[i] = __half2float(vh);
-        const struct token to = token_of(c, a.layer, row.store, row.tail, row.position, h, row.position);
-        to.k[d] = kh;
-        to.v[d] = vh;
-        if (row.tail == NO_TAIL) continue;
-        for (int p = first; p < first + KV_TILE; p++) {
-            if (p == row.position) continue;
-            const struct token tail = token_of(c, a.layer, row.store, row.tail, row.position, h, p);
-            const struct token from = token_of(c, a.layer, row.store, NO_TAIL, row.position, h, p);
-            tail.k[d] = p < row.position ? from.k[d] : nan;
-            tail.v[d] = p < row.position ? from.v[d] : nan;
-        }
+        k[i] = kv_append(c, a.layer, row, i / dim, i % dim, false, k[i]);
+        v[i] = kv_append(c, a.layer, row, i / dim, i % dim, true, v[i]);
     }
 }
 
@@ -100,7 +87,7 @@ __global__ static void __launch_bounds__(ROPE_WARPS * 32) rope_append_kernel(con
     }
     if (!is_kv) return;
     __syncthreads();
-    const double e = row.flags & ROW_PERTURB ? (double)a.lanes[row.lane].perturb : 0;
+    const double e = a.lanes && row.flags & ROW_PERTURB ? (double)a.lanes[row.lane].perturb : 0;
     if (e > 0) {
         const int step = row.position - c.prefix_tokens;
         perturb_row(k, kv_dim, e, a.seed, step, a.layer, 0, shared);
@@ -165,69 +152,6 @@ extern "C" int cuda_kv_compare(struct device *d, const struct kv_compare_args *a
     kv_compare_kernel<<<a->to - a->from, 128, 0, d->stream>>>(*a, *a->kv);
     LAUNCHED("kv_compare");
     return 0;
-}
-
-__device__ static void key_fold(float *low, float *high, float x)
-{
-    *low = *low <= x ? *low : x;
-    *high = *high >= x ? *high : x;
-}
-
-struct key_sets {
-    struct key_set s[MAX_KEY_SETS];
-};
-
-static constexpr int COMMIT_THREADS = 128;
-
-/* Folds a row's k into its block's key. */
-__device__ static void key_commit(const struct keys_commit_args &a, const struct kv_cache &c, const struct key_set &s, int h, int r)
-{
-    const struct block_key key = key_at(c, s, a.layer, h, a.rows[r].position / s.block_size);
-    const float *k = a.qkv + ((size_t)r * (a.n_heads + 2 * c.n_kv_heads) + a.n_heads + h) * c.head_dim;
-    for (int i = threadIdx.x; i < c.head_dim; i += COMMIT_THREADS) {
-        __half *at = key.low + (size_t)i * 2 * key.width;
-        float low = __half2float(at[0]), high = __half2float(at[key.width]);
-        key_fold(&low, &high, k[i]);
-        at[0] = __float2half_rn(low);
-        at[key.width] = __float2half_rn(high);
-    }
-}
-
-/* One block of threads for each set and KV head: a thread for each row finds the set's, then all take them in order. */
-__global__ static void __launch_bounds__(COMMIT_THREADS) keys_commit_kernel(const __grid_constant__ struct keys_commit_args a,
-                                                                            const __grid_constant__ struct kv_cache c,
-                                                                            const __grid_constant__ struct key_sets sets)
-{
-    __shared__ unsigned votes[COMMIT_THREADS / 32];
-    const struct key_set &s = sets.s[blockIdx.x];
-    const int end = key_set_end(c, s);
-    dependents_launch();
-    dependency_wait();
-    for (int base = 0; base < a.n_rows; base += COMMIT_THREADS) {
-        const int r = base + threadIdx.x;
-        bool folds = false;
-        if (r < a.n_rows) {
-            const struct row row = a.rows[r];
-            const int block = row.position / s.block_size;
-            folds = row.tail == NO_TAIL && row.store == s.store && block >= s.first_block && block < end;
-        }
-        const unsigned vote = __ballot_sync(0xffffffffu, folds);
-        __syncthreads();
-        if (threadIdx.x % 32 == 0) votes[threadIdx.x / 32] = vote;
-        __syncthreads();
-        for (int w = 0; w < COMMIT_THREADS / 32; w++)
-            for (unsigned left = votes[w]; left; left &= left - 1) key_commit(a, c, s, blockIdx.y, base + w * 32 + __ffs((int)left) - 1);
-    }
-}
-
-extern "C" int cuda_keys_commit(struct device *d, const struct keys_commit_args *a)
-{
-    if (a->n_sets == 0) return 0;
-    if (a->n_sets > MAX_KEY_SETS) return fail("keys_commit: %d sets of block keys, at most %d", a->n_sets, MAX_KEY_SETS);
-    struct key_sets sets = {};
-    for (int i = 0; i < a->n_sets; i++) sets.s[i] = a->sets[i];
-    const dim3 grid((unsigned)a->n_sets, (unsigned)a->kv->n_kv_heads);
-    return cuda_launch(d, "keys_commit", keys_commit_kernel, grid, COMMIT_THREADS, 0, 1, *a, *a->kv, sets);
 }
 
 __global__ static void keys_build_kernel(struct keys_build_args a, struct kv_cache c, struct key_set s, int first)

@@ -29,7 +29,7 @@ static int many_rows(struct device *d, const struct product_job *j)
     return cuda_product_split(d, j, ways[best].n_columns, ways[best].n_split);
 }
 
-extern "C" int cuda_product(struct device *d, const struct product_args *a)
+static int job_make(struct device *d, const struct product_args *a, struct product_job *j)
 {
     const struct matrix *m = a->w;
     if (a->act && m->half == 0) return fail("product: swiglu needs a matrix of two parts of equal size");
@@ -37,20 +37,52 @@ extern "C" int cuda_product(struct device *d, const struct product_args *a)
     if (!a->operand && bytes > d->operand_bytes)
         return fail("product: %d rows of %d need %zu bytes, %zu were reserved", a->n_rows, m->n_in, bytes, d->operand_bytes);
     if (!a->operand) TRY(cuda_operand_of(d, a->n_rows, m->n_in, a->x, d->operand, true), "product");
-    struct product_job j = {};
-    j.w = (const char *)m->w;
-    j.x = (const char *)(a->operand ? a->operand : d->operand);
-    j.bias = a->bias;
-    j.residual = a->residual;
-    j.y = a->y;
-    j.act = a->act;
-    j.most = m->most;
-    j.n_tiles = m->n_tiles;
-    j.n_chunks = m->n_chunks;
-    j.n_out = m->n_out;
-    j.half = m->half;
-    j.n_rows = a->n_rows;
-    j.bf16 = d->bf16;
-    if (m->element == INT4) return cuda_product_int4(d, &j);
-    return j.n_rows <= 64 ? few_rows(d, &j) : many_rows(d, &j);
+    *j = {};
+    j->w = (const char *)m->w;
+    j->x = (const char *)(a->operand ? a->operand : d->operand);
+    j->bias = a->bias;
+    j->residual = a->residual;
+    j->y = a->y;
+    j->act = a->act;
+    j->most = m->most;
+    j->n_tiles = m->n_tiles;
+    j->n_chunks = m->n_chunks;
+    j->n_out = m->n_out;
+    j->half = m->half;
+    j->n_rows = a->n_rows;
+    j->bf16 = d->bf16;
+    return 0;
+}
+
+static int multiply(struct device *d, const struct matrix *m, const struct product_job *j)
+{
+    if (m->element == INT4) return cuda_product_int4(d, j);
+    return j->n_rows <= FEW_ROWS ? few_rows(d, j) : many_rows(d, j);
+}
+
+extern "C" int cuda_product(struct device *d, const struct product_args *a)
+{
+    struct product_job j;
+    TRY(job_make(d, a, &j), "product");
+    return multiply(d, a->w, &j);
+}
+
+/* Whether each element of q, k, v becomes what rope_append makes of it without a look at more than its pair. */
+static bool is_by_pairs(const struct qkv_args *a)
+{
+    const struct rope_append_args *r = &a->rope;
+    return !r->q_norm && !r->k_norm && !r->lanes && !r->k_plain && TILE % r->kv->head_dim == 0 && a->product.w->half == 0;
+}
+
+extern "C" int cuda_qkv(struct device *d, const struct qkv_args *a)
+{
+    struct product_job j;
+    if (a->product.n_rows > FEW_ROWS || !is_by_pairs(a)) {
+        TRY(cuda_product(d, &a->product), "qkv");
+        return cuda_rope_append(d, &a->rope);
+    }
+    TRY(job_make(d, &a->product, &j), "qkv");
+    j.rope = a->rope;
+    j.kv = *a->rope.kv;
+    return multiply(d, a->product.w, &j);
 }

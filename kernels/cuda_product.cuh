@@ -8,7 +8,7 @@
 #include "kernels/cuda_async.cuh"
 #include "kernels/cuda_matrix.cuh"
 
-static constexpr int N_SEGMENTS = 4;
+static constexpr int N_SEGMENTS = 4, FEW_ROWS = 64;
 static constexpr int INT4_SEGMENTS = 8, INT4_WIDE = 256; /* of int4: where there are fewer than INT4_WIDE tiles of outputs; else 1 */
 
 struct product_job {
@@ -19,6 +19,8 @@ struct product_job {
     float most;                   /* struct matrix's */
     int n_tiles, n_chunks, n_out, half, n_rows;
     bool bf16;
+    struct rope_append_args rope; /* of y, by cuda_product_split and _int4 of at most FEW_ROWS rows; n_rows 0: none */
+    struct kv_cache kv;           /* rope's */
 };
 
 int cuda_product_split(struct device *d, const struct product_job *j, int n_columns, int n_split);

@@ -4,6 +4,7 @@
  * keep every multiprocessor reading.  One warp fills the ring with bulk copies, eight multiply; weights are on their way before the kernel
  * before has ended.  Of int4 matrices, products of any number of rows. */
 #include "kernels/cuda_product_int4.cuh"
+#include "kernels/cuda_product_qkv.cuh"
 
 static constexpr int MULTIPLIERS = 8, SPLIT_THREADS = (MULTIPLIERS + 1) * 32;
 static constexpr int PITCH = TILE + 4; /* of sums in shared memory: no two lanes meet in one bank */
@@ -72,8 +73,8 @@ template <enum element E, int N> __device__ static inline void stage_rows(uint32
             bulk_copy(to + shape::weight_bytes + i * shape::row_bytes, x + (size_t)(chunk + i) * TILE_BYTES, shape::row_bytes, barrier);
 }
 
-/* Grid: (tiles of outputs x tiles of rows) x SPLIT. */
-template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM>
+/* Grid: (tiles of outputs x tiles of rows) x SPLIT.  ROPE: with what rope_append does. */
+template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM, bool ROPE>
 __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(const __grid_constant__ struct product_job j, int row_tiles)
 {
     using shape = stage_shape<E, N>;
@@ -82,6 +83,7 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     extern __shared__ __align__(1024) char ring[];
     __shared__ uint64_t barriers[2 * STAGES];
     __shared__ struct row_scale scales[N];
+    __shared__ struct row rows[ROPE ? N : 1];
     const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int rank = (int)cluster_rank(), unit = blockIdx.x / SPLIT, tile = unit / row_tiles, row0 = unit % row_tiles * N;
     const int n_stages = (j.n_chunks + shape::chunks - 1) / shape::chunks;
@@ -105,6 +107,8 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     const int row_from = rank * (N / SPLIT), row_end = row_from + N / SPLIT; /* what this block writes */
     const int out = threadIdx.x % TILE, row_own = row_from + (int)threadIdx.x / TILE; /* what this thread writes: every STEP-th row of one column */
     struct column column;
+    struct qkv_column qkv;
+    struct turn turn;
     if (warp == MULTIPLIERS) {
         struct ring_place p = { 0, 0 };
         if (lane == 0) {
@@ -122,6 +126,11 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     } else {
         if (threadIdx.x < N) scales[threadIdx.x] = row_scale_of(j, row0 + (int)threadIdx.x, tile == 0 && rank == 0);
         column = column_of(j, tile * TILE + out);
+        if (ROPE) {
+            if (row0 + (int)threadIdx.x < min(row0 + N, j.n_rows)) rows[threadIdx.x] = j.rope.rows[row0 + threadIdx.x];
+            qkv = qkv_column_of(j, tile * TILE + out);
+            turn = turn_at(j, qkv, row0 + row_own);
+        }
 #pragma unroll
         for (int k = 0; k < AHEAD; k++) residual[k] = residual_at(j, column, row0 + row_own + k * STEP);
         struct ring_place p = { 0, 0 };
@@ -156,6 +165,12 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
             const float act = index < j.half ? act_of(scales[row], gate, up) : 0;
             if (row0 + row < j.n_rows) element_put(operand_core(j.act, n_chunks, row0 + row, index / 8), index % 8, act, j.bf16);
         }
+    } else if (ROPE && warp < MULTIPLIERS) {
+        for (int row = row_own; row < row_end; row += STEP) {
+            const float sum = total_at<N, SPLIT, PLANES>(sums, row, out), other = total_at<N, SPLIT, PLANES>(sums, row, out + qkv.apart);
+            qkv_put(j, qkv, rows[row], row0 + row, sum, other, scales[row].sum, turn);
+            turn = turn_at(j, qkv, row0 + row + STEP);
+        }
     } else if (warp < MULTIPLIERS) {
 #pragma unroll 1
         for (int row = row_own; row < row_end; row += AHEAD * STEP) {
@@ -172,13 +187,20 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     cluster_sync(); /* nobody leaves while its sums are read */
 }
 
-template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM> static int launch_as(struct device *d, const struct product_job *j)
+template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM, bool ROPE>
+static int launch_kernel(struct device *d, const struct product_job *j)
 {
     static_assert(planes(SEGMENTS, SPLIT) <= 2, "a block keeps two sums at most");
     const size_t ring = (size_t)STAGES * stage_shape<E, N>::bytes, sums = (size_t)N * PITCH * sizeof(float) * planes(SEGMENTS, SPLIT);
     const int row_tiles = ceil_div(j->n_rows, N);
-    return cuda_launch(d, "product", split_kernel<E, N, SEGMENTS, SPLIT, STAGES, PER_SM>, dim3((unsigned)(row_tiles * j->n_tiles * SPLIT)), SPLIT_THREADS,
+    return cuda_launch(d, "product", split_kernel<E, N, SEGMENTS, SPLIT, STAGES, PER_SM, ROPE>, dim3((unsigned)(row_tiles * j->n_tiles * SPLIT)), SPLIT_THREADS,
                        ring > sums ? ring : sums, SPLIT, *j, row_tiles);
+}
+
+template <enum element E, int N, int SEGMENTS, int SPLIT, int STAGES, int PER_SM> static int launch_as(struct device *d, const struct product_job *j)
+{
+    if (N <= FEW_ROWS && j->rope.n_rows > 0) return launch_kernel<E, N, SEGMENTS, SPLIT, STAGES, PER_SM, N <= FEW_ROWS>(d, j);
+    return launch_kernel<E, N, SEGMENTS, SPLIT, STAGES, PER_SM, false>(d, j);
 }
 
 template <int N, int SPLIT, int STAGES, int PER_SM> static int launch(struct device *d, const struct product_job *j)

@@ -207,19 +207,3 @@ extern "C" int cuda_spread(struct device *d, const struct spread_args *a)
     LAUNCHED("spread");
     return 0;
 }
-
-__global__ static void tally_kernel(struct tally_args a, const int32_t *tokens)
-{
-    dependents_launch();
-    dependency_wait();
-    for (int row = threadIdx.x; row < a.n_rows; row += blockDim.x) {
-        int64_t n = a.layer == 0 ? 0 : a.total[row];
-        for (int h = 0; h < a.n_kv_heads; h++) n += tokens[row * a.n_kv_heads + h];
-        a.total[row] = n;
-    }
-}
-
-extern "C" int cuda_tally(struct device *d, const struct tally_args *a)
-{
-    return cuda_launch(d, "tally", tally_kernel, dim3(1), 64, 0, 1, *a, (const int32_t *)a->lists->tokens);
-}

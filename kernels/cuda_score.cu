@@ -6,12 +6,6 @@
 static constexpr int SCORE_WARPS = 4, SCORE_THREADS = SCORE_WARPS * 32, SCORE_PER_SM = 3; /* blocks of threads that a multiprocessor holds */
 /* Keys come in stages of some elements of the blocks that a warp scores at once; each warp has a ring of stages. */
 static constexpr int STAGE_ROWS = 32, STAGES = 4;
-static constexpr int FEW_KEY_SETS = 16;
-
-template <int N_SETS> struct score_job {
-    struct select_job s;
-    struct key_set sets[N_SETS];
-};
 
 __device__ static const float *row_head(const struct select_job &j, int row, int head)
 {
@@ -130,7 +124,7 @@ template <int SPAN> struct spans {
 
 /* Grid: parts of a row's spans, KV heads, rows; each warp has every SCORE_WARPS-th span of its block's part. */
 template <int N_SETS, int PER>
-__global__ static void __launch_bounds__(SCORE_THREADS) score_kernel(const __grid_constant__ struct score_job<N_SETS> job)
+__global__ static void __launch_bounds__(SCORE_THREADS) score_kernel(const __grid_constant__ struct select_sets<N_SETS> job)
 {
     constexpr int STAGE_BYTES = STAGE_ROWS * 32 * PER * (int)sizeof(__half);
     __shared__ struct pooled pool;
@@ -196,12 +190,10 @@ __global__ static void __launch_bounds__(SCORE_THREADS) score_kernel(const __gri
 
 template <int N_SETS, int PER> static int score_launch(struct device *d, const struct select_job &j)
 {
-    struct score_job<N_SETS> job = { j, {} };
-    for (int i = 0; i < j.a.n_sets; i++) job.sets[i] = j.a.sets[i];
     const int lists = j.kv.n_kv_heads * j.a.n_rows, n_spans = j.a.max_score_blocks / (32 * PER) + 2; /* the prefix's last and the store's are not full */
     const int parts = min(ceil_div(n_spans, SCORE_WARPS), max(1, d->n_sms * SCORE_PER_SM / lists));
     return cuda_launch(d, "select", score_kernel<N_SETS, PER>, dim3((unsigned)parts, (unsigned)j.kv.n_kv_heads, (unsigned)j.a.n_rows), SCORE_THREADS,
-                       (size_t)(SCORE_WARPS * STAGES * STAGE_ROWS * 32 * PER) * sizeof(__half), 1, job);
+                       (size_t)(SCORE_WARPS * STAGES * STAGE_ROWS * 32 * PER) * sizeof(__half), 1, with_sets<N_SETS>(j));
 }
 
 /* One block for each lane of a warp, so that more warps work, or two. */

@@ -8,11 +8,27 @@
 
 struct select_job {
     struct select_args a;
+    int64_t *total;     /* tally's */
     struct kv_cache kv;
     struct block_lists lists;
     int group;
     float scale;
 };
+
+static constexpr int FEW_KEY_SETS = 16;
+
+/* With the table of sets, which is the host's. */
+template <int N_SETS> struct select_sets {
+    struct select_job s;
+    struct key_set sets[N_SETS];
+};
+
+template <int N_SETS> static inline struct select_sets<N_SETS> with_sets(const struct select_job &j)
+{
+    struct select_sets<N_SETS> job = { j, {} };
+    for (int i = 0; i < j.a.n_sets; i++) job.sets[i] = j.a.sets[i];
+    return job;
+}
 
 /* What a row may read and must choose as core/lane.h counts it. */
 struct budget {

@@ -1,13 +1,9 @@
-/* kernels/tally.c: tokens read by each row, over layers and KV heads. */
+/* kernels/tally.c: tokens read by each row and KV head, over layers. */
 #include "kernels/cpu.h"
 
 int cpu_tally(struct device *d, const struct tally_args *a)
 {
     (void)d;
-    for (int row = 0; row < a->n_rows; row++) {
-        int64_t n = a->layer == 0 ? 0 : a->total[row];
-        for (int h = 0; h < a->n_kv_heads; h++) n += a->lists->tokens[row * a->n_kv_heads + h];
-        a->total[row] = n;
-    }
+    for (int i = 0; i < a->n_rows * a->n_kv_heads; i++) a->total[i] = (a->layer == 0 ? 0 : a->total[i]) + a->lists->tokens[i];
     return 0;
 }

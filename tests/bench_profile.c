@@ -18,7 +18,7 @@
 enum { PREFIX = 1024, STEPS = 48, N_SPARSE = 16, MAX_PRODUCTS = 8 };
 
 #define OPERATIONS(X)                                                                                                              \
-    X(embed) X(norm) X(swiglu) X(angles) X(rope_append) X(select) X(tally) X(keys_commit) X(attend) X(block_mass) X(kv_copy)       \
+    X(embed) X(norm) X(swiglu) X(angles) X(rope_append) X(choose) X(attend) X(block_mass) X(kv_copy)       \
     X(measure_layer) X(measure_cache) X(measure_logits) X(sample)
 
 static const struct backend *real;

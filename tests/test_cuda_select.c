@@ -14,13 +14,14 @@ static struct key_set *add_keys(struct pair *p, struct key_set *sets, struct key
     return s;
 }
 
-/* Keys built from the cache on both, the same bits; then one token committed. */
+/* Keys built from the cache on both, the same bits. */
 static void build_keys(struct pair *p, struct key_set *sets, struct key_set *gpu_sets, int n_sets, int n_tokens)
 {
-    for (int i = 0; i < n_sets; i++) {
+    for (int item = 0; item < n_sets * p->kv.n_layers; item++) {
+        const int i = item / p->kv.n_layers, layer = item % p->kv.n_layers;
         const int whole = p->kv.prefix_tokens / sets[i].block_size, last = (n_tokens - 1) / sets[i].block_size;
         const bool shared = sets[i].store == KV_PREFIX;
-        struct keys_build_args a = { .layer = 0, .set = i, .from_block = sets[i].first_block, .to_block = shared ? whole - 1 : last,
+        struct keys_build_args a = { .layer = layer, .set = i, .from_block = sets[i].first_block, .to_block = shared ? whole - 1 : last,
                                      .n_tokens = shared ? p->kv.prefix_tokens : n_tokens, .sets = sets, .kv = &p->kv };
         if (a.to_block < a.from_block) continue;
         must(p->cpu->keys_build(p->host, &a));
@@ -58,13 +59,14 @@ static void assert_same_keys(struct pair *p, const struct key_set *sets, const s
 
 enum { SELECT_LANES = 9, MANY_SETS = 17 };
 
-/* Equal keys and queries give equal scores, so the lists are the same, ties included.  gpu: the arguments there. */
-static void assert_same_lists(struct pair *p, const struct select_args *cpu, const struct select_args *gpu)
+/* Equal keys and queries give equal scores, so the lists are the same, ties included, and so are the tallies.  gpu: the arguments there. */
+static void assert_same_choice(struct pair *p, const struct choose_args *cpu, const struct choose_args *gpu)
 {
-    const struct block_lists *want = cpu->lists, *got = gpu->lists;
-    const size_t n_lists = (size_t)cpu->n_rows * (size_t)p->kv.n_kv_heads, max_blocks = (size_t)want->max_blocks;
-    must(p->cpu->select(p->host, cpu));
-    must(p->cuda->select(p->gpu, gpu));
+    const struct block_lists *want = cpu->select.lists, *got = gpu->select.lists;
+    const size_t n_lists = (size_t)cpu->select.n_rows * (size_t)p->kv.n_kv_heads, max_blocks = (size_t)want->max_blocks;
+    must(p->cpu->choose(p->host, cpu));
+    must(p->cuda->choose(p->gpu, gpu));
+    assert_memory_equal(from_gpu(p, gpu->total, n_lists * 8), cpu->total, n_lists * 8);
     assert_memory_equal(from_gpu(p, got->count, n_lists * 4), want->count, n_lists * 4);
     assert_memory_equal(from_gpu(p, got->tokens, n_lists * 4), want->tokens, n_lists * 4);
     const int32_t *blocks = from_gpu(p, got->blocks, n_lists * max_blocks * 4);
@@ -82,8 +84,9 @@ static double odd_mass(struct pair *p, int i)
 static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int prefix, int block_a, int block_b, float q_size, float k_size)
 {
     enum { STEPS = 24, OWN = 13 };
-    pair_cache(p, 1, n_heads, n_kv, dim, prefix, STEPS, OWN, 2, 1, k_size);
-    struct key_set sets[MANY_SETS] = { { 0 } }, gpu_sets[MANY_SETS] = { { 0 } };
+    pair_cache(p, 2, n_heads, n_kv, dim, prefix, STEPS, OWN, 2, 1, k_size);
+    struct key_set sets[MANY_SETS], gpu_sets[MANY_SETS];
+    for (int i = 6; i < MANY_SETS; i++) sets[i] = gpu_sets[i] = (struct key_set){ .store = 1, .block_size = 1, .first_block = prefix + STEPS }; /* empty */
     for (int i = 0; i < 6; i++) add_keys(p, sets, gpu_sets, i, i % 3 - 1, i < 3 ? block_a : block_b);
     build_keys(p, sets, gpu_sets, 6, prefix + OWN);
     assert_same_keys(p, sets, gpu_sets, 6);
@@ -97,7 +100,7 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
         { .selector = SELECT_WINDOW, .block_size = block_a, .local_blocks = 1, .min_blocks = 3, .active_millionths = 200000, .key_set = -1, .prefix_set = -1 },
         { .selector = SELECT_ORACLE, .block_size = block_b, .local_blocks = 1, .min_blocks = 1, .active_millionths = 300000, .key_set = -1, .prefix_set = -1 },
         { .selector = SELECT_RANDOM, .block_size = block_a, .local_blocks = 0, .min_blocks = 1, .active_millionths = 1, .key_set = -1, .prefix_set = -1 },
-        { .selector = SELECT_MINMAX, .block_size = block_a, .local_blocks = 1, .min_blocks = 1, .active_millionths = 1000000, .dense_layers = 1, .key_set = 1, .prefix_set = 0 },
+        { .selector = SELECT_MINMAX, .block_size = block_a, .local_blocks = 1, .min_blocks = 1, .active_millionths = 1000000, .dense_layers = 2, .key_set = 1, .prefix_set = 0 },
     };
     struct row rows[SELECT_LANES];
     for (int i = 0; i < SELECT_LANES; i++)
@@ -109,6 +112,7 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
     struct block_lists want = { max_blocks, hold(p, lists_n * (size_t)max_blocks * 4), hold(p, lists_n * 4), hold(p, lists_n * 4) };
     struct block_lists got = { max_blocks, on_gpu(p, NULL, lists_n * (size_t)max_blocks * 4), on_gpu(p, NULL, lists_n * 4), on_gpu(p, NULL, lists_n * 4) };
     pair_reserve(p, SELECT_LANES, prefix + STEPS);
+    struct choose_args want_all = { .total = hold(p, lists_n * 8) }, got_all = { .total = on_gpu(p, NULL, lists_n * 8) };
     struct select_args a = { .n_rows = SELECT_LANES, .layer = 0, .n_heads = n_heads, .rows = rows, .lanes = lanes, .sets = sets, .qkv = qkv,
                              .kv = &p->kv, .mass = mass, .mass_blocks = mass_blocks, .seed = 9, .lists = &want,
                              .scores = hold(p, lists_n * (size_t)max_blocks * 4), .max_score_blocks = max_blocks, .n_sets = 6 };
@@ -116,18 +120,17 @@ static void check_select(struct pair *p, int n_heads, int n_kv, int dim, int pre
     on.rows = on_gpu(p, rows, sizeof rows), on.lanes = on_gpu(p, lanes, sizeof lanes), on.sets = gpu_sets, on.kv = &p->kv_gpu, on.lists = &got;
     on.qkv = on_gpu(p, qkv, SELECT_LANES * stride * 4), on.scores = on_gpu(p, NULL, lists_n * (size_t)max_blocks * 4);
     on.mass = on_gpu(p, mass, (size_t)SELECT_LANES * (size_t)n_heads * (size_t)mass_blocks * sizeof *mass);
-    assert_same_lists(p, &a, &on);
-    /* Once more: the list that the window has chosen is read back, no row needs mass, and there are many sets of keys. */
+    want_all.select = a, got_all.select = on;
+    assert_same_choice(p, &want_all, &got_all);
+    assert_same_keys(p, sets, gpu_sets, 6);
+    /* In the next layer: the list that the window has chosen is read back, no row needs mass, and there are many sets of keys. */
     int32_t *given = hold(p, lists_n * (size_t)max_blocks * 4);
     memcpy(given, want.blocks, lists_n * (size_t)max_blocks * 4);
     lanes[5].selector = SELECT_REPLAY, lanes[6].selector = SELECT_WINDOW;
-    a.replay = given, a.mass = NULL, a.n_sets = MANY_SETS;
-    on.replay = on_gpu(p, given, lists_n * (size_t)max_blocks * 4), on.mass = NULL, on.n_sets = MANY_SETS, on.lanes = on_gpu(p, lanes, sizeof lanes);
-    assert_same_lists(p, &a, &on);
-    struct keys_commit_args commit = { .n_rows = SELECT_LANES, .layer = 0, .n_heads = n_heads, .n_sets = 6, .rows = rows, .sets = sets, .qkv = qkv, .kv = &p->kv };
-    must(p->cpu->keys_commit(p->host, &commit));
-    commit.rows = on.rows, commit.sets = gpu_sets, commit.qkv = on.qkv, commit.kv = &p->kv_gpu;
-    must(p->cuda->keys_commit(p->gpu, &commit));
+    a.layer = 1, a.replay = given, a.mass = NULL, a.n_sets = MANY_SETS;
+    on.layer = 1, on.replay = on_gpu(p, given, lists_n * (size_t)max_blocks * 4), on.mass = NULL, on.n_sets = MANY_SETS, on.lanes = on_gpu(p, lanes, sizeof lanes);
+    want_all.select = a, got_all.select = on;
+    assert_same_choice(p, &want_all, &got_all);
     assert_same_keys(p, sets, gpu_sets, 6);
 }
 
