@@ -57,11 +57,12 @@ template <enum element E, int N> struct stage_shape {
 };
 
 /* Copies of one stage into a ring at `to`; chunk: its first; x: the rows at chunk 0. */
-template <enum element E, int N> __device__ static inline void stage_weights(uint32_t to, const char *w, int chunk, int n_chunks, uint32_t barrier)
+template <enum element E, int N>
+__device__ static inline void stage_weights(uint32_t to, const char *w, int chunk, int n_chunks, uint32_t barrier, uint64_t policy)
 {
     using shape = stage_shape<E, N>;
     barrier_expect(barrier, shape::weight_bytes + (uint32_t)min(shape::chunks, n_chunks - chunk) * shape::row_bytes);
-    bulk_copy(to, w, shape::weight_bytes, barrier);
+    bulk_copy(to, w, shape::weight_bytes, barrier, policy);
 }
 
 template <enum element E, int N> __device__ static inline void stage_rows(uint32_t to, const char *x, int chunk, int n_chunks, uint32_t barrier)
@@ -91,6 +92,7 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     const uint32_t base = shared_address(ring), full = shared_address(barriers), empty = full + STAGES * 8;
     const char *w = j.w + ((size_t)tile * (size_t)n_stages + (size_t)from) * shape::weight_bytes;
     const char *x = j.x + (size_t)(row0 / TILE) * operand_block_bytes(j.n_chunks) + (size_t)(row0 % TILE / 8 * GROUP_BYTES);
+    const uint64_t policy = cache_policy(row_tiles == 1);
     if (warp == MULTIPLIERS && lane == 0) {
         for (int i = 0; i < STAGES; i++) {
             barrier_open(full + i * 8, 1);
@@ -98,7 +100,8 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
         }
         barriers_ready();
         for (int i = 0; i < STAGES && i < n; i++)
-            stage_weights<E, N>(base + i * shape::bytes, w + (size_t)i * shape::weight_bytes, (from + i) * shape::chunks, j.n_chunks, full + i * 8);
+            stage_weights<E, N>(base + i * shape::bytes, w + (size_t)i * shape::weight_bytes, (from + i) * shape::chunks, j.n_chunks, full + i * 8,
+                                policy);
     }
     __syncthreads();
     dependents_launch();
@@ -117,7 +120,7 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
             for (int i = STAGES; i < n; i++) {
                 const uint32_t to = base + p.stage * shape::bytes, barrier = full + p.stage * 8;
                 barrier_wait(empty + p.stage * 8, p.parity);
-                stage_weights<E, N>(to, w + (size_t)i * shape::weight_bytes, (from + i) * shape::chunks, j.n_chunks, barrier);
+                stage_weights<E, N>(to, w + (size_t)i * shape::weight_bytes, (from + i) * shape::chunks, j.n_chunks, barrier, policy);
                 stage_rows<E, N>(to, x, (from + i) * shape::chunks, j.n_chunks, barrier);
                 ring_next<STAGES>(p);
             }
