@@ -72,6 +72,16 @@ __device__ static inline void barrier_wait_asleep(uint64_t *b, int parity)
                  : "memory");
 }
 
+/* For copies: what is read once is the first to leave the second-level cache, so that the small things that each layer needs again (code, tables,
+ * rows) stay in it while weights and caches pass. */
+__device__ static inline uint64_t cache_policy(bool once)
+{
+    uint64_t p;
+    if (once) asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(p));
+    else asm("createpolicy.fractional.L2::evict_normal.b64 %0;" : "=l"(p));
+    return p;
+}
+
 /* Registers and shared memory written so far are seen by the wgmma that follow. */
 __device__ static inline void wgmma_fence()
 {

@@ -106,7 +106,7 @@ template <int SLABS> struct copier {
         for (int at = mine.x; next_work(j, &at, mine.y, w);) {
             const struct attend_row row = j.rows[w.run];
             /* Of the prefix, of the store: nodes stay until they are merged. */
-            const uint64_t policy[2] = { l2_policy(j.plan->n_items == 1), l2_policy(w.only) };
+            const uint64_t policy[2] = { cache_policy(j.plan->n_items == 1), cache_policy(w.only) };
             for (int unit = w.unit; unit < w.end; unit++, n++) {
                 const int stage = n % shared::STAGES;
                 barrier_wait_asleep(K ? &sh.k_free[stage] : &sh.v_free[stage], n / shared::STAGES % 2 ^ 1);

@@ -118,16 +118,6 @@ __device__ static inline void bulk_copy(uint32_t to, const char *from, uint32_t 
                  : "memory");
 }
 
-/* For bulk_copy: what is read once is the first to leave the second-level cache, so that the small things that each layer needs again (code, tables,
- * rows) stay in it while the weights pass. */
-__device__ static inline uint64_t cache_policy(bool once)
-{
-    uint64_t p;
-    if (once) asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(p));
-    else asm("createpolicy.fractional.L2::evict_normal.b64 %0;" : "=l"(p));
-    return p;
-}
-
 __device__ static inline void bulk_copy(uint32_t to, const char *from, uint32_t n_bytes, uint32_t barrier, uint64_t policy)
 {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(to), "l"(from),

@@ -12,22 +12,24 @@
 
 static constexpr int REGION_ELEMS = 64, REGION_ROWS = 16, REGION_ROW_BYTES = 128;
 
+/* Both copy what nobody else reads. */
+
 /* A box of rows from (row, column) on of an array [rows][columns], one region wide; zeros past its edges. */
 __device__ static inline void box_copy(void *to, const CUtensorMap *map, int column, int row, uint64_t *b)
 {
     asm volatile(
-        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(
             shared_address(to)),
-        "l"(map), "r"(column), "r"(row), "r"(shared_address(b))
+        "l"(map), "r"(column), "r"(row), "r"(shared_address(b)), "l"(cache_policy(true))
         : "memory");
 }
 
 /* All regions of the rows from REGION_ROWS first on. */
 __device__ static inline void stripe_copy(void *to, const CUtensorMap *map, int first, uint64_t *b)
 {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %2, %2, "
-                 "%3}], [%4];" ::"r"(shared_address(to)),
-                 "l"(map), "r"(0), "r"(first), "r"(shared_address(b))
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %2, %2, "
+                 "%3}], [%4], %5;" ::"r"(shared_address(to)),
+                 "l"(map), "r"(0), "r"(first), "r"(shared_address(b)), "l"(cache_policy(true))
                  : "memory");
 }
 

@@ -31,15 +31,6 @@ __device__ static inline void cluster_sync()
 }
 
 /* ---- bulk copies ---- */
-/* How long the L2 cache keeps what is copied: as long as anything, or less than all else, which is right for what is read once. */
-__device__ static inline uint64_t l2_policy(bool read_once)
-{
-    uint64_t normal, first;
-    asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(normal));
-    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(first));
-    return read_once ? first : normal;
-}
-
 /* The box of a map at (column, row, run) to the same place in the shared memory of both blocks of a pair; each one's b counts its bytes. */
 __device__ static inline void copy_box(void *to, const CUtensorMap *map, int column, int row, int run, uint64_t *b,
                                        uint64_t policy)
