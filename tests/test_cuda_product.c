@@ -325,6 +325,86 @@ static void operands_are_right_and_know_no_batch(void **state)
     pair_close(&p);
 }
 
+/* What a product writes of row r of an operand of rows of n (cuda_matrix.cuh): its values, the zeros behind them, its scale. */
+static size_t operand_row_bytes(int n)
+{
+    return (size_t)(n + 63) / 64 * 64 * 2 + sizeof(float);
+}
+
+static void operand_row(const uint8_t *operand, int n, int r, uint8_t *row)
+{
+    const size_t n_chunks = (size_t)(n + 63) / 64, tile_bytes = 128 * 64 * 2;
+    const uint8_t *block = operand + (size_t)(r / 128) * (n_chunks * tile_bytes + 2 * 128 * sizeof(float));
+    for (size_t core = 0; core < n_chunks * 8; core++)
+        memcpy(row + core * 16, block + core / 8 * tile_bytes + core % 8 * 128 + (size_t)(r % 128 / 8 * 1024 + r % 8 * 16), 16);
+    memcpy(row + n_chunks * 128, block + n_chunks * tile_bytes + (size_t)(r % 128) * sizeof(float), sizeof(float));
+}
+
+/* A layer's gate and up, and the rows that they are multiplied with. */
+struct activation_case {
+    const struct matrix *m;
+    const float *x, *weight; /* of the norm; device */
+    int n_in, n;
+};
+
+/* rows: [n_rows][operand_row_bytes], of x's rows from `first` on, computed by themselves. */
+static void activation_rows(struct pair *p, const struct activation_case *c, int first, int n_rows, uint8_t *rows)
+{
+    const size_t x_bytes = p->cuda->operand_bytes(n_rows, c->n_in), act_bytes = p->cuda->operand_bytes(n_rows, c->n);
+    void *operand = NULL, *act = NULL, *host = NULL;
+    must(p->cuda->alloc(p->gpu, &operand, x_bytes, "operand"));
+    must(p->cuda->alloc(p->gpu, &act, act_bytes, "activations")); /* NaN */
+    must(mem_alloc(&host, act_bytes, 1, "activations"));
+    const struct norm_args norm = { .n_rows = n_rows, .n = c->n_in, .x = c->x + (size_t)first * (size_t)c->n_in, .weight = c->weight, .eps = 1e-6, .operand = operand };
+    must(p->cuda->norm(p->gpu, &norm));
+    const struct product_args a = { .n_rows = n_rows, .w = c->m, .operand = operand, .act = act };
+    must(p->cuda->product(p->gpu, &a));
+    must(p->cuda->download(p->gpu, host, act, act_bytes));
+    must(p->cuda->sync(p->gpu));
+    for (int r = 0; r < n_rows; r++) operand_row(host, c->n, r, rows + (size_t)r * operand_row_bytes(c->n));
+    mem_free(host);
+    p->cuda->release(p->gpu, act);
+    p->cuda->release(p->gpu, operand);
+}
+
+/* SwiGLU's rows are the same bytes alone and among any number of others, in whichever kernel and tile. */
+static void check_activation_bytes(struct pair *p, int n_in, int n)
+{
+    enum { MOST = 600 };
+    static const int counts[] = { 9, 17, 33, 64, 65, 97, 129, 200, 257, 300, 400 }, alone[] = { 0, 63, 64, 95, 96, 127, 128, 191, 192, 199, 255, 256, 299, 399, 599 };
+    const size_t in = (size_t)n_in, row_bytes = operand_row_bytes(n);
+    float *w = random_elements(p, 2 * (size_t)n * in, 0.5f), *ones = hold(p, in * 4);
+    uint8_t *want = hold(p, MOST * row_bytes), *got = hold(p, MOST * row_bytes);
+    for (size_t i = 0; i < in; i++) ones[i] = 1;
+    struct matrix *m = pack_layer(p, w, n, n, n_in);
+    const struct activation_case c = { m, on_gpu(p, random_floats(p, MOST * in, 2), MOST * in * 4), on_gpu(p, ones, in * 4), n_in, n };
+    activation_rows(p, &c, 0, MOST, want);
+    for (size_t i = 0; i < MOST * row_bytes / 2; i++) assert_true(want[2 * i] != 0xff || want[2 * i + 1] != 0xff); /* all of it was written */
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        activation_rows(p, &c, 0, counts[i], got);
+        assert_memory_equal(got, want, (size_t)counts[i] * row_bytes);
+    }
+    for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) {
+        activation_rows(p, &c, alone[i], 1, got);
+        assert_memory_equal(got, want + (size_t)alone[i] * row_bytes, row_bytes);
+    }
+    p->cuda->matrix_free(p->gpu, m);
+}
+
+static void activations_are_the_same_bytes_in_every_batch(void **state)
+{
+    struct pair p;
+    (void)state;
+    static const char *const devices[] = { "cuda", "cuda-bf16", "cuda-int4" };
+    for (int k = 0; k < 3; k++) {
+        if (!pair_open_as(&p, devices[k])) skip();
+        check_activation_bytes(&p, 200, 2810); /* 44 tiles of outputs, the last with padding; of rows, tiles of every size */
+        pair_clear(&p);
+        check_activation_bytes(&p, 64, 16400); /* more tiles than an int4 product splits */
+        pair_close(&p);
+    }
+}
+
 /* Weights that the device makes from a seed are the host's. */
 static void seeded_weights_are_the_hosts(void **state)
 {
@@ -438,6 +518,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(int4_weights_are_where_they_belong),
         cmocka_unit_test(products_take_huge_and_tiny_rows),
         cmocka_unit_test(operands_are_right_and_know_no_batch),
+        cmocka_unit_test(activations_are_the_same_bytes_in_every_batch),
         cmocka_unit_test(seeded_weights_are_the_hosts),
         cmocka_unit_test(row_operations_match),
         cmocka_unit_test(embedding_and_spread_match),
