@@ -8,25 +8,43 @@ static int few_rows(struct device *d, const struct product_job *j)
     return cuda_product_split(d, j, n_columns, j->n_tiles < 2 * d->n_sms ? 4 : 1);
 }
 
-/* Many rows: the kernel with the least estimated time, in microseconds as measured on an H200: of a chunk of k, and of all else. */
-static int many_rows(struct device *d, const struct product_job *j)
+/* A kernel for many rows: its tiles, and its time in microseconds as measured on an H200: of a chunk of k, and of all else. */
+struct way {
+    int n_outputs, n_columns, n_split; /* n_split: blocks of a cluster that share the segments; 0: cuda_product_many's */
+    double chunk, rest;
+};
+
+/* That with the least estimated time. */
+static const struct way *best_of(const struct device *d, const struct product_job *j, const struct way *ways, int n_ways)
 {
-    static const struct {
-        int n_columns, n_split; /* 0: cuda_product_many */
-        double chunk, rest;
-    } ways[] = { { 64, 0, 0.2, 3.5 }, { 96, 0, 0.245, 4 }, { 128, 0, 0.31, 4.5 }, { 128, 2, 0.37, 6.3 }, { 128, 4, 0.33, 6.3 } };
     double least = 0;
     int best = 0;
-    for (int i = 0; i < (int)(sizeof ways / sizeof *ways); i++) {
-        const int parts = ways[i].n_split ? ways[i].n_split : 1, n_blocks = j->n_tiles * ceil_div(j->n_rows, ways[i].n_columns) * parts;
-        const int at_once = d->n_sms - 3 * ways[i].n_split; /* clusters do not fill the device */
-        const double time = ceil_div(n_blocks, at_once) * (ceil_div(j->n_chunks, parts) * ways[i].chunk + ways[i].rest);
+    for (int i = 0; i < n_ways; i++) {
+        const struct way *w = &ways[i];
+        const int parts = w->n_split ? w->n_split : 1, n_blocks = ceil_div(j->n_tiles * TILE, w->n_outputs) * ceil_div(j->n_rows, w->n_columns) * parts;
+        const int at_once = d->n_sms - 3 * w->n_split; /* clusters do not fill the device */
+        const double time = ceil_div(n_blocks, at_once) * (ceil_div(j->n_chunks, parts) * w->chunk + w->rest);
         if (i > 0 && time >= least) continue;
         least = time;
         best = i;
     }
-    if (ways[best].n_split == 0) return cuda_product_many(d, j, ways[best].n_columns);
-    return cuda_product_split(d, j, ways[best].n_columns, ways[best].n_split);
+    return &ways[best];
+}
+
+static int many_rows(struct device *d, const struct product_job *j)
+{
+    static const struct way ways[] = { { 128, 64, 0, 0.2, 2.6 },  { 128, 96, 0, 0.245, 4 },  { 128, 128, 0, 0.31, 4.5 },
+                                       { 192, 128, 0, 0.45, 5 }, { 128, 128, 2, 0.37, 6.3 }, { 128, 128, 4, 0.33, 6.3 } };
+    const struct way *w = best_of(d, j, ways, sizeof ways / sizeof *ways);
+    return w->n_split > 0 ? cuda_product_split(d, j, w->n_columns, w->n_split) : cuda_product_many(d, j, w->n_outputs, w->n_columns);
+}
+
+static int many_rows_int4(struct device *d, const struct product_job *j)
+{
+    static const struct way ways[] = { { 128, 32, 0, 0.17, 4 },    { 128, 64, 0, 0.222, 4.3 }, { 128, 96, 0, 0.253, 5 },
+                                       { 128, 128, 0, 0.287, 5.9 }, { 128, 128, 4, 0.347, 8.1 } };
+    const struct way *w = best_of(d, j, ways, sizeof ways / sizeof *ways);
+    return w->n_split > 0 && j->n_tiles < INT4_WIDE ? cuda_product_int4(d, j) : cuda_product_many_int4(d, j, w->n_columns);
 }
 
 static int job_make(struct device *d, const struct product_args *a, struct product_job *j)
@@ -56,7 +74,7 @@ static int job_make(struct device *d, const struct product_args *a, struct produ
 
 static int multiply(struct device *d, const struct matrix *m, const struct product_job *j)
 {
-    if (m->element == INT4) return cuda_product_int4(d, j);
+    if (m->element == INT4) return j->n_rows <= FEW_ROWS ? cuda_product_int4(d, j) : many_rows_int4(d, j);
     return j->n_rows <= FEW_ROWS ? few_rows(d, j) : many_rows(d, j);
 }
 

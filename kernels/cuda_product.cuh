@@ -24,8 +24,9 @@ struct product_job {
 };
 
 int cuda_product_split(struct device *d, const struct product_job *j, int n_columns, int n_split);
-int cuda_product_int4(struct device *d, const struct product_job *j); /* any number of rows */
-int cuda_product_many(struct device *d, const struct product_job *j, int n_columns);
+int cuda_product_int4(struct device *d, const struct product_job *j); /* of INT4_WIDE tiles or more: 64 rows at most */
+int cuda_product_many(struct device *d, const struct product_job *j, int n_outputs, int n_columns);
+int cuda_product_many_int4(struct device *d, const struct product_job *j, int n_columns);
 
 /* The first chunk (int4: group) of a segment. */
 __host__ __device__ static inline int segment_at(int segment, int n_chunks, int n_segments = N_SEGMENTS)
@@ -185,6 +186,7 @@ WGMMA_HELD(8, S0, "%4, %5, %6, %7", 8, D4(0))
 WGMMA_HELD(16, S1, "%8, %9, %10, %11", 12, D4(0), D4(4))
 WGMMA_HELD(32, S2, "%16, %17, %18, %19", 20, D16(0))
 WGMMA_HELD(64, S3, "%32, %33, %34, %35", 36, D16(0), D16(16))
+WGMMA_HELD(96, S4, "%48, %49, %50, %51", 52, D16(0), D16(16), D16(32))
 WGMMA_HELD(128, S5, "%64, %65, %66, %67", 68, D64(0))
 #undef WGMMA_HELD
 #undef S0
@@ -198,12 +200,12 @@ WGMMA_HELD(128, S5, "%64, %65, %66, %67", 68, D64(0))
 #undef D64
 #undef WGMMA
 
-/* The sum of one segment of n_chunks, by warp group wg (64 of the tile's outputs), as the ring brings them: weights, then rows.
+/* The sum of one segment of n_chunks, by warp group wg (64 of the tile's 64 GROUPS outputs), as the ring brings them: weights, then rows.
  * Each of its warps tells `empty` of the stages that it has used up; *used: the last one, of which it has not yet told; -1: none. */
-template <bool BF16, int N, int STAGES>
+template <bool BF16, int N, int STAGES, int GROUPS = 2>
 __device__ static inline void segment_sum(float (&c)[N / 2], int n_chunks, int wg, uint32_t base, uint32_t full, uint32_t empty, struct ring_place &p, int *used)
 {
-    constexpr uint32_t STAGE_BYTES = TILE_BYTES + N / 8 * GROUP_BYTES;
+    constexpr uint32_t WEIGHT_BYTES = GROUPS * (TILE_BYTES / 2), STAGE_BYTES = WEIGHT_BYTES + N / 8 * GROUP_BYTES;
 #pragma unroll
     for (int i = 0; i < N / 2; i++) c[i] = 0;
     pin(c);
@@ -212,7 +214,7 @@ __device__ static inline void segment_sum(float (&c)[N / 2], int n_chunks, int w
         barrier_wait(full + p.stage * 8, p.parity);
         wgmma_fence();
         const uint32_t at = base + p.stage * STAGE_BYTES;
-        const uint64_t a = cores_of(at + wg * (TILE_BYTES / 2)), b = cores_of(at + TILE_BYTES);
+        const uint64_t a = cores_of(at + wg * (TILE_BYTES / 2)), b = cores_of(at + WEIGHT_BYTES);
 #pragma unroll
         for (int i = 0; i < CHUNK / 16; i++) wgmma<BF16>(c, a + i * 16, b + i * 16);
         wgmma_commit();

@@ -43,9 +43,9 @@ __device__ static inline void int4_unpack(uint32_t q, __half2 scale, __half2 sca
     }
 }
 
-/* One half of a group, `at` of the stage, on its way: the half before has been multiplied when this returns. */
+/* One half of a group, `at` of the stage, on its way: the half before has been multiplied when this returns.  rows: of the stage. */
 template <int N>
-__device__ static inline void half_multiply(float (&c)[N / 2], uint32_t (&a)[16], uint32_t at, int half, int warp, __half2 scale, __half2 scale8)
+__device__ static inline void half_multiply(float (&c)[N / 2], uint32_t (&a)[16], uint32_t at, uint32_t rows, int half, int warp, __half2 scale, __half2 scale8)
 {
     const uint4 q = shared_load(at + (uint32_t)int4_at(warp, half, threadIdx.x % 32));
     int4_unpack(q.x, scale, scale8, a);
@@ -54,19 +54,21 @@ __device__ static inline void half_multiply(float (&c)[N / 2], uint32_t (&a)[16]
     int4_unpack(q.w, scale, scale8, a + 12);
     wgmma_fence();
 #pragma unroll
-    for (int i = 0; i < 4; i++) wgmma_held(c, a + 4 * i, cores_of(at + INT4_BYTES + (uint32_t)(half * (N / 8)) * GROUP_BYTES) + i * 16);
+    for (int i = 0; i < 4; i++) wgmma_held(c, a + 4 * i, cores_of(rows + (uint32_t)(half * (N / 8)) * GROUP_BYTES) + i * 16);
     wgmma_commit();
     wgmma_wait<1>();
 }
 
-/* The sum of one segment, groups `from` .. `end` - 1 of n_chunks, for the 16 outputs of this warp, as the ring brings them: a half of a group is
- * unpacked while the half before is multiplied.  *used: as in segment_sum(). */
-template <int N, int STAGES>
+/* The sum of one segment, groups `from` .. `end` - 1 of n_chunks, for the 16 outputs of this warp, as the ring brings them: words of 64 GROUPS
+ * outputs, their scales, rows.  A half of a group is unpacked while the half before is multiplied.  *used: as in segment_sum(). */
+template <int N, int STAGES, int GROUPS = 2>
 __device__ static inline void int4_segment_sum(float (&c)[N / 2], int from, int end, int n_chunks, int warp, uint32_t base, uint32_t full,
                                                uint32_t empty, struct ring_place &p, int *used)
 {
-    constexpr uint32_t STAGE_BYTES = INT4_BYTES + INT4_CHUNKS * (N / 8) * GROUP_BYTES;
-    const int out = warp * 16 + threadIdx.x % 32 / 4, n_whole = min(end, n_chunks / INT4_CHUNKS);
+    constexpr uint32_t WORD_BYTES = GROUPS * (TILE * INT4_GROUP / 4), WEIGHT_BYTES = GROUPS * (INT4_BYTES / 2);
+    constexpr uint32_t STAGE_BYTES = WEIGHT_BYTES + INT4_CHUNKS * (N / 8) * GROUP_BYTES;
+    const uint32_t scale_at = WORD_BYTES + (uint32_t)(warp * 16 + threadIdx.x % 32 / 4) * 2;
+    const int n_whole = min(end, n_chunks / INT4_CHUNKS);
     uint32_t a[INT4_CHUNKS][16];
 #pragma unroll
     for (int i = 0; i < N / 2; i++) c[i] = 0;
@@ -75,19 +77,22 @@ __device__ static inline void int4_segment_sum(float (&c)[N / 2], int from, int 
     for (int group = from; group < n_whole; group++) {
         barrier_wait(full + p.stage * 8, p.parity);
         const uint32_t at = base + p.stage * STAGE_BYTES;
-        const __half2 scale = shared_scale(at + (uint32_t)int4_scale_at(out)), scale8 = shared_scale(at + (uint32_t)int4_scale_at(out + 8));
-        half_multiply<N>(c, a[0], at, 0, warp, scale, scale8);
+        const __half2 scale = shared_scale(at + scale_at), scale8 = shared_scale(at + scale_at + 16);
+        half_multiply<N>(c, a[0], at, at + WEIGHT_BYTES, 0, warp, scale, scale8);
         if (*used >= 0 && threadIdx.x % 32 == 0) barrier_arrive(empty + *used * 8);
         *used = p.stage;
-        half_multiply<N>(c, a[1], at, 1, warp, scale, scale8);
+        half_multiply<N>(c, a[1], at, at + WEIGHT_BYTES, 1, warp, scale, scale8);
         ring_next<STAGES>(p);
     }
     wgmma_wait<0>();
     if (n_whole < end) { /* n_chunks is odd: half a group */
         barrier_wait(full + p.stage * 8, p.parity);
         const uint32_t at = base + p.stage * STAGE_BYTES;
-        half_multiply<N>(c, a[0], at, 0, warp, shared_scale(at + (uint32_t)int4_scale_at(out)), shared_scale(at + (uint32_t)int4_scale_at(out + 8)));
+        half_multiply<N>(c, a[0], at, at + WEIGHT_BYTES, 0, warp, shared_scale(at + scale_at), shared_scale(at + scale_at + 16));
         wgmma_wait<0>();
+        if (*used >= 0 && threadIdx.x % 32 == 0) barrier_arrive(empty + *used * 8);
+        *used = p.stage;
+        ring_next<STAGES>(p);
     }
     pin(c);
 }

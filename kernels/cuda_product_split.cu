@@ -2,7 +2,7 @@
  *
  * A block of threads has 128 outputs of N rows; a cluster of SPLIT blocks shares the segments of k, so that there are enough of them to
  * keep every multiprocessor reading.  One warp fills the ring with bulk copies, eight multiply; weights are on their way before the kernel
- * before has ended.  Of int4 matrices, products of any number of rows. */
+ * before has ended. */
 #include "kernels/cuda_product_int4.cuh"
 #include "kernels/cuda_product_qkv.cuh"
 
@@ -232,8 +232,7 @@ int cuda_product_int4(struct device *d, const struct product_job *j)
     if (j->n_tiles >= INT4_WIDE) {
         if (j->n_rows <= 8) return launch_int4<8, 1, 6, 3>(d, j);
         if (j->n_rows <= 16) return launch_int4<16, 1, 6, 2>(d, j);
-        if (j->n_rows <= 32) return launch_int4<32, 1, 5, 2>(d, j);
-        return j->n_rows <= 256 ? launch_int4<64, 1, 4, 2>(d, j) : launch_int4<128, 1, 5, 1>(d, j);
+        return j->n_rows <= 32 ? launch_int4<32, 1, 5, 2>(d, j) : launch_int4<64, 1, 4, 2>(d, j);
     }
     /* Three to a multiprocessor only where two are too few: they are not spread evenly. */
     const bool two = j->n_tiles * INT4_SEGMENTS <= 2 * d->n_sms;
