@@ -33,8 +33,8 @@ static const struct way *best_of(const struct device *d, const struct product_jo
 
 static int many_rows(struct device *d, const struct product_job *j)
 {
-    static const struct way ways[] = { { 128, 64, 0, 0.2, 2.6 },  { 128, 96, 0, 0.245, 4 },  { 128, 128, 0, 0.31, 4.5 },
-                                       { 192, 128, 0, 0.45, 5 }, { 128, 128, 2, 0.37, 6.3 }, { 128, 128, 4, 0.33, 6.3 } };
+    static const struct way ways[] = { { 128, 32, 0, 0.15, 3 },  { 128, 64, 0, 0.205, 2.5 }, { 128, 96, 0, 0.23, 4.2 }, { 128, 128, 0, 0.3, 4.2 },
+                                       { 192, 128, 0, 0.43, 5 }, { 128, 128, 2, 0.37, 6.3 }, { 128, 128, 4, 0.33, 6.3 } };
     const struct way *w = best_of(d, j, ways, sizeof ways / sizeof *ways);
     return w->n_split > 0 ? cuda_product_split(d, j, w->n_columns, w->n_split) : cuda_product_many(d, j, w->n_outputs, w->n_columns);
 }

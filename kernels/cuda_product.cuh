@@ -24,7 +24,7 @@ struct product_job {
 };
 
 int cuda_product_split(struct device *d, const struct product_job *j, int n_columns, int n_split);
-int cuda_product_int4(struct device *d, const struct product_job *j); /* of INT4_WIDE tiles or more: 64 rows at most */
+int cuda_product_int4(struct device *d, const struct product_job *j); /* of INT4_WIDE tiles or more: FEW_ROWS at most */
 int cuda_product_many(struct device *d, const struct product_job *j, int n_outputs, int n_columns);
 int cuda_product_many_int4(struct device *d, const struct product_job *j, int n_columns);
 
