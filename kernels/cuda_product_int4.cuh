@@ -79,7 +79,7 @@ __device__ static inline void int4_segment_sum(float (&c)[N / 2], int from, int 
         const uint32_t at = base + p.stage * STAGE_BYTES;
         const __half2 scale = shared_scale(at + scale_at), scale8 = shared_scale(at + scale_at + 16);
         half_multiply<N>(c, a[0], at, at + WEIGHT_BYTES, 0, warp, scale, scale8);
-        if (*used >= 0 && threadIdx.x % 32 == 0) barrier_arrive(empty + *used * 8);
+        stage_release<true>(empty, *used);
         *used = p.stage;
         half_multiply<N>(c, a[1], at, at + WEIGHT_BYTES, 1, warp, scale, scale8);
         ring_next<STAGES>(p);
@@ -90,7 +90,7 @@ __device__ static inline void int4_segment_sum(float (&c)[N / 2], int from, int 
         const uint32_t at = base + p.stage * STAGE_BYTES;
         half_multiply<N>(c, a[0], at, at + WEIGHT_BYTES, 0, warp, shared_scale(at + scale_at), shared_scale(at + scale_at + 16));
         wgmma_wait<0>();
-        if (*used >= 0 && threadIdx.x % 32 == 0) barrier_arrive(empty + *used * 8);
+        stage_release<true>(empty, *used);
         *used = p.stage;
         ring_next<STAGES>(p);
     }

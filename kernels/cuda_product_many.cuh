@@ -162,7 +162,7 @@ template <class S> __device__ static inline void multiply(const struct product_j
             int used = -1;
             if constexpr (S::element == INT4) int4_segment_sum<N, S::stages, S::groups>(c, from, end, j.n_chunks, warp, r.base, r.full, r.empty, p, &used);
             else segment_sum<S::element == BF16, N, S::stages, S::groups>(c, end - from, group, r.base, r.full, r.empty, p, &used);
-            if (used >= 0 && threadIdx.x % 32 == 0) barrier_arrive(r.empty + used * 8);
+            stage_release<S::element == INT4>(r.empty, used);
 #pragma unroll
             for (int i = 0; i < N / 2; i++) total[i] += c[i];
         }
@@ -184,7 +184,7 @@ template <class S> __global__ static void __launch_bounds__(S::threads, 1) many_
     if (threadIdx.x == 0) {
         for (int i = 0; i < S::stages; i++) {
             barrier_open(&barriers[i], 1);
-            barrier_open(&barriers[S::stages + i], S::multipliers);
+            barrier_open(&barriers[S::stages + i], stage_readers(S::element, S::multipliers));
         }
         barriers_ready();
     }

@@ -96,7 +96,7 @@ __global__ static void __launch_bounds__(SPLIT_THREADS, PER_SM) split_kernel(con
     if (warp == MULTIPLIERS && lane == 0) {
         for (int i = 0; i < STAGES; i++) {
             barrier_open(full + i * 8, 1);
-            barrier_open(empty + i * 8, MULTIPLIERS);
+            barrier_open(empty + i * 8, stage_readers(E, MULTIPLIERS));
         }
         barriers_ready();
         for (int i = 0; i < STAGES && i < n; i++)
