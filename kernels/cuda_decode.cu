@@ -117,7 +117,7 @@ __device__ static int2 reading(const decode_shared<DIM, NT> &sh, const struct de
     const int list = row.list_row * j.kv.n_kv_heads + pair % j.kv.n_kv_heads;
     const int count = __ldcg(&j.lists.count[list]), n = __ldcg(&j.lists.tokens[list]);
     if (count < 0) return make_int2(row.position + 1, -1);
-    return make_int2(min(max(n, 0), j.lists.max_blocks * row.block_size), list);
+    return make_int2((int)min((long long)max(n, 0), (long long)j.lists.max_blocks * row.block_size), list);
 }
 
 template <int DIM, int NT> __device__ static void line_up(decode_shared<DIM, NT> &sh, const struct decode_job &j)
