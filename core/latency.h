@@ -19,10 +19,10 @@
 
 /* What a step consists of, by operations of core/ops.h. */
 enum latency_part {
-    LATENCY_PRODUCT, /* product, qkv */
+    LATENCY_PRODUCT, /* product, qkv; rope_append, which a back end may do with it */
     LATENCY_SELECT,  /* choose: scores and choice, block keys, tallies */
     LATENCY_ATTEND,  /* attend */
-    LATENCY_OTHER,   /* the rest: embedding, norms, angles, rotation and append (where not with a product), activation */
+    LATENCY_OTHER,   /* the rest: embedding, norms, angles, activation (where not with a product) */
     N_LATENCY_PARTS
 };
 

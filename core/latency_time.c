@@ -120,7 +120,7 @@ SKIP(attend)
 
 static void filter(struct backend *be, unsigned parts)
 {
-    if (!(parts & 1u << LATENCY_PRODUCT)) be->product = skip_product, be->qkv = be->qkv ? skip_qkv : NULL;
+    if (!(parts & 1u << LATENCY_PRODUCT)) be->product = skip_product, be->rope_append = skip_rope_append, be->qkv = be->qkv ? skip_qkv : NULL;
     if (!(parts & 1u << LATENCY_SELECT)) be->choose = skip_choose;
     if (!(parts & 1u << LATENCY_ATTEND)) be->attend = skip_attend;
     if (parts & 1u << LATENCY_OTHER) return;
@@ -128,7 +128,6 @@ static void filter(struct backend *be, unsigned parts)
     be->norm = skip_norm;
     be->swiglu = skip_swiglu;
     be->angles = skip_angles;
-    be->rope_append = skip_rope_append;
 }
 
 /* The pass that is staged, without the other operations.  It goes once as a whole before, so that lists, queries and activations are

@@ -98,7 +98,7 @@ enum record_type { REC_F32, REC_I32, REC_I64, REC_U8 };
     X(STALE_HEAD_MASS, stale_head_mass, DIMS_STEP_LANE_LAYER_HEAD, REC_F32, "1", 64, "stale_mass of one KV head's query heads") \
     X(SELECTED_BLOCKS, selected_blocks, DIMS_STEP_LANE_LAYER_HEAD_SLOT, REC_I32, "1", 128, "selected blocks, ascending; -1 past the last, and throughout where all are read without a selection") \
     X(STEP_TIME, step_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of one decode step of the batch, up to its logits")  \
-    X(PRODUCT_TIME, product_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of the step's matrix products alone")         \
+    X(PRODUCT_TIME, product_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of the step's matrix products, rotation and append alone") \
     X(SELECT_TIME, select_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of scoring the blocks and selecting them alone; NaN where all are read") \
     X(ATTEND_TIME, attend_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of the step's attention alone")                 \
     X(OTHER_TIME, other_time, DIMS_STEP_LANE, REC_F32, "s", 256, "device time of all other operations of the step alone")       \
