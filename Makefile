@@ -77,7 +77,7 @@ SAY := @$(if $(filter 1,$(V))$(findstring s,$(firstword -$(MAKEFLAGS))),:,echo)
 
 all: $(RESA)
 
-tests: $(TESTS)
+tests: $(TESTS) $(BUILD)/tests/bench_devices
 
 # For scripts: where this variant's program is.
 where:

@@ -192,6 +192,7 @@ static int run_all(const struct session *s, struct common *c, double e)
         for (int r = 0; r < n; r++)
             if (pid[r] == ended) pid[r] = 0;
         if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK) continue;
+        if (!failed && WIFSIGNALED(status)) fprintf(stderr, "bench_devices: a run was ended by signal %d\n", WTERMSIG(status));
         if (!failed) end_runs(s, pid, n);
         failed = 1;
     }

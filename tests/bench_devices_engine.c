@@ -110,16 +110,18 @@ static int spy_logits(struct device *d, const struct measure_logits_args *a)
 
 static float everywhere; /* the disturbance of all rows */
 
-/* The CPU's, whose arrays are the host's. */
+/* The CPU's, whose arrays are the host's.  There are no lanes where none asks for noise. */
 static int disturbed_rope(struct device *d, const struct rope_append_args *a)
 {
+    static struct lane_params lanes[MAX_LANES];
+    struct rope_append_args all = *a;
     struct row *rows = (struct row *)(uintptr_t)a->rows;
-    struct lane_params *lanes = (struct lane_params *)(uintptr_t)a->lanes;
+    all.lanes = lanes;
     for (int i = 0; i < a->n_rows; i++) {
         rows[i].flags |= ROW_PERTURB;
         lanes[rows[i].lane].perturb = everywhere;
     }
-    return backends[0]->rope_append(d, a);
+    return backends[0]->rope_append(d, &all);
 }
 
 struct backend engine_spied(const struct backend *real)
