@@ -276,9 +276,11 @@ template <int SLABS> struct chunk_task : chunk_group<SLABS> {
     {
         const int stage = n % shared::STAGES, parity = n / shared::STAGES % 2;
         barrier_wait(&sh.k_full[stage], parity);
+        __syncwarp(); /* none of its lanes still waits for what is let go */
         release(&sh.k_free[stage]);
         barrier_wait(&sh.v_full[stage], parity);
         clear_values(unit, stage);
+        __syncwarp();
         release(&sh.v_free[stage]);
         n++;
     }
