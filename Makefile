@@ -77,7 +77,7 @@ SAY := @$(if $(filter 1,$(V))$(findstring s,$(firstword -$(MAKEFLAGS))),:,echo)
 
 all: $(RESA)
 
-tests: $(TESTS) $(BUILD)/tests/bench_devices
+tests: $(TESTS)
 
 # For scripts: where this variant's program is.
 where:
@@ -148,16 +148,11 @@ $(BUILD)/tests/bench_%: $(BUILD)/tests/bench_%.o $(BUILD)/tests/bench_machine.o 
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
 
-# Simulations of what the statistics promise, by hand: build/tests/sim_coverage.
-$(BUILD)/tests/sim_%: $(BUILD)/tests/sim_%.o $(LIB)
-	$(SAY) "LD $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
-
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(LIB)
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS) -lcmocka
 
-# Simulations behind what the analysis claims, run by hand.
+# Simulations behind what the analysis claims, run by hand: build/tests/sim_coverage.
 $(BUILD)/tests/sim_%: $(BUILD)/tests/sim_%.o $(LIB)
 	$(SAY) "LD $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -176,7 +171,7 @@ $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 # A make of its own after the set-up, because libraries are looked for when a Makefile is read.
 test:
 	@./run.sh --setup=test
-	@$(MAKE) --no-print-directory -s -j$(JOBS) all tests
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all tests $(BUILD)/tests/bench_devices
 	@$(MAKE) --no-print-directory -s run-tests
 
 test-san:

@@ -232,4 +232,16 @@ static inline void pair_reserve(struct pair *p, int max_rows, int max_context)
     must(p->cuda->reserve(p->gpu, &p->shape, &e));
 }
 
+/* The same rows a few at a time, which another kernel takes. */
+static inline void attend_few(struct pair *p, struct attend_args a)
+{
+    enum { FEW = 16 };
+    const struct attend_row *const rows = a.rows;
+    const int n = a.n_rows;
+    for (int at = 0; at < n; at += FEW) {
+        a.rows = rows + at, a.n_rows = n - at < FEW ? n - at : FEW;
+        must(p->cuda->attend(p->gpu, &a));
+    }
+}
+
 #endif

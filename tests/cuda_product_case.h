@@ -21,6 +21,22 @@ static inline double product_tolerance(const struct pair *p, int n_in, int n_out
     return reference_gamma(17 * (n_in / 16 / n_segments + 2) + 12) * absolute + 0x1p-37 * most_x * sum_w;
 }
 
+/* How far y is from what it should be, in parts of its tolerance.  y: an output of the row x, of those of t, with the weights w, added to `rest`, which is a
+ * sum whose terms' sizes add up to rest_size. */
+static inline double product_error(const struct pair *p, const struct tensor *t, const float *w, const float *x,
+                                   double rest, double rest_size, float y)
+{
+    double want = rest, absolute = rest_size, most = 0, sum_w = 0;
+    for (int k = 0; k < t->n_cols; k++) {
+        const double term = (double)x[k] * (double)w[k];
+        want += term;
+        absolute += fabs(term);
+        most = fmax(most, fabs((double)x[k]));
+        sum_w += fabs((double)w[k]);
+    }
+    return fabs((double)y - want) / product_tolerance(p, t->n_cols, t->n_rows, absolute, most, sum_w);
+}
+
 /* Unit roundoff of the back end's elements. */
 static inline double roundoff(const struct pair *p)
 {
@@ -38,6 +54,27 @@ static inline float *random_elements(struct pair *p, size_t n, float size)
         memcpy(&x[i], &bits, 4);
     }
     return x;
+}
+
+/* a's product of rows[0], rows[1] .. rows, fewest first, `most` at most, of n_out outputs; the greatest number's.  Whichever kernel computes it, whatever the
+ * batch, a row has the same bits; no row too many is written. */
+static inline const float *product_in_batches(struct pair *p, struct product_args a, const int *rows, int n_counts,
+                                              int n_out, int most)
+{
+    const size_t out = (size_t)n_out;
+    const float *first = NULL;
+    for (int i = n_counts; i-- > 0;) {
+        a.n_rows = rows[i];
+        a.y = on_gpu(p, NULL, (size_t)most * out * 4);
+        must(p->cuda->product(p->gpu, &a));
+        const float *y = from_gpu(p, a.y, (size_t)most * out * 4);
+        if (!first) first = y;
+        if (memcmp(y, first, (size_t)rows[i] * out * 4) != 0)
+            fail_msg("%s: %d outputs: %d rows are not what they are among %d", p->cuda->name, n_out, rows[i],
+                     rows[n_counts - 1]);
+        for (int r = rows[i]; r < most; r++) assert_true(isnan(y[(size_t)r * out]));
+    }
+    return first;
 }
 
 #endif

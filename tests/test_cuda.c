@@ -138,11 +138,6 @@ static bool open_run(struct tiny *t, enum model_family family, const char *backe
     return true;
 }
 
-static bool same_logits(const struct tiny_result *r, int a, int b, int step)
-{
-    return memcmp(tiny_logits(r, step, a), tiny_logits(r, step, b), (size_t)r->vocab * sizeof(float)) == 0;
-}
-
 static double largest(const struct tiny_result *r, enum record_var v, int lane, bool only_rectified)
 {
     double most = 0;
@@ -171,9 +166,9 @@ static void floors_are_zero(void **state)
                       devices[i % 3], family, largest(&r, VAR_K_DRIFT, CONTROL, false), largest(&r, VAR_ATTN_ERR, CONTROL, false), largest(&r, VAR_K_CACHE_DRIFT, CONTROL, false),
                       largest(&r, VAR_K_RECT_DRIFT, RESA, true), largest(&r, VAR_K_ACCUM, F1, false), largest(&r, VAR_K_DRIFT, SPARSE, false));
         for (int s = 0; s < STEPS; s++) {
-            assert_true(same_logits(&r, CONTROL, 0, s));
-            assert_true(same_logits(&r, F1, CLEAN, s));
-            if (s % 8 == 0) assert_true(same_logits(&r, RESA, CLEAN, s));
+            assert_true(tiny_same_logits(&r, CONTROL, &r, 0, s));
+            assert_true(tiny_same_logits(&r, F1, &r, CLEAN, s));
+            if (s % 8 == 0) assert_true(tiny_same_logits(&r, RESA, &r, CLEAN, s));
             for (int layer = 0; layer < r.layout.n_layers; layer++) {
                 assert_true(tiny_f32(&r, s, VAR_K_DRIFT, CONTROL, layer) == 0 && tiny_f32(&r, s, VAR_V_CACHE_DRIFT, CONTROL, layer) == 0);
                 assert_true(tiny_f32(&r, s, VAR_ATTN_ERR, CONTROL, layer) == 0 && tiny_f32(&r, s, VAR_K_ACCUM, F1, layer) == 0);

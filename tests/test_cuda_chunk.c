@@ -90,10 +90,7 @@ static void check_chunk(struct pair *p, const struct chunk_case *c)
         worst = fmax(worst, row_error(p, c, &rows[r], qkv + (size_t)r * stride, many + (size_t)r * width));
     if (!(worst <= 1)) fail_msg("dim %d, %d/%d heads: %g of the tolerance", c->dim, c->n_heads, c->n_kv, worst);
     a.out = on_gpu(p, NULL, n_bytes);
-    for (int at = 0; at < n; at += 16) { /* few rows: another kernel */
-        a.rows = dev + at, a.n_rows = n - at < 16 ? n - at : 16;
-        must(p->cuda->attend(p->gpu, &a));
-    }
+    attend_few(p, a);
     assert_memory_equal(from_gpu(p, a.out, n_bytes), many, n_bytes);
     a.out = on_gpu(p, NULL, n_bytes);
     for (int at = 0, here; at < n; at += here) { /* other chunks */

@@ -95,13 +95,9 @@ static void check_case(struct pair *p, const struct long_case *c)
                              .out = on_gpu(p, NULL, n_bytes) };
     must(p->cuda->attend(p->gpu, &a));
     const float *many = from_gpu(p, a.out, n_bytes);
-    const struct attend_row *const dev = a.rows;
     reserve(p, c->n_heads, PREFIX + STEPS);
     a.out = on_gpu(p, NULL, n_bytes);
-    for (int at = 0; at < n; at += 16) { /* few rows: another kernel */
-        a.rows = dev + at, a.n_rows = n - at < 16 ? n - at : 16;
-        must(p->cuda->attend(p->gpu, &a));
-    }
+    attend_few(p, a);
     const float *alone = from_gpu(p, a.out, n_bytes);
     for (int r = 0; r < n; r++) {
         const size_t at = (size_t)(r * c->n_heads * DIM);

@@ -29,20 +29,15 @@ static bool open_run(struct tiny *t, enum model_family family, const char *backe
     return true;
 }
 
-static bool same_logits(const struct tiny_result *r, int a, int b, int step)
-{
-    return memcmp(tiny_logits(r, step, a), tiny_logits(r, step, b), (size_t)r->vocab * sizeof(float)) == 0;
-}
-
 static void assert_floors(const struct tiny_result *r)
 {
     assert_int_equal(r->n_steps, STEPS);
     for (int s = 0; s < STEPS; s++) {
-        assert_true(same_logits(r, CONTROL, 0, s));
-        assert_true(same_logits(r, F1, CLEAN, s));
-        if (s % INTERVAL == 0) assert_true(same_logits(r, RESA, CLEAN, s));
+        assert_true(tiny_same_logits(r, CONTROL, r, 0, s));
+        assert_true(tiny_same_logits(r, F1, r, CLEAN, s));
+        if (s % INTERVAL == 0) assert_true(tiny_same_logits(r, RESA, r, CLEAN, s));
         if (s % WIDE_INTERVAL == 0)
-            assert_true(same_logits(r, WIDE, CLEAN, s)); /* its window has gone through a pass of many rows */
+            assert_true(tiny_same_logits(r, WIDE, r, CLEAN, s)); /* its window has gone through a pass of many rows */
         for (int layer = 0; layer < r->layout.n_layers; layer++) {
             assert_true(tiny_f32(r, s, VAR_K_DRIFT, CONTROL, layer) == 0 &&
                         tiny_f32(r, s, VAR_V_CACHE_DRIFT, CONTROL, layer) == 0);

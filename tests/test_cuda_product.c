@@ -28,34 +28,20 @@ static void check_product(struct pair *p, int n_in, int n_a, int n_b)
     p->shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = n_in, .ffn = n_in };
     must(p->cuda->reserve(p->gpu, &p->shape, &(struct work_extent){ .max_rows = MOST, .max_context = 64 }));
     struct matrix *m = pack_layer(p, w, n_a, n_b, n_in);
-    float *dx = on_gpu(p, x, (size_t)MOST * (size_t)n_in * 4), *db = on_gpu(p, bias, (size_t)n_out * 4);
-    float *dr = on_gpu(p, residual, (size_t)MOST * (size_t)n_out * 4), *first = NULL;
+    const struct product_args args = { .w = m,
+                                       .x = on_gpu(p, x, (size_t)MOST * (size_t)n_in * 4),
+                                       .bias = on_gpu(p, bias, (size_t)n_out * 4),
+                                       .residual = on_gpu(p, residual, (size_t)MOST * (size_t)n_out * 4) };
+    const float *first = product_in_batches(p, args, rows, sizeof rows / sizeof *rows, n_out, MOST);
+    const struct tensor t = { TENSOR_F32, n_out, n_in, (const uint8_t *)w };
     double worst = 0;
-    for (size_t i = sizeof rows / sizeof *rows; i-- > 0;) {
-        float *dy = on_gpu(p, NULL, (size_t)MOST * (size_t)n_out * 4);
-        const struct product_args args = { .n_rows = rows[i], .w = m, .x = dx, .bias = db, .residual = dr, .y = dy };
-        must(p->cuda->product(p->gpu, &args));
-        float *y = from_gpu(p, dy, (size_t)MOST * (size_t)n_out * 4);
-        if (!first) first = y;
-        assert_memory_equal(y, first, (size_t)rows[i] * (size_t)n_out * 4); /* whichever kernel, whatever the batch */
-        for (int r = rows[i]; r < MOST; r++) assert_true(isnan(y[(size_t)r * (size_t)n_out])); /* no row too many */
-    }
     for (int r = 0; r < MOST; r += 37)
         for (int o = 0; o < n_out; o++) {
-            const float *row = w + (size_t)o * (size_t)n_in;
-            double want = (double)bias[o] + (double)residual[(size_t)r * (size_t)n_out + (size_t)o], most = 0, sum_w = 0;
-            double absolute = fabs((double)bias[o]) + fabs((double)residual[(size_t)r * (size_t)n_out + (size_t)o]);
-            for (int k = 0; k < n_in; k++) {
-                const double xk = (double)x[(size_t)r * (size_t)n_in + (size_t)k], term = xk * (double)row[k];
-                want += term;
-                absolute += fabs(term);
-                most = fmax(most, fabs(xk));
-                sum_w += fabs((double)row[k]);
-            }
-            const double err = fabs((double)first[(size_t)r * (size_t)n_out + (size_t)o] - want);
-            const double tolerance = product_tolerance(p, n_in, n_out, absolute, most, sum_w);
-            worst = fmax(worst, err / tolerance);
-            if (!(err <= tolerance)) fail_msg("product %d x %d, row %d, output %d: off by %g, %g allowed", n_out, n_in, r, o, err, tolerance);
+            const size_t at = (size_t)r * (size_t)n_out + (size_t)o;
+            const double b = (double)bias[o], y = (double)residual[at];
+            const double error = product_error(p, &t, w + (size_t)o * (size_t)n_in, x + (size_t)r * (size_t)n_in, b + y, fabs(b) + fabs(y), first[at]);
+            worst = fmax(worst, error);
+            if (!(error <= 1)) fail_msg("product %d x %d, row %d, output %d: off by %g of what is allowed", n_out, n_in, r, o, error);
         }
     print_message("%s: product %5d x %5d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n", p->cuda->name, n_out, n_in, worst, MOST);
     p->cuda->matrix_free(p->gpu, m);

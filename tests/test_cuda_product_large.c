@@ -15,22 +15,6 @@ static float rounded(const struct pair *p, float x)
     return x;
 }
 
-/* One output of a row: what it should be, and by how much it may be off. */
-static double output_of(const struct pair *p, const struct tensor *t, const float *w, const float *x, double rest,
-                        double *tolerance)
-{
-    double want = rest, absolute = fabs(rest), most = 0, sum_w = 0;
-    for (int k = 0; k < t->n_cols; k++) {
-        const double term = (double)x[k] * (double)w[k];
-        want += term;
-        absolute += fabs(term);
-        most = fmax(most, fabs((double)x[k]));
-        sum_w += fabs((double)w[k]);
-    }
-    *tolerance = product_tolerance(p, t->n_cols, t->n_rows, absolute, most, sum_w);
-    return want;
-}
-
 /* Weights from a seed: the host makes those of some outputs alone. */
 static void check_product(struct pair *p, int n_in, int n_out, const int *rows, int n_counts)
 {
@@ -43,34 +27,23 @@ static void check_product(struct pair *p, int n_in, int n_out, const int *rows, 
     must(p->cuda->reserve(p->gpu, &p->shape, &(struct work_extent){ .max_rows = MOST, .max_context = 64 }));
     struct matrix *m = NULL;
     must(p->cuda->layer_matrix_pack(p->gpu, &m, (const struct tensor *[]){ &t }, 1));
-    const float *dx = on_gpu(p, x, MOST * in * 4), *db = on_gpu(p, bias, out * 4),
-                *dr = on_gpu(p, residual, MOST * out * 4), *first = NULL;
-    for (int i = n_counts; i-- > 0;) {
-        float *dy = on_gpu(p, NULL, MOST * out * 4);
-        const struct product_args args = { .n_rows = rows[i], .w = m, .x = dx, .bias = db, .residual = dr, .y = dy };
-        must(p->cuda->product(p->gpu, &args));
-        const float *y = from_gpu(p, dy, MOST * out * 4);
-        if (!first) first = y;
-        if (memcmp(y, first, (size_t)rows[i] * out * 4) != 0)
-            fail_msg("%s: product %d x %d: %d rows are not what they are among %d", p->cuda->name, n_out, n_in, rows[i],
-                     rows[n_counts - 1]);
-        for (int r = rows[i]; r < MOST; r++) assert_true(isnan(y[(size_t)r * out])); /* no row too many */
-    }
+    const struct product_args args = { .w = m,
+                                       .x = on_gpu(p, x, MOST * in * 4),
+                                       .bias = on_gpu(p, bias, out * 4),
+                                       .residual = on_gpu(p, residual, MOST * out * 4) };
+    const float *first = product_in_batches(p, args, rows, n_counts, n_out, MOST);
     double worst = 0;
     for (int o = 0; o < n_out; o += o + 211 < n_out || o == n_out - 1 ? 211 : n_out - 1 - o) { /* the last one too */
         tensor_row(&t, o, w);
         if (is_int4(p)) int4_round_row(w, n_in);
         for (int k = 0; k < n_in && !is_int4(p); k++) w[k] = rounded(p, w[k]);
         for (int r = 0; r < rows[n_counts - 1]; r += 17) {
-            double tolerance;
             const size_t at = (size_t)r * out + (size_t)o;
-            const double want = output_of(p, &t, w, x + (size_t)r * in, (double)bias[o] + (double)residual[at],
-                                          &tolerance),
-                         err = fabs((double)first[at] - want);
-            worst = fmax(worst, err / tolerance);
-            if (!(err <= tolerance))
-                fail_msg("product %d x %d, row %d, output %d: off by %g, %g allowed", n_out, n_in, r, o, err,
-                         tolerance);
+            const double rest = (double)bias[o] + (double)residual[at],
+                         error = product_error(p, &t, w, x + (size_t)r * in, rest, fabs(rest), first[at]);
+            worst = fmax(worst, error);
+            if (!(error <= 1))
+                fail_msg("product %d x %d, row %d, output %d: off by %g of what is allowed", n_out, n_in, r, o, error);
         }
     }
     print_message("%s: product %5d x %5d: worst error %.3f of the tolerance, the same bits at 1 .. %d rows\n",

@@ -37,11 +37,6 @@ static struct cast add_cast(struct tiny *t)
     return c;
 }
 
-static bool same_logits(const struct tiny_result *a, int lane_a, const struct tiny_result *b, int lane_b, int step)
-{
-    return memcmp(tiny_logits(a, step, lane_a), tiny_logits(b, step, lane_b), (size_t)a->vocab * sizeof(float)) == 0;
-}
-
 static void control_is_exactly_dense(void **state)
 {
     (void)state;
@@ -53,7 +48,7 @@ static void control_is_exactly_dense(void **state)
     tiny_run(&t, &r, 0, NULL);
     assert_int_equal(r.n_steps, STEPS);
     for (int s = 0; s < STEPS; s++) {
-        assert_true(same_logits(&r, c.control, &r, 0, s));
+        assert_true(tiny_same_logits(&r, c.control, &r, 0, s));
         for (size_t v = 0; v < sizeof sll / sizeof *sll; v++)
             for (int layer = 0; layer < r.layout.n_layers; layer++) assert_true(tiny_f32(&r, s, sll[v], c.control, layer) == 0);
         assert_true(tiny_f32(&r, s, VAR_LOGIT_KL, c.control, 0) == 0);
@@ -97,7 +92,7 @@ static void interval_1_is_the_clean_probe(void **state)
     tiny_plan(&t, PREFIX, STEPS, ALL);
     tiny_run(&t, &r, 0, NULL);
     for (int s = 0; s < STEPS; s++) {
-        assert_true(same_logits(&r, c.f1, &r, c.clean, s));
+        assert_true(tiny_same_logits(&r, c.f1, &r, c.clean, s));
         for (int layer = 0; layer < r.layout.n_layers; layer++) {
             assert_true(tiny_f32(&r, s, VAR_K_ACCUM, c.f1, layer) == 0);
             assert_true(tiny_f32(&r, s, VAR_V_ACCUM, c.f1, layer) == 0);
@@ -106,8 +101,8 @@ static void interval_1_is_the_clean_probe(void **state)
         }
         /* A ReSA lane at the step after all of its suffix was rectified.  At s % 8 = 7 two of its stale tokens are in the
          * current block, which is always read (at others the selection may pass every stale token by). */
-        if (s % 8 == 0) assert_true(same_logits(&r, c.resa, &r, c.clean, s));
-        if (s % 8 == 7) assert_false(same_logits(&r, c.resa, &r, c.clean, s));
+        if (s % 8 == 0) assert_true(tiny_same_logits(&r, c.resa, &r, c.clean, s));
+        if (s % 8 == 7) assert_false(tiny_same_logits(&r, c.resa, &r, c.clean, s));
     }
     tiny_result_close(&r);
     tiny_close(&t);
@@ -161,8 +156,8 @@ static void rectification_is_computed(void **state)
         assert_true(tiny_f32(&poked, 15, VAR_K_RECT_DRIFT, c.resa, layer) > 0);
     for (int s = 0; s < STEPS; s++)
         for (int lane = 0; lane < t.n_lanes; lane++)
-            if (lane != c.resa) assert_true(same_logits(&plain, lane, &poked, lane, s));
-    assert_false(same_logits(&plain, c.resa, &poked, c.resa, 20));
+            if (lane != c.resa) assert_true(tiny_same_logits(&plain, lane, &poked, lane, s));
+    assert_false(tiny_same_logits(&plain, c.resa, &poked, c.resa, 20));
     tiny_result_close(&plain);
     tiny_result_close(&poked);
     tiny_close(&t);
@@ -223,7 +218,7 @@ static void other_lanes_change_nothing(void **state)
     tiny_plan(&many, PREFIX, STEPS, DEFAULT);
     tiny_run(&many, &b, 0, NULL);
     for (int s = 0; s < STEPS; s++) {
-        assert_true(same_logits(&a, lane, &b, c.resa, s));
+        assert_true(tiny_same_logits(&a, lane, &b, c.resa, s));
         for (size_t v = 0; v < sizeof sll / sizeof *sll; v++)
             for (int layer = 0; layer < a.layout.n_layers; layer++)
                 assert_true(tiny_f32(&a, s, sll[v], lane, layer) == tiny_f32(&b, s, sll[v], c.resa, layer));
@@ -269,12 +264,12 @@ static void stale_probe_reads_its_owner(void **state)
     const int twin_of_resa = tiny_add(&t, "same", 0.7, (struct lane_spec){ .cache_of = c.resa });
     tiny_plan(&t, PREFIX, STEPS, DEFAULT);
     tiny_run(&t, &r, 0, NULL);
-    assert_true(same_logits(&r, stale, &r, 0, 0)); /* nothing is stale yet */
+    assert_true(tiny_same_logits(&r, stale, &r, 0, 0)); /* nothing is stale yet */
     for (int s = 1; s < STEPS; s++) {
-        assert_false(same_logits(&r, stale, &r, 0, s));
+        assert_false(tiny_same_logits(&r, stale, &r, 0, s));
         assert_true(tiny_f32(&r, s, VAR_K_DRIFT, stale, 0) == 0);
         /* Its owner's policy over its owner's cache is its owner. */
-        assert_true(same_logits(&r, twin_of_resa, &r, c.resa, s));
+        assert_true(tiny_same_logits(&r, twin_of_resa, &r, c.resa, s));
         assert_int_equal(tiny_i32(&r, s, VAR_STALE_TOKENS, stale), s);
     }
     tiny_result_close(&r);
@@ -301,7 +296,7 @@ static void dense_until_starts_on_a_dense_cache(void **state)
             assert_int_equal(tiny_i32(&r, s, VAR_TOKEN, late), tiny_i32(&r, s, VAR_TOKEN, 0));
         } else {
             assert_int_equal(tiny_i32(&r, s, VAR_STALE_TOKENS, late), s - D);
-            assert_int_equal(same_logits(&r, late, &r, c.clean, s), s == D); /* the first step reads an undisturbed cache */
+            assert_int_equal(tiny_same_logits(&r, late, &r, c.clean, s), s == D); /* the first step reads an undisturbed cache */
         }
     }
     assert_true(tiny_f32(&r, D, VAR_K_CACHE_DRIFT, late, 1) > 0);
@@ -327,7 +322,7 @@ static void every_leaves_out_steps_and_changes_nothing(void **state)
         const float got = tiny_f32(&some, s, VAR_K_CACHE_DRIFT, c.sparse, 1), want = tiny_f32(&all, s, VAR_K_CACHE_DRIFT, c.sparse, 1);
         assert_true((s + 1) % 8 == 0 ? got == want : isnan(got));
         assert_true(tiny_f32(&some, s, VAR_NLL, c.sparse, 0) == tiny_f32(&all, s, VAR_NLL, c.sparse, 0));
-        for (int lane = 0; lane < t.n_lanes; lane++) assert_true(same_logits(&none, lane, &all, lane, s));
+        for (int lane = 0; lane < t.n_lanes; lane++) assert_true(tiny_same_logits(&none, lane, &all, lane, s));
     }
     tiny_result_close(&all);
     tiny_result_close(&some);

@@ -181,3 +181,8 @@ const float *tiny_logits(const struct tiny_result *r, int step, int lane)
 {
     return r->logits + ((size_t)step * (size_t)r->layout.n_lanes + (size_t)lane) * (size_t)r->vocab;
 }
+
+bool tiny_same_logits(const struct tiny_result *a, int lane_a, const struct tiny_result *b, int lane_b, int step)
+{
+    return memcmp(tiny_logits(a, step, lane_a), tiny_logits(b, step, lane_b), (size_t)a->vocab * sizeof(float)) == 0;
+}

@@ -46,5 +46,7 @@ void tiny_result_close(struct tiny_result *r);
 float tiny_f32(const struct tiny_result *r, int step, enum record_var v, int lane, int layer);
 int   tiny_i32(const struct tiny_result *r, int step, enum record_var v, int lane);
 const float *tiny_logits(const struct tiny_result *r, int step, int lane);
+/* A lane of one run and one of another, which may be the same run: the same bits in a step? */
+bool tiny_same_logits(const struct tiny_result *a, int lane_a, const struct tiny_result *b, int lane_b, int step);
 
 #endif
