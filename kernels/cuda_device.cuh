@@ -91,8 +91,8 @@ static inline int cuda_launch(struct device *d, const char *what, void (*kernel)
 {
     if (shared_bytes > 48 * 1024)
         CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes), what);
-    /* A multiprocessor parts shared memory from its first-level cache anew only when it is idle: all kernels have it parted alike, so that one may begin
-     * beside the one before. */
+    /* A multiprocessor parts shared memory from its first-level cache anew only when it is idle: the kernels of a step's layers, all launched
+     * here, have it parted alike, so that one may begin beside the one before. */
     CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared), what);
     cudaLaunchAttribute attributes[2] = {};
     attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
