@@ -201,7 +201,7 @@ int plot_corners(struct figure *f, const struct plot_job *job)
     g.n_columns = N_COLUMNS;
     g.n_panels = N_COLUMNS * n_sets;
     g.left = 100;
-    g.gap_x = 18;
+    g.gap_x = 24;
     g.panel_height = n_most * ROW_HEIGHT;
     plot_note(&g, job->study);
     grid_open(&g, f);

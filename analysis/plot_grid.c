@@ -5,7 +5,7 @@
 enum { KEY_HEIGHT = 12, NOTE_HEIGHT = 9, NOTE_FONT = 6, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 28, ONE_COLUMN = 320 };
 
 const struct plot_grid plot_grid_usual = {
-    .n_columns = 1, .panel_height = 120, .left = 46, .right = 8, .top = 16, .bottom = 36, .gap_x = 14, .gap_y = 18
+    .n_columns = 1, .panel_height = 120, .left = 46, .right = 16, .top = 16, .bottom = 36, .gap_x = 14, .gap_y = 18
 };
 
 void grid_key_add(struct plot_grid *g, int style, enum grid_look look, const char *text)
