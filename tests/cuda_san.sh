@@ -23,7 +23,7 @@ mkdir -p "$logs"
 tests_of() {
     local names
     case $1 in *:*) echo "$1" && return ;; esac
-    mapfile -t names < <(sed -nE 's/.*cmocka_unit_test[a-z_]*\(([A-Za-z_0-9]+).*/\1/p' "$(dirname "${BASH_SOURCE[0]}")/$(basename "$1").c" 2> /dev/null)
+    mapfile -t names < <(grep -oE 'cmocka_unit_test[a-z_]*\([A-Za-z_0-9]+' "$(dirname "${BASH_SOURCE[0]}")/$(basename "$1").c" 2> /dev/null | sed 's/.*(//')
     [ ${#names[@]} -gt 0 ] || names=('*')
     printf "$1:%s\n" "${names[@]}"
 }

@@ -1,4 +1,5 @@
 """tests/cuda_san.sh with a sanitizer, a device and tests that are scripts: what it says of each, and how many run at once."""
+import glob
 import os
 import re
 import stat
@@ -68,13 +69,15 @@ with tempfile.TemporaryDirectory() as folder:
         tap.report(most == jobs and now == 0, f"{jobs} at once, six in all", most)
 
     # Tests of a program are found in its source, which lies beside the script.
-    program = os.path.join(folder, "test_cuda_chunk")
-    script(program, TESTS["clean"].join(("#!/bin/sh\n", "\n")))
-    done = run(folder, program, LIMIT="20")
-    names = re.findall(r"test_cuda_chunk (\w+): clean", done.stdout)
-    with open(os.path.join(ROOT, "tests", "test_cuda_chunk.c"), encoding="utf-8") as source:
-        listed = re.findall(r"cmocka_unit_test\((\w+)\)", source.read())
-    tap.report(len(listed) > 1 and sorted(names) == sorted(listed), "each test of a program by itself", done.stdout)
+    listed = []
+    for source in sorted(glob.glob(os.path.join(ROOT, "tests", "test_cuda*.c"))):
+        program = os.path.join(folder, os.path.basename(source)[:-2])
+        script(program, "#!/bin/sh\n" + TESTS["clean"].replace("0.2", "0") + "\n")
+        with open(source, encoding="utf-8") as text:
+            listed += [(os.path.basename(program), name) for name in re.findall(r"cmocka_unit_test(?:_setup_teardown)?\((\w+)", text.read())]
+    done = run(folder, *[os.path.join(folder, name) for name in sorted({program for program, _ in listed})], LIMIT="20")
+    told = re.findall(r"(test_cuda\w*) (\w+): clean", done.stdout)
+    tap.report(len(listed) > 30 and sorted(told) == sorted(listed), "each test of each program by itself", set(listed) ^ set(told))
     tap.report(len(os.listdir(os.path.join(folder, "logs"))) >= len(listed) + len(TESTS), "each has a log of its own", os.listdir(os.path.join(folder, "logs")))
 
     os.remove(os.path.join(folder, "nvidia-smi"))
