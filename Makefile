@@ -171,7 +171,7 @@ $(BUILD)/%.cu.o: %.cu $(BUILD)/flags
 # A make of its own after the set-up, because libraries are looked for when a Makefile is read.
 test:
 	@./run.sh --setup=test
-	@$(MAKE) --no-print-directory -s -j$(JOBS) all tests $(BUILD)/tests/bench_devices
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all tests
 	@$(MAKE) --no-print-directory -s run-tests
 
 test-san:
@@ -181,7 +181,7 @@ test-san:
 
 # Scripts find the program in $RESA and the build folder in $RESA_BUILD.  A test that needs longer than TEST_SECONDS has failed.
 export TEST_SECONDS ?= $(if $(filter 1,$(SAN)),900,300)
-run-tests:
+run-tests: $(if $(SCRIPTS),$(BUILD)/tests/bench_devices)
 	@RESA='$(CURDIR)/$(RESA)' RESA_BUILD='$(BUILD)' tests/run_tests.sh $(TESTS) $(SCRIPTS)
 
 # ---- timing ---------------------------------------------------------------------------------------------------------

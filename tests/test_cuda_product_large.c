@@ -40,7 +40,7 @@ static void check_product(struct pair *p, int n_in, int n_out, const int *rows, 
         for (int r = 0; r < rows[n_counts - 1]; r += 17) {
             const size_t at = (size_t)r * out + (size_t)o;
             const double rest = (double)bias[o] + (double)residual[at],
-                         error = product_error(p, &t, w, x + (size_t)r * in, rest, fabs(rest), first[at]);
+                         error = product_error(p, &t, w, x + (size_t)r * in, rest, fabs((double)bias[o]) + fabs((double)residual[at]), first[at]);
             worst = fmax(worst, error);
             if (!(error <= 1))
                 fail_msg("product %d x %d, row %d, output %d: off by %g of what is allowed", n_out, n_in, r, o, error);

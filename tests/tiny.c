@@ -49,7 +49,8 @@ int tiny_move(struct tiny *t, const char *backend)
         if (strcmp(backends[i]->name, backend) == 0) t->be = backends[i];
     if (strcmp(t->be->name, backend) != 0) return fail("this program was built without %s", backend);
     TRY(t->be->open(&t->dev, 0), "tiny");
-    return weights_open(&t->weights, t->be, t->dev, &t->model);
+    must(weights_open(&t->weights, t->be, t->dev, &t->model), backend);
+    return 0;
 }
 
 void tiny_open_model(struct tiny *t, const char *source, const char *isa, int n_threads)

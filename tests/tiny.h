@@ -30,7 +30,7 @@ struct tiny_result {
 /* isa: "portable", "avx2", "avx512" or NULL for the best; n_threads 0: as many as there are. */
 void tiny_open(struct tiny *t, enum model_family family, const char *isa, int n_threads);
 void tiny_open_model(struct tiny *t, const char *source, const char *isa, int n_threads);
-/* To another back end, the lanes with it; -1 with a message where it cannot be had. */
+/* To another back end, the lanes with it; -1 with a message where there is no such device. */
 int  tiny_move(struct tiny *t, const char *backend);
 void tiny_close(struct tiny *t);
 /* Lane 0 (dense) is there already; returns the lane's index.  Zero fields get the defaults (block 8, local 1, min 1, own cache). */
