@@ -48,7 +48,7 @@ static const struct schema_field root_rows[] = {
         "of `experiment: latency`: independent sequences that are decoded together", AXIS, WORD("none", 0)),
 #undef RECORD
 #define RECORD config
-    [ROOT_ALLOW_EQUAL] = BOOL("allow_equal", allow_equal, "false", "lanes that do the same warn instead of being refused"),
+    [ROOT_ALLOW_EQUAL] = BOOL("allow_equal", allow_equal, "false", "lanes or texts that are the same warn instead of being refused"),
     [ROOT_REPLAY] = TEXT("replay", replay_text, 0, "",
         "a trace, or a folder of them, whose block lists the lanes of `selector: replay` read, each those of the lane of its name",),
     [ROOT_ZIP] = NODE("zip", "", "pairs lists of equal length: `[[prompt.tokens, decode.tokens]]`"),

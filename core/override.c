@@ -55,6 +55,8 @@ static int refuse_family(const struct yaml_node *lanes, const char *key, size_t 
     snprintf(word, sizeof word, "%.*s", (int)(n_key < 63 ? n_key : 63), key);
     char *dot = strchr(word, '.');
     if (dot) *dot = 0;
+    for (int i = 0; i < n && !dot; i++)
+        if (strcmp(word, names[i]) == 0) return diag_add(d, at, "'%s' is a family of lanes: lanes.%s.KEY=VALUE sets one of its keys", word, word);
     const char *near = diag_nearest(word, names, n);
     return diag_add(d, at, "no family of lanes is called '%s'%s%s%s (families: %s)", word,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", all);

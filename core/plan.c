@@ -19,6 +19,7 @@ static const char *const length_keys[] = { "prompt.start", "prompt.tokens", "dec
 static const char *const window_keys[] = { "prompt.windows", "prompt.tokens", "decode.tokens", NULL };
 static const char *const context_keys[] = { "decode.tokens", "prompt.tokens", "prompt.start", NULL };
 static const char *const stop_keys[] = { "decode.stop", "decode", NULL };
+static const char *const every_keys[] = { "trace.every", NULL };
 
 /* ---- lengths ---- */
 
@@ -91,7 +92,9 @@ static int check_lengths(struct config *c, const struct run_plan *run, const str
         return diag_add(d, at, "prompt: source '%s' has %d tokens, %d are needed: %d before the start%s",
                         run->source, run->n_stream, need, run->start,
                         t->follow == FOLLOW_TEXT ? ", decode.tokens and one more" : "");
-    if (run->start < 1 || run->prefill_tokens > run->start)
+    if (run->start < 1)
+        return diag_add(d, at, "prompt: source '%s' has %d tokens, at least %d are needed", run->source, run->n_stream, need - run->start + 1);
+    if (run->prefill_tokens > run->start)
         return diag_add(d, at, "prompt: source '%s' (%d tokens): %d tokens cannot be prefilled before start %d", run->source,
                         run->n_stream, run->prefill_tokens, run->start);
     if (run->prefill_tokens + run->n_steps > m->shape.context)
@@ -179,6 +182,10 @@ static int add_runs(struct plan *p, const struct model *m, const struct extent *
     const double n = (double)prompts->n * c->n_points * n_windows;
     if (n > MAX_RUNS)
         return diag_add(&c->diag, c->prompt.at, "the plan has %.0f runs, at most %d are possible", n, MAX_RUNS);
+    for (int k = 0; k < c->n_points; k++)
+        if (c->every > c->points[k].decode_tokens)
+            return diag_add(&c->diag, config_at(c, every_keys, c->decode_at), "trace.every: %d: of a run of %d steps nothing would be recorded by layer",
+                            c->every, c->points[k].decode_tokens);
     if (MEM_NEW(&p->runs, n, "runs") != 0 || MEM_NEW(&p->store->set_of_run, n, "runs") != 0) return -1;
     for (int i = 0; i < prompts->n; i++) {
         if (check_windows(c, &prompts->sources[i], e) != 0) continue;
@@ -187,6 +194,26 @@ static int add_runs(struct plan *p, const struct model *m, const struct extent *
                 if (add_run(p, m, &prompts->sources[i], &c->points[k], e, w) != 0) return -1;
     }
     return 0;
+}
+
+/* The same tokens under two names are one text: as two they would make every interval narrower than it is. */
+static bool is_same_run(const struct run_plan *a, const struct run_plan *b)
+{
+    return strcmp(a->hash8, b->hash8) == 0 && strcmp(a->prompt_digest, b->prompt_digest) == 0;
+}
+
+static int refuse_same_run(struct plan *p, const struct run_plan *a, const struct run_plan *b)
+{
+    struct config *c = &p->config;
+    if (strcmp(a->source, b->source) == 0)
+        return diag_add(&c->diag, config_at(c, length_keys, c->prompt.at), "two runs of source '%s' are the same: %d tokens before %d",
+                        b->source, b->prefill_tokens, b->start);
+    if (c->allow_equal)
+        return notes_add(&p->store->warnings, "sources '%s' and '%s' are the same tokens: statistics count them as two texts", a->source,
+                         b->source);
+    return diag_add(&c->diag, c->prompt.source_at,
+                    "prompt: sources '%s' and '%s' are the same %d tokens: as two texts they would count twice (allow_equal: true lets it through)",
+                    a->source, b->source, b->prefill_tokens + (b->follow == FOLLOW_TEXT ? b->n_steps + 1 : 0));
 }
 
 /* Lanes' addresses are final only when all sets are there. */
@@ -198,11 +225,9 @@ static int name_runs(struct plan *p, const struct model *m, bool several_seeds)
         if (replay_is_needed(run) && replay_find(p->config.replay, run, &m->shape, &run->replay, run->replay_id) != 0)
             return diag_add(&p->config.diag, p->config.replay_at, "%s", fail_text());
         if (plan_name_run(p, m, run, several_seeds) != 0) return -1;
-        for (int k = 0; k < i; k++)
-            if (strcmp(p->runs[k].id, run->id) == 0)
-                return diag_add(&p->config.diag, config_at(&p->config, length_keys, p->config.prompt.at),
-                                "two runs of source '%s' are the same: %d tokens before %d", run->source,
-                                run->prefill_tokens, run->start);
+        int k = 0;
+        while (k < i && !is_same_run(&p->runs[k], run)) k++;
+        if (k < i && refuse_same_run(p, &p->runs[k], run) != 0) return -1;
     }
     return 0;
 }

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct prompt_reader {
@@ -127,8 +128,12 @@ static int read_file(struct prompt_reader *r, const char *path, char **text, siz
         return refuse(r, what);
     }
     const long size = ftell(f);
+    struct stat st;
     int rc = 0;
-    if (size < 0 || size > PROMPT_MAX_FILE_BYTES) {
+    if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) {
+        snprintf(what, sizeof what, "%.300s: a folder; a pattern for the files in it is needed, as /*.txt behind its name", path);
+        rc = refuse(r, what);
+    } else if (size < 0 || size > PROMPT_MAX_FILE_BYTES) {
         snprintf(what, sizeof what, "%.300s: a text file of at most %d bytes is needed", path, PROMPT_MAX_FILE_BYTES);
         rc = refuse(r, what);
     }

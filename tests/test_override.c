@@ -41,6 +41,7 @@ static void test_bad_overrides(void **unused)
                   "                ^\n");
     check_refused(FAMILIES, "lanes.resa.interval=4", "no family of lanes is called 'resa' (families: a, a.b)");
     check_refused(FAMILIES, "lanes.A.interval=4", "did you mean 'a'?");
+    check_refused(FAMILIES, "lanes.a=4", "'a' is a family of lanes: lanes.a.KEY=VALUE sets one of its keys");
     check_refused(FAMILIES, "lanes.a.intervl=4",
                   "command line: lanes.a.intervl: error: unknown key 'lanes.a.intervl' in a family of lanes; did you "
                   "mean 'interval'? (");

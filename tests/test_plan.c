@@ -60,6 +60,10 @@ static void test_starts(void **unused)
     check_refused("name: t\n" MODEL "prompt: {ids: a.ids, tokens: [50, all], start: 50}\ndecode: {tokens: 9}\n",
                   "two runs of source 'a.ids' are the same");
     check_refused("name: t\n" MODEL "prompt: {random: 1}\n", "random has no end of its own");
+    check_refused("name: t\n" MODEL "prompt: {ids: [1, 2, 3]}\ndecode: {tokens: 9}\n", "source 'ids' has 3 tokens, at least 11 are needed");
+    check_refused("name: t\n" MODEL "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 9}\ntrace: {every: 10}\n",
+                  "x.yaml:5:16: error: trace.every: 10: of a run of 9 steps nothing would be recorded by layer");
+    open_good("name: t\n" MODEL "prompt: {random: 1, tokens: 64}\ndecode: {tokens: 9}\ntrace: {every: 9}\n");
 }
 
 static void test_windows(void **unused)
@@ -95,7 +99,7 @@ static void test_bad_prompts(void **unused)
         { "ids: bad.ids", "1 100\n", "token id 100 at index 1 is not in the model's vocabulary 0 .. 99" },
         { "ids: bad.ids", "", "0 tokens" },
         { "ids: no.ids", "", "no.ids: No such file" },
-        { "ids: .", "", "a text file of at most" },
+        { "ids: .", "", "a folder; a pattern for the files in it is needed" },
         { "ids: [5, 100]", "", "token id 100 at index 1" },
         { "text: hello", "", "x.yaml:3:16: error: prompt: this model has no tokenizer" },
         { "file: x.yaml", "", "has no tokenizer" },
@@ -330,6 +334,11 @@ static void test_files(void **unused)
         "name: t\nprompt: {text: [hello world and more, hello world and less], tokens: 2}\ndecode: {tokens: 1}\n");
     assert_string_equal(plan.runs[0].source, "text");
     assert_string_equal(plan.runs[1].source, "text-2");
+    check_refused("name: t\nprompt: {text: [hello world and more, hello world and less], tokens: 2}\ndecode: {tokens: 1, follow: reference}\n",
+                  "x.yaml:2:16: error: prompt: sources 'text' and 'text-2' are the same 2 tokens: as two texts they would count twice");
+    open_good("name: t\nprompt: {text: [hello world, hello world, hello world], tokens: 2}\ndecode: {tokens: 1, follow: self}\nallow_equal: true\n");
+    assert_int_equal(plan.n_warnings, 2);
+    assert_non_null(strstr(plan.warnings[1], "sources 'text' and 'text-3' are the same tokens"));
     open_good("name: t\nprompt: {chat: {messages: [{role: user, content: hi}]}}\ndecode: {tokens: 4, follow: self, "
               "stop: eos}\n");
     assert_true(plan.runs[0].stop_eos && plan.runs[0].eos_id >= 0 &&
