@@ -94,7 +94,7 @@ const char *contests_reach(const struct contests *c, char *text, size_t n_bytes)
     else if (!(least < LEVEL))
         snprintf(text, n_bytes,
                  "With %d texts no p-value can be below %.2g, which is %.2g after Holm's correction over %d comparisons: none "
-                 "can be significant at 5 %%, whatever the data; %d texts are needed",
+                 "can be significant at 5 %%, whatever the data; %d texts are needed. What is called better or worse rests on intervals, each for itself",
                  c->n_texts, rank_least_p(c->n_texts), fmin(1, least), most, rank_texts_needed(most, LEVEL));
     return text;
 }

@@ -196,6 +196,7 @@ int command_run(int argc, char **argv)
         at++;
     }
     if (at >= argc || argv[at][0] == '-') {
+        if (at < argc) fprintf(stderr, "resa: unknown option '%s'\n", argv[at]);
         fprintf(stderr, "usage: resa run [--fresh] CONFIG [key=value ..]\n");
         return EXIT_USAGE;
     }

@@ -70,6 +70,7 @@ int command_report(int argc, char **argv)
         } else if (argv[i][0] != '-') {
             argv[n++] = argv[i];
         } else {
+            fprintf(stderr, PROGRAM ": unknown option '%s'\n", argv[i]);
             n = 0;
             break;
         }

@@ -1,5 +1,6 @@
 #include "experiments/progress.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,7 +38,7 @@ static void print_left(const struct progress *p, double now)
     else if (left >= 90)
         fprintf(stderr, "%.0f min left", left / 60);
     else
-        fprintf(stderr, "%.0f s left", left);
+        fprintf(stderr, "%.0f s left", fmax(left, 0));
 }
 
 static void show_bar(const struct progress *p, double now, int step, int n_steps, double rate)
