@@ -17,8 +17,11 @@ static void signed_amount(char *text, size_t n_bytes, struct estimate e, double 
         snprintf(text + n, n_bytes - (size_t)n, " [%+.*f, %+.*f]", decimals, scale * e.low, decimals, scale * e.high);
 }
 
-const char *findings_equal_verdict(struct estimate e)
+const char *findings_equal_verdict(const struct study *s, const struct contest *k, int measure)
 {
+    const struct estimate e = k->difference[measure];
+    if (words_part_early(s, k->a->lane, k->b->lane, measure_defs[contest_measures[measure]].quantity))
+        return "compared before the first rectification alone: no claim";
     switch (told_of(e)) {
     case TOLD_SAME:
         return "the same on every text";
@@ -70,7 +73,7 @@ static int contest_tell(const struct study *s, const struct contest *k, struct n
     return notes_add(findings,
                      "Rectifying every %d minus equal bytes, %s: %s %s%s, below 0 on %d of %d text%s%s: %s%s%s%s.",
                      s->lanes[k->a->lane].interval, k->set->title, first == 0 ? "NLL" : "KL", amount, covered, e.n_below,
-                     e.n, words_s(e.n), test, findings_equal_verdict(e), kl, same, bytes);
+                     e.n, words_s(e.n), test, findings_equal_verdict(s, k, first), kl, same, bytes);
 }
 
 int findings_equal(const struct study *s, const struct contests *c, struct notes *findings)
@@ -101,7 +104,7 @@ int findings_share(const struct study *s, const struct corner_set *set, const ch
     for (int i = 0; i < set->n_corners && n < sizeof text; i++) {
         const struct corner *c = &set->corners[i];
         struct ratio share;
-        if (c->role != CORNER_RECTIFIED) continue;
+        if (c->role != CORNER_RECTIFIED || words_part_early(s, c->lane, STUDY_ABSENT, QUANTITY_K_ACCUM)) continue;
         if (effect_share(s, set, c->lane, MEASURE_K_ACCUM, &share) != 0) return -1;
         if (share.n < ESTIMATE_MIN_TEXTS) continue;
         n += (size_t)snprintf(text + n, sizeof text - n, "%sinterval %s %s", n ? "; " : "", c->label + 1,

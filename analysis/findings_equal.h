@@ -9,7 +9,7 @@
 int findings_equal(const struct study *s, const struct contests *c, struct notes *findings);
 
 /* Which of the two is better by a difference rectified minus equal; for words after a colon. */
-const char *findings_equal_verdict(struct estimate e);
+const char *findings_equal_verdict(const struct study *s, const struct contest *k, int measure);
 /* "; but equal moved 4 % fewer bytes", where least or whole blocks kept it from what rectifying costs; else "". */
 int findings_equal_bytes(char *text, size_t n_bytes, const struct study *s, int rectified, int equal);
 

@@ -72,18 +72,19 @@ static int equal_tell(const struct study *s, const struct contests *contests, co
                       const struct corner *rectified, struct notes *headline)
 {
     const int m = study_is_of_text(s) ? 0 : 1; /* of contest_measures */
-    char side[48] = "", interval[64] = "", bytes[64];
+    char side[48] = "", interval[64] = "", bytes[64], covered[64];
     for (int i = 0; rectified && i < contests->n; i++) {
         const struct contest *k = &contests->all[i];
         if (strcmp(k->set->key, set->key) != 0 || k->a->lane != rectified->lane || k->b->role != CORNER_EQUAL) continue;
         const struct estimate e = k->difference[m];
         if (e.n == 0) return 0;
         if (estimate_has_interval(e)) snprintf(interval, sizeof interval, " [%+.3f, %+.3f]", e.low, e.high);
-        if (told_of(e) == TOLD_CLEAR) words_side(side, sizeof side, e);
+        const enum quantity q = measure_defs[contest_measures[m]].quantity;
+        if (told_of(e) == TOLD_CLEAR && !words_part_early(s, k->a->lane, k->b->lane, q)) words_side(side, sizeof side, e);
         if (findings_equal_bytes(bytes, sizeof bytes, s, k->a->lane, k->b->lane) != 0) return -1;
-        return notes_add(headline, "Rectifying every %d minus equal bytes, %s: %s %+.3f nat%s: %s%s%s.",
+        return notes_add(headline, "Rectifying every %d minus equal bytes, %s: %s %+.3f nat%s%s: %s%s%s.",
                          s->lanes[rectified->lane].interval, set->title, m == 0 ? "NLL" : "KL", e.mean, interval,
-                         findings_equal_verdict(e), side, bytes);
+                         words_covered(covered, sizeof covered, s, k->a->lane, k->b->lane, q), findings_equal_verdict(s, k, m), side, bytes);
     }
     return 0;
 }
@@ -112,7 +113,9 @@ static int corners_tell(const struct study *s, const struct corner_set *set, con
         part_add(s, corner_lane(set, CORNER_NEVER, 0, s), "from both, never rectified", text, sizeof text) != 0 ||
         (rectified && part_add(s, rectified->lane, words, text, sizeof text) != 0))
         return -1;
-    return text[0] ? notes_add(headline, "%s, %s:%s.", measure_name(s), set->title, text) : 0;
+    char covered[64] = "";
+    if (rectified) words_covered(covered, sizeof covered, s, rectified->lane, STUDY_ABSENT, measure_defs[measure_of(s)].quantity);
+    return text[0] ? notes_add(headline, "%s, %s:%s%s.", measure_name(s), set->title, text, covered) : 0;
 }
 
 static int share_tell(const struct study *s, const struct corner_set *set, const struct corner *rectified,
@@ -121,7 +124,7 @@ static int share_tell(const struct study *s, const struct corner_set *set, const
     struct ratio share;
     struct estimate back;
     char words[96];
-    if (!rectified) return 0;
+    if (!rectified || words_part_early(s, rectified->lane, STUDY_ABSENT, measure_defs[measure_of(s)].quantity)) return 0;
     if (effect_share(s, set, rectified->lane, measure_of(s), &share) != 0 ||
         effect_estimate(s, set, EFFECT_BACK, rectified->lane, measure_of(s), &back) != 0)
         return -1;

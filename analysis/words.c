@@ -55,12 +55,11 @@ const char *words_average(char *text, size_t n_bytes, struct estimate e)
     return text;
 }
 
-const char *words_covered(char *text, size_t n_bytes, const struct study *s, int a, int b, enum quantity q)
+/* Steps of a run that both lanes have, and all, on average; how many runs. */
+static int covered_of(const struct study *s, int a, int b, enum quantity q, double *there, double *all)
 {
     long long n_there = 0, n_all = 0;
     int n_runs = 0;
-    text[0] = '\0';
-    if (strcmp(s->follow, "self") != 0) return text;
     for (int run = 0; run < s->n_runs; run++) {
         const float *x = study_series(s, run, a, q), *y = b == STUDY_ABSENT ? x : study_series(s, run, b, q);
         if (!x || !y) continue;
@@ -68,8 +67,24 @@ const char *words_covered(char *text, size_t n_bytes, const struct study *s, int
         n_all += s->runs[run].n_steps;
         n_runs++;
     }
-    if (n_there < n_all)
-        snprintf(text, n_bytes, ", over %.1f of %.*f steps", (double)n_there / n_runs, n_all % n_runs ? 1 : 0,
-                 (double)n_all / n_runs);
+    *there = n_runs ? (double)n_there / n_runs : 0;
+    *all = n_runs ? (double)n_all / n_runs : 0;
+    return n_runs;
+}
+
+const char *words_covered(char *text, size_t n_bytes, const struct study *s, int a, int b, enum quantity q)
+{
+    double there, all;
+    text[0] = '\0';
+    if (strcmp(s->follow, "self") != 0) return text;
+    covered_of(s, a, b, q, &there, &all);
+    if (there < all) snprintf(text, n_bytes, ", over %.1f of %.*f steps", there, all == floor(all) ? 0 : 1, all);
     return text;
+}
+
+bool words_part_early(const struct study *s, int rectified, int b, enum quantity q)
+{
+    double there, all;
+    if (strcmp(s->follow, "self") != 0) return false;
+    return covered_of(s, rectified, b, q, &there, &all) > 0 && there < all && there < s->lanes[rectified].interval;
 }

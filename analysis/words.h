@@ -27,5 +27,7 @@ const char *words_average(char *text, size_t n_bytes, struct estimate e);
  * which lane a, and b unless it is STUDY_ABSENT, has a value, on average over runs; "" where every step has one or lanes
  * are fed the same tokens. */
 const char *words_covered(char *text, size_t n_bytes, const struct study *s, int a, int b, enum quantity q);
+/* Whether a rectified lane and b (or STUDY_ABSENT), on average over runs, part before its first rectification: nothing is to be said of that. */
+bool words_part_early(const struct study *s, int rectified, int b, enum quantity q);
 
 #endif

@@ -25,6 +25,16 @@ static void lanes_with_tokens_of_their_own(void **state)
     assert_page("NLL is that of the token chosen by each lane itself and no language-modelling figure", true);
     assert_page(" nat above dense", false);
     assert_page("NLL in nats per token", false);
+    /* The rectified lane is first rectified after 8 steps. */
+    assert_page(", over 4.0 of 16 steps: compared before the first rectification alone: no claim", true);
+    assert_page("as many bytes more is better", false);
+    assert_page("takes back", false);
+    const struct fixture later = { .follow = FOLLOW_SELF, .parts = 12 };
+    write_runs(&later, 8);
+    write_report();
+    assert_page("no claim", false);
+    assert_page(", over 12.0 of 16 steps: ", true);
+    assert_page("as many bytes more is better", true);
 }
 
 static void tokens_of_the_dense_lane(void **state)
