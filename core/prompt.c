@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utf8proc.h>
+
 struct prompt_reader {
     struct prompt_set *set;
     struct config *config;
@@ -103,6 +105,23 @@ static int refuse_text(struct prompt_reader *r, const char *name, const char *te
     return fail_in("prompt %s", diag_clean(shown));
 }
 
+/* A file of another encoding has tokens too, but not those of its text. */
+static int check_utf8(struct prompt_reader *r, const char *path, const char *text, size_t n)
+{
+    struct diag *d = &r->config->diag;
+    const struct diag_mark at = r->config->prompt.source_at;
+    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+        return diag_add(d, at, "prompt: %.300s: begins with a byte order mark, which would become tokens: remove it", path);
+    for (size_t i = 0; i < n;) {
+        utf8proc_int32_t code;
+        const utf8proc_ssize_t length = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(n - i), &code);
+        if (length < 1 || code == 0)
+            return diag_add(d, at, "prompt: %.300s: byte 0x%02X at offset %zu: not a text in UTF-8", path, (unsigned char)text[i], i);
+        i += (size_t)length;
+    }
+    return 0;
+}
+
 static int add_text(struct prompt_reader *r, const char *name, const char *path, const char *text, size_t n)
 {
     int32_t *ids = NULL;
@@ -110,6 +129,10 @@ static int add_text(struct prompt_reader *r, const char *name, const char *path,
     if (tokenizer_encode(&r->model->tokenizer, text, n, TOKENIZER_BOS, &ids, &n_ids) != 0) {
         mem_free(ids);
         return refuse_text(r, path ? path : name, text, n);
+    }
+    if (path && check_utf8(r, path, text, n) != 0) {
+        mem_free(ids);
+        return -1;
     }
     return add_source(r, name, path, ids, n_ids);
 }

@@ -406,6 +406,12 @@ static void test_texts(void **unused)
     temp_write("b.txt", "one\ntwo \xF5 three", 15);
     check_refused("name: t\nprompt: {file: b.txt, tokens: 2}\n", "/b.txt: byte 0xF5 at offset 8: the model's tokenizer");
     assert_non_null(strstr(fail_text(), "x.yaml:2:16: error: prompt: "));
+    temp_write("b.txt", "one\ntwo \xE9t\xE9", 11);
+    check_refused("name: t\nprompt: {file: b.txt, tokens: 2}\n", "/b.txt: byte 0xE9 at offset 8: not a text in UTF-8");
+    temp_write("b.txt", "one\0two", 7);
+    check_refused("name: t\nprompt: {file: b.txt, tokens: 2}\n", "/b.txt: byte 0x00 at offset 3");
+    temp_write("b.txt", "\xEF\xBB\xBFone two", 10);
+    check_refused("name: t\nprompt: {file: b.txt, tokens: 2}\n", "/b.txt: begins with a byte order mark");
     check_refused("name: t\nprompt: {text: [fine, \"b\\x06d\"], tokens: 1}\ndecode: {follow: self}\n",
                   "prompt: text: byte 0x06 at offset 1");
     check_refused("name: t\nprompt: {chat: {messages: [{role: system, content: a}, {role: user, content: "
