@@ -49,6 +49,14 @@ static int panels_open(struct figure *f, struct plot_grid *g, int n_batches)
     return n_batches > 0 ? 0 : fail("plot %s: no times", f->name);
 }
 
+/* One name for the y axes of a row: beside the second panel it would stand in the first. */
+static void panel_names(const struct plot_grid *g, FILE *out, int panel)
+{
+    const int row = panel / g->n_columns;
+    grid_x_name(g, out, panel, "context (tokens)");
+    if (grid_is_side(g, panel)) grid_y_name(g, out, row, row, "ms");
+}
+
 /* ---- a token ---- */
 
 static void token_block(struct figure *f, const struct latency_study *s, int batch, int place)
@@ -86,7 +94,7 @@ static void token_panel(struct figure *f, const struct plot_grid *g, const struc
     grid_panel(g, f->body, at);
     snprintf(title, sizeof title, "batch %d", batch);
     grid_title(f->body, title);
-    grid_x_name(g, f->body, at, "context (tokens)");
+    panel_names(g, f->body, at);
     fputs("plot ", f->body);
     for (int place = 0, first = 1; place < n; place++) {
         if (!point_of(s, batch, place, 0)) continue;
@@ -111,7 +119,7 @@ static void token_axes(struct figure *f, const struct latency_study *s)
         least = p->context < least ? p->context : least;
         most = p->context > most ? p->context : most;
     }
-    fprintf(f->script.file, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.4g:%.4g]\nset ylabel 'ms' offset 0.2\nset xtics nomirror out (",
+    fprintf(f->script.file, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.4g:%.4g]\nset xtics nomirror out (",
             least / 1.3, most * 1.3, 1e3 * low / 1.3, 1e3 * high * 1.3);
     for (int i = 0, n = 0; i < s->n_points; i++) {
         bool first = true;
@@ -200,7 +208,7 @@ static void parts_panel(struct figure *f, const struct plot_grid *g, const struc
     grid_panel(g, f->body, at);
     snprintf(title, sizeof title, "batch %d", batch);
     grid_title(f->body, title);
-    grid_x_name(g, f->body, at, "context (tokens)");
+    panel_names(g, f->body, at);
     fputs("set xtics nomirror out (", f->body);
     for (int i = 0; i < s->n_points; i++) {
         if (s->points[i].batch != batch || s->points[i].context == context) continue;
@@ -215,15 +223,42 @@ static void parts_panel(struct figure *f, const struct plot_grid *g, const struc
     fprintf(f->body, "$p%d using (($1+$2)/2):%d with points pt 2 ps 0.6 lc rgb '#000000'\n", batch, 4 + N_PARTS);
 }
 
+/* What of the whole step its parts leave out, a share of it; below 0: they are more than it. */
+static double unexplained(const struct latency_point *p)
+{
+    double sum = 0;
+    for (int k = 0; k < N_PARTS; k++)
+        if (parts[k].time != TIME_RECTIFY) sum += part_of(p, k);
+    return 1 - sum / (1e3 * p->times[TIME_STEP].median);
+}
+
+/* " In 2 of 12 bars ..", where parts and step differ by more than a tenth of the step; "" where none do. */
+static const char *unexplained_say(const struct latency_study *s, char *text, size_t n_bytes)
+{
+    const struct latency_point *worst = NULL;
+    int n = 0;
+    text[0] = '\0';
+    for (int i = 0; i < s->n_points; i++) {
+        const struct latency_point *p = &s->points[i];
+        if (!(fabs(unexplained(p)) > 0.1)) continue;
+        if (!worst || fabs(unexplained(p)) > fabs(unexplained(worst))) worst = p;
+        n++;
+    }
+    if (worst)
+        snprintf(text, n_bytes, " In %d of %d bars the parts miss the whole step by more than 10 %% of it: at worst they add up to %.0f %% %s (%s, batch %d, context %d).",
+                 n, s->n_points, 100 * fabs(unexplained(worst)), unexplained(worst) > 0 ? "less" : "more", worst->lane, worst->batch, worst->context);
+    return text;
+}
+
 int latency_plot_parts(struct figure *f, const struct latency_study *s)
 {
     struct plot_grid g;
-    char lanes[512] = "";
+    char lanes[512] = "", missing[320];
     int batches[MAX_BATCHES];
     const int n = batches_of(s, batches);
     TRY(figure_open(f, s->folder, "latency-parts"), "latency");
     TRY(panels_open(f, &g, n), "latency");
-    for (int k = 0; k < N_PARTS; k++) grid_key_add(&g, parts[k].style, GRID_LINE, parts[k].name);
+    for (int k = 0; k < N_PARTS; k++) grid_key_add(&g, parts[k].style, GRID_BOX, parts[k].name);
     snprintf(g.note, sizeof g.note, "medians over the timed steps of %d run%s on one machine", s->n_runs, words_s(s->n_runs));
     grid_open(&g, f);
     for (int i = 0; i < n; i++) parts_panel(f, &g, s, i, batches[i]);
@@ -234,9 +269,9 @@ int latency_plot_parts(struct figure *f, const struct latency_study *s)
     snprintf(f->title, sizeof f->title, "What a token's time consists of");
     snprintf(f->caption, sizeof f->caption,
              "What a token's time consists of, on %s: the parts timed apart, piled up; a cross: the whole step and a rectified lane's share of "
-             "its rectification, timed as a whole. Bars of a context, from the left: %s.",
-             s->machine, lanes);
+             "its rectification, timed as a whole. Bars of a context, from the left: %s.%s",
+             s->machine, lanes, unexplained_say(s, missing, sizeof missing));
     grid_begin(&g, f);
-    fputs("set ylabel 'ms' offset 1.5\nset yrange [0:*]\n", f->script.file);
+    fputs("set yrange [0:*]\n", f->script.file);
     return 0;
 }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { KEY_HEIGHT = 12, NOTE_HEIGHT = 9, NOTE_FONT = 6, KEY_SAMPLE = 30, KEY_GAP = 16, X_NAME = 28, ONE_COLUMN = 320 };
+enum { KEY_HEIGHT = 12, NOTE_HEIGHT = 9, NOTE_FONT = 6, KEY_SAMPLE = 30, KEY_BOX = 6, KEY_GAP = 16, X_NAME = 28, ONE_COLUMN = 320 };
 
 const struct plot_grid plot_grid_usual = {
     .n_columns = 1, .panel_height = 120, .left = 46, .right = 16, .top = 16, .bottom = 36, .gap_x = 14, .gap_y = 18
@@ -77,6 +77,12 @@ static void key_draw(const struct plot_grid *g, FILE *out)
         if (k->look & GRID_POINT)
             fprintf(out, "set label %d '' at screen %.4f, screen %.4f point ls %d\n", 100 + i, (left + 12.0) / g->width,
                     y, k->style);
+        if (k->look & GRID_BOX)
+            fprintf(out,
+                    "set object %d rectangle from screen %.4f, screen %.4f to screen %.4f, screen %.4f fc rgb '%s' fs "
+                    "solid 0.85 noborder\n",
+                    100 + i, (left + 10.0) / g->width, y - KEY_BOX / 2.0 / g->height, (left + 24.0) / g->width,
+                    y + KEY_BOX / 2.0 / g->height, figure_colours[k->style - 1]);
         label_write(out, 200 + i, g->keys[i].text);
         fprintf(out, "at screen %.4f, screen %.4f left noenhanced\n", (left + (double)KEY_SAMPLE) / g->width, y);
     }
@@ -85,7 +91,7 @@ static void key_draw(const struct plot_grid *g, FILE *out)
         fprintf(out, "at screen 1, screen %.4f right offset -0.5,0 font ',%d' textcolor rgb '#808080' noenhanced\n",
                 0.5 * NOTE_HEIGHT / g->height, NOTE_FONT);
     }
-    fputs("set xrange [0:1]\nset yrange [0:1]\nplot NaN notitle\nunset arrow\nunset label\nset border 3 lw 0.5\n"
+    fputs("set xrange [0:1]\nset yrange [0:1]\nplot NaN notitle\nunset arrow\nunset label\nunset object\nset border 3 lw 0.5\n"
           "set xtics nomirror out\nset ytics nomirror out\n",
           out);
 }

@@ -11,7 +11,7 @@
 
 enum { GRID_MAX_KEYS = 24 };
 
-enum grid_look { GRID_LINE = 1, GRID_POINT = 2, GRID_BOTH = 3 };
+enum grid_look { GRID_LINE = 1, GRID_POINT = 2, GRID_BOTH = 3, GRID_BOX = 4 /* filled, as bars are */ };
 struct grid_key {
     int style; /* of figure.h */
     enum grid_look look;
