@@ -1,8 +1,6 @@
 #include "analysis/latency.h"
 #include "analysis/latency_peer.h"
 
-#include "analysis/estimate.h"
-
 #include "core/err.h"
 #include "core/mem.h"
 #include "core/results.h"
@@ -24,11 +22,8 @@ static const char *const time_vars[N_LATENCY_TIMES] = {
 static int spread_read(const struct trace_file *f, const char *name, int lane, double *values, struct latency_spread *spread)
 {
     const size_t n = (size_t)f->n_steps;
-    *spread = (struct latency_spread){ NAN, NAN, NAN };
     if (trace_read_double(f, name, lane, TRACE_ALL, values, n) != 0) return -1;
-    spread->median = quantile_at(values, n, 0.5);
-    spread->low = quantile_at(values, n, 0.1);
-    spread->high = quantile_at(values, n, 0.9);
+    latency_spread_fill(spread, values, n);
     return 0;
 }
 
@@ -43,7 +38,7 @@ static int point_read(const struct trace_file *f, int lane, double *values, stru
     p->bytes = spread.median;
     if (spread_read(f, "clock", lane, values, &spread) != 0) return -1;
     p->clock_hz = spread.median;
-    p->token = p->times[TIME_STEP].median + (p->interval > 0 ? p->times[TIME_RECTIFY].median / p->interval : 0);
+    latency_token_fill(p);
     return 0;
 }
 
@@ -85,7 +80,9 @@ static int trace_add(struct latency_study *s, const struct trace_file *f)
         rc = point_read(f, lane, values, &s->points[s->n_points]);
         struct latency_point *p = &s->points[s->n_points++];
         const double select = lane > 0 ? p->times[TIME_SELECT].median : 0;
-        p->gain = s->points[n].token / p->token;
+        const struct latency_point *dense = &s->points[n];
+        p->gain = dense->token / p->token;
+        if (lane > 0) p->verdict = latency_judge(p, dense->token, dense->token_from, dense->token_to);
         p->attend_gain = s->points[n].times[TIME_ATTEND].median / (select + p->times[TIME_ATTEND].median);
     }
     mem_free(values);
@@ -148,25 +145,6 @@ void latency_study_close(struct latency_study *s)
     *s = (struct latency_study){ 0 };
 }
 
-double latency_gain(const struct latency_study *s, const struct latency_point *p)
-{
-    return s->n_peers > 0 ? p->peer_gain : p->gain;
-}
-
-int latency_crossover(const struct latency_study *s, int batch, int place, bool peer, int *below)
-{
-    int first = 0, last_slow = 0;
-    for (int i = 0; i < s->n_points; i++) {
-        const struct latency_point *p = &s->points[i];
-        const double gain = peer ? p->peer_gain : p->gain;
-        if (p->batch != batch || p->place != place || isnan(gain)) continue;
-        if (gain <= 1) last_slow = p->context, first = 0;
-        else if (first == 0) first = p->context;
-    }
-    *below = last_slow;
-    return first;
-}
-
 /* ---- the table ---- */
 
 static const struct {
@@ -177,6 +155,8 @@ static const struct {
     { "batch", "batch", 0, 1 },
     { "context", "context", 0, 1 },
     { "token_s", "a token (ms)", 3, 1e3 },
+    { "token_from_s", "its median's interval, from", 3, 1e3 },
+    { "token_to_s", "to", 3, 1e3 },
     { "gain", "against dense", 2, 1 },
     { "strong_dense_s", "strong dense (ms)", 3, 1e3 },
     { "strong_dense_gain", "against strong dense", 2, 1 },
@@ -198,17 +178,22 @@ static const struct {
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
 
-static int row_write(struct sheet *t, const struct latency_point *p)
+static const char *const verdicts[] = {
+    [VERDICT_NONE] = "", [VERDICT_FEW] = "too few steps", [VERDICT_OPEN] = "not distinguishable", [VERDICT_SLOWER] = "slower", [VERDICT_FASTER] = "faster",
+};
+
+static int row_write(struct sheet *t, const struct latency_study *s, const struct latency_point *p)
 {
     const struct latency_spread *x = p->times;
     const double values[N_COLUMNS] = {
-        p->batch, p->context, p->token, p->gain, p->peer, p->peer_gain, x[TIME_STEP].median, x[TIME_STEP].low, x[TIME_STEP].high, x[TIME_PRODUCT].median,
+        p->batch, p->context, p->token, p->token_from, p->token_to, p->gain, p->peer, p->peer_gain, x[TIME_STEP].median, x[TIME_STEP].low, x[TIME_STEP].high, x[TIME_PRODUCT].median,
         x[TIME_SELECT].median, x[TIME_ATTEND].median, p->attend_gain, x[TIME_OTHER].median, x[TIME_RECTIFY].median,
         p->interval > 0 ? x[TIME_RECTIFY].median / p->interval : NAN, p->bytes, p->bytes / x[TIME_STEP].median, x[TIME_READ].median,
         x[TIME_READ].median / x[TIME_STEP].median, p->clock_hz,
     };
     TRY(sheet_text(t, p->lane), "latency");
     for (int i = 0; i < N_COLUMNS; i++) TRY(sheet_number(t, values[i]), "latency");
+    TRY(sheet_text(t, verdicts[latency_verdict(s, p)]), "latency");
     return 0;
 }
 
@@ -221,14 +206,18 @@ int latency_sheet(struct sheet *t, const struct latency_study *s)
              "Device time of decode steps of %s on %s (%s), one policy at a time, cold: medians over the timed steps. A token's time is the "
              "step's and, of a rectified lane, one part in its interval of a rectification's. The parts are the same step with the other "
              "operations left out; attention against dense counts the selection with it and no rectification. Moved: weights, K, V and block keys, each once; plain read: as many bytes by the machine's fastest "
-             "read, in the same run. %s",
-             s->model, s->machine, s->device, peer);
+             "read, in the same run. Verdict: faster or slower than %s where the 95 %% intervals of the two medians do not overlap%s; what slows the machine through all steps of a lane is not in them. %s",
+             s->model, s->machine, s->device, s->n_peers > 0 ? "strong dense" : "dense",
+             s->n_peers > 0 ? " (strong dense is known by its median alone, which counts as exact)" : "", peer);
     TRY(sheet_column(t, COLUMN_TEXT, "lane", "lane", 0), "latency");
     for (int i = 0; i < N_COLUMNS; i++) {
         TRY(sheet_column(t, COLUMN_NUMBER, columns[i].key, columns[i].label, columns[i].decimals), "latency");
         t->columns[t->n_columns - 1].scale = columns[i].scale;
+        /* The interval's ends are in the csv; people see the verdict. */
+        if (strncmp(columns[i].key, "token_", 6) == 0 && columns[i].key[6] != 's') sheet_column_csv_only(t);
     }
+    TRY(sheet_column(t, COLUMN_TEXT, "verdict", "verdict", 0), "latency");
     for (int i = 0; i < s->n_points; i++)
-        if (row_write(t, &s->points[i]) != 0) return -1;
+        if (row_write(t, s, &s->points[i]) != 0) return -1;
     return 0;
 }

@@ -64,6 +64,7 @@ static void points_set(struct latency_study *s, const double *values)
         if ((double)p->batch != values[BATCH] || (double)p->context != values[CONTEXT]) continue;
         p->peer = values[MS] / 1e3;
         p->peer_gain = p->peer / p->token;
+        p->peer_verdict = latency_judge(p, p->peer, p->peer, p->peer);
         s->n_peers++;
     }
 }

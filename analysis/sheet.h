@@ -38,7 +38,7 @@ struct sheet_cell {
 
 struct sheet {
     char name[64]; /* of its files */
-    char caption[1280];
+    char caption[1536];
     struct sheet_column *columns; /* owned [n_columns] */
     struct sheet_cell *cells;     /* owned [n_cells], row by row */
     int n_columns, n_cells;
