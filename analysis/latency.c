@@ -216,7 +216,7 @@ int latency_sheet(struct sheet *t, const struct latency_study *s)
         /* The interval's ends are in the csv; people see the verdict. */
         if (strncmp(columns[i].key, "token_", 6) == 0 && columns[i].key[6] != 's') sheet_column_csv_only(t);
     }
-    TRY(sheet_column(t, COLUMN_TEXT, "verdict", "verdict", 0), "latency");
+    TRY(sheet_column(t, COLUMN_TEXT, "verdict", s->n_peers > 0 ? "than strong dense" : "than dense", 0), "latency");
     for (int i = 0; i < s->n_points; i++)
         if (row_write(t, s, &s->points[i]) != 0) return -1;
     return 0;
