@@ -19,11 +19,15 @@
 #include "core/err.h"
 #include "core/mem.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <gsl/gsl_errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 enum { N_TABLES = 8 }; /* of every study */
 
@@ -223,6 +227,15 @@ static int folder_report(struct evidence *all, struct volume *volumes, int *n, c
     return volume_write(v, e, bound) != 0 ? -1 : folder_told(told, folder, &e->warnings);
 }
 
+/* Waits until no other report is written into the folder; the descriptor that holds it, -1: none, as where a file system knows no locks of folders. */
+static int folder_hold(const char *folder)
+{
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        while (flock(fd, LOCK_EX) != 0 && errno == EINTR) continue;
+    return fd;
+}
+
 int report_write_bound(int n_folders, char *const *folders, double bound, struct report_told *told)
 {
     struct evidence *all = NULL;
@@ -233,8 +246,11 @@ int report_write_bound(int n_folders, char *const *folders, double bound, struct
     TRY(MEM_NEW(&all, n_folders, "folders"), "report");
     if (figure_check() != 0) snprintf(no_pictures, sizeof no_pictures, "%s", fail_text());
     int rc = MEM_NEW(&volumes, n_folders, "folders");
-    for (int i = 0; i < n_folders && rc == 0; i++)
+    for (int i = 0; i < n_folders && rc == 0; i++) {
+        const int held = folder_hold(folders[i]);
         rc = folder_report(all, volumes, &n, folders[i], no_pictures, bound, told);
+        if (held >= 0) close(held);
+    }
     if (rc == 0 && n > 1) rc = volumes_compare(all, volumes, n, told);
     for (int i = 0; i < n; i++) {
         volume_close(&volumes[i], all[i].n_studies);

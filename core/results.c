@@ -50,8 +50,11 @@ static int folder_make(const char *folder)
         if (*at != '/' && *at != '\0') continue;
         const char here = *at;
         *at = '\0';
-        if (mkdir(path, 0777) != 0 && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
-            return fail("%s: cannot create the folder: %s", path, strerror(errno));
+        if (mkdir(path, 0777) != 0) {
+            const int why = errno;
+            if (stat(path, &st) != 0) return fail("%s: cannot create the folder: %s", path, strerror(why));
+            if (!S_ISDIR(st.st_mode)) return fail("%s: cannot create the folder: a file has its name", path);
+        }
         *at = here;
         if (here == '\0') return 0;
     }

@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 struct failure {
     const char *id; /* borrowed */
@@ -117,6 +118,13 @@ static void note_failure(struct job *j, int index)
     results_log(&j->results, "%s: failed: %s", f->id, f->text);
 }
 
+/* No room for another trace like this one, at its full size: the runs to come would be computed for nothing. */
+static bool disk_is_full(const struct job *j, const struct run_plan *run)
+{
+    struct statvfs v;
+    return statvfs(j->results.folder, &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize < run->trace_bytes;
+}
+
 static int do_all(struct job *j)
 {
     double total = 0;
@@ -126,6 +134,11 @@ static int do_all(struct job *j)
         const int status = interrupt_asked() ? EXIT_INTERRUPTED : do_run(j, i);
         if (status == EXIT_INTERRUPTED) return status;
         if (status == EXIT_FAILED) note_failure(j, i);
+        if (status == EXIT_FAILED && i + 1 < j->s.plan.n_runs && disk_is_full(j, &j->s.plan.runs[i])) {
+            fprintf(stderr, "resa: error: %s: no room for another trace: %d more run%s not started; where there is room the same command goes on\n",
+                    j->results.folder, j->s.plan.n_runs - i - 1, j->s.plan.n_runs - i == 2 ? " is" : "s are");
+            break;
+        }
     }
     return j->n_failed ? EXIT_FAILED : EXIT_OK;
 }

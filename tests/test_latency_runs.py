@@ -4,12 +4,14 @@
 RESA names the program (default: build/resa).  Numbers are checked against one another and against counts by hand, never against a
 clock.  Prints TAP."""
 import csv
+import fcntl
 import glob
 import math
 import os
 import subprocess
 import sys
 import tempfile
+import time
 
 import tap
 
@@ -187,6 +189,23 @@ def check_peer(folder):
     os.remove(path)
 
 
+def check_two_reports(folder):
+    """While one writes a folder's report, another waits; then both have been written whole."""
+    page = os.path.join(folder, "results/times/report.html")
+    command = [RESA, "report", "results/times"]
+    wanted = resa(folder, "report").returncode
+    os.remove(page)
+    held = os.open(os.path.dirname(page), os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    waiting = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    tap.report(waiting.poll() is None and not os.path.exists(page), "a report waits for the folder")
+    os.close(held)
+    tap.report(waiting.wait(timeout=120) == wanted and os.path.exists(page), "and goes on")
+    several = [subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(3)]
+    tap.report([p.wait(timeout=120) for p in several] == [wanted] * 3, "three at once end as one does")
+
+
 def check_refusals(folder):
     done = resa(folder, "plan", name="short", context=257)
     tap.report(done.returncode == 2 and "more than the model's context" in done.stdout, "refused: a context the model has not", done.stdout)
@@ -209,6 +228,7 @@ def main():
         check_trace(folder)
         check_report(folder)
         check_peer(folder)
+        check_two_reports(folder)
         check_refusals(folder)
     tap.done()
 
