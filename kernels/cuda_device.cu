@@ -1,3 +1,4 @@
+#include "kernels/cuda_chunk.cuh"
 #include "kernels/cuda_decode.cuh"
 #include "kernels/cuda_matrix.cuh"
 
@@ -107,6 +108,7 @@ void cuda_close(struct device *d)
     if (d->stream) cudaStreamSynchronize(d->stream);
     cudaFree(d->operand);
     cudaFree(d->work);
+    cudaFree(d->plans);
     cudaFree(d->left);
     cudaFree(d->arrived);
     cudaFreeHost(d->upload);
@@ -213,7 +215,7 @@ static size_t work_bytes(const struct model_shape *s, const struct work_extent *
 
 uint64_t cuda_workspace_bytes(const struct model_shape *s, const struct work_extent *e)
 {
-    return cuda_operand_bytes(e->max_rows, (int)widest_row(s)) + work_bytes(s, e);
+    return cuda_operand_bytes(e->max_rows, (int)widest_row(s)) + work_bytes(s, e) + 2 * cuda_plan_bytes(e->max_rows);
 }
 
 int cuda_reserve(struct device *d, const struct model_shape *s, const struct work_extent *e)
@@ -227,6 +229,11 @@ int cuda_reserve(struct device *d, const struct model_shape *s, const struct wor
         d->operand_bytes = 0;
         TRY(grow(d, &d->operand, operand_bytes, "rows"), "workspace");
         d->operand_bytes = operand_bytes;
+    }
+    if (2 * cuda_plan_bytes(e->max_rows) > d->plan_bytes) {
+        d->plan_bytes = 0;
+        TRY(grow(d, &d->plans, 2 * cuda_plan_bytes(e->max_rows), "plans"), "workspace");
+        d->plan_bytes = 2 * cuda_plan_bytes(e->max_rows);
     }
     if (bytes <= d->work_bytes) return 0;
     d->work_bytes = 0;

@@ -48,6 +48,9 @@ struct device {
     size_t work_bytes;
     int *left;                           /* [n_sms] by which blocks of threads wait for each other: all the same between launches */
     int *arrived;                        /* [MAX_LANES] what of a lane is measured: zeros between launches */
+    void *plans;                         /* two of attention of many rows: one is made while the one before is still read */
+    size_t plan_bytes;                   /* of both */
+    bool plan_turn;                      /* the next one is the second */
 };
 
 enum element { FP16, BF16, INT4 };
