@@ -127,7 +127,7 @@ static inline bool cuda_chunk_suits(const struct attend_args *a)
     return !a->lists && a->n_rows >= 32;
 }
 int cuda_attend_chunk(struct device *d, const struct attend_args *a);
-size_t cuda_plan_bytes(int n_rows); /* of a plan for as many rows at most */
+size_t chunk_plan_bytes(int n_rows); /* of a plan for as many rows at most */
 int chunk_make_plan(struct device *d, const struct chunk_job *j);
 int chunk_merge(struct device *d, const struct chunk_job *j);
 

@@ -118,7 +118,7 @@ __global__ static void __launch_bounds__(THREADS) plan_kernel(const __grid_const
     dependency_wait();
 }
 
-size_t cuda_plan_bytes(int n_rows)
+size_t chunk_plan_bytes(int n_rows)
 {
     return (sizeof(struct chunk_plan) + (size_t)n_rows * sizeof(struct chunk_item) + 255) / 256 * 256;
 }
