@@ -183,7 +183,7 @@ struct attend_row {
  * fma(e_p, v_pd, acc)) / sum.  Tokens that are not read take no part, so the result depends on the set of tokens alone. */
 struct attend_args {
     int n_rows, layer, n_heads;
-    const struct attend_row *rows;
+    const struct attend_row *rows; /* written from the host alone: no operation changes them */
     const float *qkv;
     int qkv_stride;               /* floats from one q row to the next */
     const struct kv_cache *kv;

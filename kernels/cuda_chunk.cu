@@ -22,6 +22,7 @@ __global__ static void __launch_bounds__(THREADS, 1)
         barriers_ready();
     }
     cluster_sync();
+    /* In this order: what follows reads the plan, and the next plan takes the place of the one before, because all of this kernel have waited. */
     dependency_wait();
     dependents_launch();
     if (threadIdx.x >= 2 * WARPGROUP) {
@@ -111,14 +112,18 @@ int cuda_attend_chunk(struct device *d, const struct attend_args *a)
     j.out = a->out;
     j.n_pairs = d->n_sms / 2;
     const int slabs = a->kv->head_dim <= 64 ? 1 : a->kv->head_dim <= 128 ? 2 : 4;
-    const size_t plan = (sizeof(struct chunk_plan) + (size_t)a->n_rows * sizeof(struct chunk_item) + 255) / 256 * 256;
+    const size_t plan = chunk_plan_bytes(a->n_rows);
     const size_t totals = slabs <= 2 ? 0 : (size_t)j.n_pairs * PACK * (size_t)(slabs * SLAB) * sizeof(float);
-    TRY(cuda_work_holds(d, plan + totals, "attention"), "attention");
-    j.plan = (struct chunk_plan *)d->work;
-    j.totals = (float *)((char *)d->work + plan);
-    j.nodes = (float *)((char *)d->work + plan + totals);
+    TRY(cuda_work_holds(d, totals, "attention"), "attention");
+    if (2 * plan > d->chunk_plans_bytes)
+        return fail("attention: plans of %d rows need %zu bytes, %zu were reserved", a->n_rows, 2 * plan,
+                    d->chunk_plans_bytes);
+    j.plan = (struct chunk_plan *)((char *)d->chunk_plans + (d->chunk_plans_turn ? d->chunk_plans_bytes / 2 : 0));
+    d->chunk_plans_turn = !d->chunk_plans_turn;
+    j.totals = d->work;
+    j.nodes = (float *)((char *)d->work + totals);
     j.max_nodes =
-        (d->work_bytes - plan - totals) / ((size_t)PACK * (size_t)(node_stride(a->kv->head_dim) + 2) * sizeof(float));
+        (d->work_bytes - totals) / ((size_t)PACK * (size_t)(node_stride(a->kv->head_dim) + 2) * sizeof(float));
     struct chunk_maps m = {};
     TRY(make_maps(&m, a->kv), "attention");
     return slabs == 1 ? launch<1>(d, j, m) : slabs == 2 ? launch<2>(d, j, m) : launch<4>(d, j, m);

@@ -16,12 +16,13 @@ static constexpr int CHUNK_TILE = 128, PACK = 2 * CHUNK_TILE, GROUP_TOKENS = FOL
 
 struct chunk_item {
     int run, packed, n_packed; /* first row of its run; packed rows of the run before it; its own */
-    int n_groups, cell;        /* groups of its tokens; cells of the items before it, of one KV head */
+    int position, cell;        /* of the run's first row; cells of the items before it, of one KV head */
 };
 
 struct chunk_plan {
     int n_items, n_cells; /* n_cells: of one KV head */
     int cell_groups, cells_each;
+    int n_segments;             /* the most that an item has, 1 where they are cells */
     struct chunk_item items[1]; /* n_items, and one more whose cell is n_cells */
 };
 
@@ -76,9 +77,9 @@ __device__ static inline struct chunk_part part_at(const struct chunk_plan &p, i
 }
 
 /* A segment's cells. */
-__device__ static inline int2 segment_cells(const struct chunk_plan &p, int segment, int n_cells)
+__device__ static inline int2 segment_cells(int cell_groups, int segment, int n_cells)
 {
-    const int each = max(FOLD_GROUPS / p.cell_groups, 1);
+    const int each = max(FOLD_GROUPS / cell_groups, 1);
     return make_int2(segment * each, min((segment + 1) * each, n_cells));
 }
 
@@ -102,10 +103,22 @@ __device__ static inline int node_column(int packed, int d)
     return d ^ packed % 4 * 8;
 }
 
-__device__ static inline float *node_at(const struct chunk_job &j, int kv_head, int item, int cell)
+/* Position of a packed row of an item's run. */
+__device__ static inline int position_of(const struct chunk_item &t, int group, int packed)
 {
-    const size_t slot = (size_t)kv_head * j.plan->n_cells + j.plan->items[item].cell + cell;
-    return j.nodes + slot * PACK * (node_stride(j.kv.head_dim) + 2);
+    return t.position + packed / group;
+}
+
+/* Of the item's last row. */
+__device__ static inline int last_position(const struct chunk_item &t, int group)
+{
+    return position_of(t, group, t.packed + t.n_packed - 1);
+}
+
+/* first: cells before the item, of all KV heads. */
+__device__ static inline float *node_at(const struct chunk_job &j, int first, int cell)
+{
+    return j.nodes + (size_t)(first + cell) * PACK * (node_stride(j.kv.head_dim) + 2);
 }
 
 /* Whether cuda_attend_chunk() should compute it: rows enough to share tokens, all of them dense.  It computes any dense rows right. */
@@ -114,6 +127,7 @@ static inline bool cuda_chunk_suits(const struct attend_args *a)
     return !a->lists && a->n_rows >= 32;
 }
 int cuda_attend_chunk(struct device *d, const struct attend_args *a);
+size_t chunk_plan_bytes(int n_rows); /* of a plan for as many rows at most */
 int chunk_make_plan(struct device *d, const struct chunk_job *j);
 int chunk_merge(struct device *d, const struct chunk_job *j);
 

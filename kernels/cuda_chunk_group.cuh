@@ -116,8 +116,7 @@ template <int SLABS> struct chunk_group {
 
     __device__ void write_stats(int cell)
     {
-        float *stats =
-            node_at(j, work().part.kv_head, work().part.item, cell) + (size_t)PACK * node_stride(j.kv.head_dim);
+        float *stats = node_at(j, work().first_cell, cell) + (size_t)PACK * node_stride(j.kv.head_dim);
         for (int h = 0; h < 2; h++) {
             const int packed = blockIdx.x % 2 * CHUNK_TILE + packed_row(h);
             if (limit[h] < 0 || threadIdx.x % 4 != 0) continue;
@@ -126,11 +125,11 @@ template <int SLABS> struct chunk_group {
         }
     }
 
-    /* o to the workspace, as a node, of rows that are none too; through the room in shared memory, so that the next group need not wait for it. */
+    /* o to the workspace, as a node; through the room in shared memory, so that the next group need not wait for it. */
     __device__ void write_node(int cell)
     {
         const int stride = node_stride(j.kv.head_dim), first = blockIdx.x % 2 * CHUNK_TILE + group * GROUP_ROWS;
-        float *node = node_at(j, work().part.kv_head, work().part.item, cell) + (size_t)first * stride;
+        float *node = node_at(j, work().first_cell, cell) + (size_t)first * stride;
         float *to = shared::TOTALS ? room() : node;
         if (shared::TOTALS) room_wait();
         for (int h = 0; h < 2; h++) {
@@ -144,7 +143,8 @@ template <int SLABS> struct chunk_group {
         if (shared::TOTALS) {
             copies_follow();
             named_sync(BAR_OWN + group, WARPGROUP);
-            if (threadIdx.x % WARPGROUP == 0) copy_out(node, to, GROUP_ROWS * stride * (int)sizeof(float));
+            if (threadIdx.x % WARPGROUP == 0)
+                copy_out(node, to, min(work().n - group * GROUP_ROWS, GROUP_ROWS) * stride * (int)sizeof(float));
         }
         write_stats(cell);
     }
@@ -154,7 +154,7 @@ template <int SLABS> struct chunk_group {
     {
         const struct chunk_work &w = work();
         if (!w.whole)
-            return node_at(j, w.part.kv_head, w.part.item, 0) +
+            return node_at(j, w.first_cell, 0) +
                    (size_t)(blockIdx.x % 2 * CHUNK_TILE + packed_row(h)) * node_stride(j.kv.head_dim);
         const int packed = w.first + packed_row(h), head = w.part.kv_head * j.group + packed % j.group;
         return j.out + ((size_t)j.rows[w.run + packed / j.group].out_row * j.n_heads + head) * j.kv.head_dim;
@@ -205,10 +205,10 @@ template <int SLABS> struct chunk_group {
         const struct chunk_work &w = work();
         const int segment = unit / SEGMENT_UNITS;
         if (!begun) {
-            write_node(unit / w.cell_units);
+            write_node(unit / (w.cell_groups * FOLD_UNITS));
             return;
         }
-        const int2 cells = segment_cells(*j.plan, segment, w.part.n_cells);
+        const int2 cells = segment_cells(w.cell_groups, segment, w.part.n_cells);
         if (w.part.from > 0 || cells.y > w.part.to)
             write_node(cells.x);
         else {

@@ -56,27 +56,31 @@ __device__ static int find_items(const struct chunk_job &j)
     return n_items;
 }
 
-/* Each item's packed rows and groups; all items' groups (x) and segments (y). */
-__device__ static int2 measure_items(const struct chunk_job &j, int n_items)
+/* Each item's packed rows and position; all items' groups (x) and segments (y), the most segments of one (z). */
+__device__ static int3 measure_items(const struct chunk_job &j, int n_items)
 {
-    int groups = 0, segments = 0;
+    int groups = 0, segments = 0, most = 0;
     for (int i = threadIdx.x; i < n_items; i += THREADS) {
         struct chunk_item &t = j.plan->items[i];
         const bool last = i + 1 == n_items || j.plan->items[i + 1].run != t.run;
         const int end_row = i + 1 == n_items ? j.n_rows : j.plan->items[i + 1].run;
         t.n_packed = last ? (end_row - t.run) * j.group - t.packed : PACK;
-        t.n_groups = j.rows[t.run + (t.packed + t.n_packed - 1) / j.group].position / GROUP_TOKENS + 1;
-        groups += t.n_groups;
-        segments += (t.n_groups + FOLD_GROUPS - 1) / FOLD_GROUPS;
+        t.position = j.rows[t.run].position;
+        const int n_groups = last_position(t, j.group) / GROUP_TOKENS + 1;
+        groups += n_groups;
+        const int n_segments = (n_groups + FOLD_GROUPS - 1) / FOLD_GROUPS;
+        segments += n_segments;
+        most = max(most, n_segments);
     }
-    int2 sum;
+    int3 sum;
     scan<true>(groups, &sum.x);
     scan<true>(segments, &sum.y);
+    scan<false>(most, &sum.z);
     return sum;
 }
 
 /* Segments where they are dealt out as evenly as groups, and where nodes of all groups would be too many; items as the last resort. */
-__device__ static int choose_cell(const struct chunk_job &j, int2 sum)
+__device__ static int choose_cell(const struct chunk_job &j, int3 sum)
 {
     const long heads = j.kv.n_kv_heads, groups = heads * sum.x, segments = heads * sum.y;
     const long by_group = (groups + j.n_pairs - 1) / j.n_pairs,
@@ -85,29 +89,38 @@ __device__ static int choose_cell(const struct chunk_job &j, int2 sum)
     return (size_t)groups > j.max_nodes || by_segment * 25 <= by_group * 26 ? FOLD_GROUPS : 1;
 }
 
-/* One block of threads. */
+/* One block of threads.  It runs beside the kernel before it: copies from the host alone write rows, and who read the plan that was in this place
+ * has ended, since it was made two calls ago and the last call's chunk_kernel waited for it. */
 __global__ static void __launch_bounds__(THREADS) plan_kernel(const __grid_constant__ struct chunk_job j)
 {
-    dependency_wait();
     dependents_launch();
     const int n_items = find_items(j);
     __syncthreads();
-    const int cell_groups = choose_cell(j, measure_items(j, n_items));
+    const int3 sum = measure_items(j, n_items);
+    const int cell_groups = choose_cell(j, sum);
     int before = 0;
     for (int base = 0; base < n_items; base += THREADS) {
         const int i = base + threadIdx.x,
-                  n = i < n_items ? (j.plan->items[i].n_groups + cell_groups - 1) / cell_groups : 0;
+                  n = i < n_items ? last_position(j.plan->items[i], j.group) / (GROUP_TOKENS * cell_groups) + 1 : 0;
         int all;
         const int end = scan<true>(n, &all);
         if (i < n_items) j.plan->items[i].cell = before + end - n;
         before += all;
     }
-    if (threadIdx.x != 0) return;
-    j.plan->items[n_items].cell = before;
-    j.plan->n_items = n_items;
-    j.plan->n_cells = before;
-    j.plan->cell_groups = cell_groups;
-    j.plan->cells_each = (before * j.kv.n_kv_heads + j.n_pairs - 1) / j.n_pairs;
+    if (threadIdx.x == 0) {
+        j.plan->items[n_items].cell = before;
+        j.plan->n_items = n_items;
+        j.plan->n_cells = before;
+        j.plan->cell_groups = cell_groups;
+        j.plan->n_segments = cell_groups < FOLD_GROUPS ? sum.z : 1;
+        j.plan->cells_each = (before * j.kv.n_kv_heads + j.n_pairs - 1) / j.n_pairs;
+    }
+    dependency_wait();
+}
+
+size_t chunk_plan_bytes(int n_rows)
+{
+    return (sizeof(struct chunk_plan) + (size_t)n_rows * sizeof(struct chunk_item) + 255) / 256 * 256;
 }
 
 int chunk_make_plan(struct device *d, const struct chunk_job *j)

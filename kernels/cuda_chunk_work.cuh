@@ -20,10 +20,10 @@ struct chunk_work {
     struct chunk_part part;
     int first, n, unit,
         end; /* packed rows of the run before the tile; the tile's; units unit .. end-1, the same for both tiles */
-    int run, last; /* first row of the run; position of the tile's last row, -1 where it has none */
-    int cell_units;
-    bool whole; /* the part is all of its item */
-    bool only;  /* no other item reads this store */
+    int run, position, last; /* first row of the run, its position; the tile's last row's, -1 where it has none */
+    int cell_groups, first_cell; /* first_cell: cells before the item, of all KV heads */
+    bool whole;                  /* the part is all of its item */
+    bool only;                   /* no other item reads this store */
 };
 
 template <int SLABS> struct chunk_shared {
@@ -43,14 +43,17 @@ __device__ static bool next_work(const struct chunk_job &j, int *at, int end, st
     *at += w.part.to - w.part.from;
     const struct chunk_item t = j.plan->items[w.part.item];
     const int tile = blockIdx.x % 2 * CHUNK_TILE;
-    w.cell_units = j.plan->cell_groups * FOLD_UNITS;
+    w.cell_groups = j.plan->cell_groups;
+    w.first_cell = w.part.kv_head * j.plan->n_cells + t.cell;
+    const int cell_units = w.cell_groups * FOLD_UNITS;
     w.n = max(min(t.n_packed - tile, CHUNK_TILE), 0);
     w.first = t.packed + tile;
     w.run = t.run;
-    w.last = w.n > 0 ? j.rows[t.run + (w.first + w.n - 1) / j.group].position : -1;
-    const int n_units = j.rows[t.run + (t.packed + t.n_packed - 1) / j.group].position / UNIT + 1;
-    w.unit = w.part.from * w.cell_units;
-    w.end = w.part.to == w.part.n_cells ? n_units : w.part.to * w.cell_units;
+    w.position = t.position;
+    w.last = w.n > 0 ? position_of(t, j.group, w.first + w.n - 1) : -1;
+    const int n_units = last_position(t, j.group) / UNIT + 1;
+    w.unit = w.part.from * cell_units;
+    w.end = w.part.to == w.part.n_cells ? n_units : w.part.to * cell_units;
     w.only = t.packed == 0 && (w.part.item + 1 == j.plan->n_items || j.plan->items[w.part.item + 1].run != t.run);
     w.whole = w.part.from == 0 && w.part.to == w.part.n_cells;
     return true;

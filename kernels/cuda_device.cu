@@ -1,3 +1,4 @@
+#include "kernels/cuda_chunk.cuh"
 #include "kernels/cuda_decode.cuh"
 #include "kernels/cuda_matrix.cuh"
 
@@ -107,6 +108,7 @@ void cuda_close(struct device *d)
     if (d->stream) cudaStreamSynchronize(d->stream);
     cudaFree(d->operand);
     cudaFree(d->work);
+    cudaFree(d->chunk_plans);
     cudaFree(d->left);
     cudaFree(d->arrived);
     cudaFreeHost(d->upload);
@@ -213,7 +215,7 @@ static size_t work_bytes(const struct model_shape *s, const struct work_extent *
 
 uint64_t cuda_workspace_bytes(const struct model_shape *s, const struct work_extent *e)
 {
-    return cuda_operand_bytes(e->max_rows, (int)widest_row(s)) + work_bytes(s, e);
+    return cuda_operand_bytes(e->max_rows, (int)widest_row(s)) + work_bytes(s, e) + 2 * chunk_plan_bytes(e->max_rows);
 }
 
 int cuda_reserve(struct device *d, const struct model_shape *s, const struct work_extent *e)
@@ -222,11 +224,17 @@ int cuda_reserve(struct device *d, const struct model_shape *s, const struct wor
         return fail("cuda: %d query heads on %d KV heads of %d: head_dim must be a multiple of 16 up to 256, and at most 16 query heads share a KV head",
                     s->n_heads, s->n_kv_heads, s->head_dim);
     if (s->hidden > MAX_NORM) return fail("cuda: hidden size %d, allowed are 1 to %d", s->hidden, MAX_NORM);
-    const size_t operand_bytes = cuda_operand_bytes(e->max_rows, (int)widest_row(s)), bytes = work_bytes(s, e);
+    const size_t operand_bytes = cuda_operand_bytes(e->max_rows, (int)widest_row(s)), bytes = work_bytes(s, e),
+                 plans_bytes = 2 * chunk_plan_bytes(e->max_rows);
     if (operand_bytes > d->operand_bytes) {
         d->operand_bytes = 0;
         TRY(grow(d, &d->operand, operand_bytes, "rows"), "workspace");
         d->operand_bytes = operand_bytes;
+    }
+    if (plans_bytes > d->chunk_plans_bytes) {
+        d->chunk_plans_bytes = 0;
+        TRY(grow(d, &d->chunk_plans, plans_bytes, "plans"), "workspace");
+        d->chunk_plans_bytes = plans_bytes;
     }
     if (bytes <= d->work_bytes) return 0;
     d->work_bytes = 0;

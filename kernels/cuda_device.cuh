@@ -48,6 +48,9 @@ struct device {
     size_t work_bytes;
     int *left;                           /* [n_sms] by which blocks of threads wait for each other: all the same between launches */
     int *arrived;                        /* [MAX_LANES] what of a lane is measured: zeros between launches */
+    void *chunk_plans;                   /* two of attention of many rows: one is made while the one before is still read */
+    size_t chunk_plans_bytes;            /* of both */
+    bool chunk_plans_turn;               /* the next one is the second */
 };
 
 enum element { FP16, BF16, INT4 };
@@ -72,7 +75,8 @@ int cuda_work_holds(const struct device *d, size_t n_bytes, const char *operatio
 #define LAUNCHED(what) CUDA_TRY(cudaGetLastError(), what)
 
 /* A kernel that cuda_launch() launched may begin while the one before it still runs: it calls dependency_wait() before it touches
- * memory that an earlier kernel writes or reads, and each of its threads does so in the end.  dependents_launch(): from here on the next
+ * memory that an earlier kernel writes or reads (but for the plan of attention of many rows: kernels/cuda_chunk_plan.cu says why), and each of its
+ * threads does so in the end.  dependents_launch(): from here on the next
  * one may begin, as soon as every block of threads has come to it. */
 __device__ static inline void dependency_wait()
 {

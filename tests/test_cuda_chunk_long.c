@@ -1,19 +1,14 @@
-/* tests/test_cuda_chunk_long.c: attention of many rows over about a hundred thousand tokens, on the device: whichever way the work is dealt out
+/* tests/test_cuda_chunk_long.c: attention of many rows over some hundred thousand tokens, on the device: whichever way the work is dealt out
  * (kernels/cuda_chunk.cuh), a row has the bits that it has alone. */
 #include "tests/cuda_pair.h"
 
-enum {
-    PREFIX = 98405,
-    STEPS = 200,
-    DIM = 128,
-    STORES = 8,
-    MOST_ROWS = 1152
-}; /* four segments; the prefix ends inside a tile */
+enum { PREFIX = 98405, STEPS = 200, DIM = 128, STORES = 8, MOST_ROWS = 1152 }; /* four segments; the prefix ends inside a tile */
+static int prefix;
 
 /* What the token at a position holds, seen from a store: a row of `kinds`, K and then V; in a store, the prefix's tokens are the prefix's. */
 static const uint16_t *token_of(const uint16_t *kinds, int store, int at)
 {
-    const uint32_t number = (uint32_t)(at < PREFIX ? at : at + (store + 1) * 2 * STEPS);
+    const uint32_t number = (uint32_t)(at < prefix ? at : at + (store + 1) * 2 * STEPS);
     return kinds + (size_t)(number * 2654435761u >> 20) * DIM * 2;
 }
 
@@ -37,9 +32,9 @@ static void make_cache(struct pair *p)
     *c = (struct kv_cache){ .n_layers = 1,
                             .n_kv_heads = 1,
                             .head_dim = DIM,
-                            .prefix_tokens = PREFIX,
-                            .prefix_tiles = (PREFIX + KV_TILE - 1) / KV_TILE,
-                            .first_own_tile = PREFIX / KV_TILE,
+                            .prefix_tokens = prefix,
+                            .prefix_tiles = (prefix + KV_TILE - 1) / KV_TILE,
+                            .first_own_tile = prefix / KV_TILE,
                             .n_stores = STORES,
                             .own_tiles = STEPS / KV_TILE + 2,
                             .n_tails = 1 };
@@ -48,9 +43,9 @@ static void make_cache(struct pair *p)
     uint16_t *kinds = hold(p, (size_t)KINDS * DIM * 4), *k = hold(p, n * 2), *v = hold(p, n * 2),
              *k_own = hold(p, n_own * 2), *v_own = hold(p, n_own * 2);
     for (size_t i = 0; i < (size_t)KINDS * DIM * 2; i++) kinds[i] = f32_to_f16(table[i]);
-    fill_tokens(c, kinds, -1, 0, PREFIX, k, v);
+    fill_tokens(c, kinds, -1, 0, prefix, k, v);
     for (int s = 0; s < STORES; s++)
-        fill_tokens(c, kinds, s, c->first_own_tile * KV_TILE, PREFIX + STEPS, k_own, v_own);
+        fill_tokens(c, kinds, s, c->first_own_tile * KV_TILE, prefix + STEPS, k_own, v_own);
     c->k_prefix = on_gpu(p, k, n * 2), c->v_prefix = on_gpu(p, v, n * 2);
     c->k_own = on_gpu(p, k_own, n_own * 2), c->v_own = on_gpu(p, v_own, n_own * 2);
     c->k_tail = on_gpu(p, NULL, kv_tail_elems(c) * 2), c->v_tail = on_gpu(p, NULL, kv_tail_elems(c) * 2);
@@ -76,7 +71,7 @@ static void check_case(struct pair *p, const struct long_case *c)
     const int n = c->window * c->n_windows, before = p->n_taken;
     reserve(p, c->heads_reserved, c->context_reserved);
     for (int r = 0; r < n; r++) {
-        const int w = r / c->window, first = w < STORES ? PREFIX + w : PREFIX - c->window;
+        const int w = r / c->window, first = w < STORES ? prefix + w : prefix - c->window;
         rows[r] = (struct attend_row){ .q_row = r,
                                        .store = w < STORES ? w : KV_PREFIX,
                                        .tail = NO_TAIL,
@@ -95,7 +90,7 @@ static void check_case(struct pair *p, const struct long_case *c)
                              .out = on_gpu(p, NULL, n_bytes) };
     must(p->cuda->attend(p->gpu, &a));
     const float *many = from_gpu(p, a.out, n_bytes);
-    reserve(p, c->n_heads, PREFIX + STEPS);
+    reserve(p, c->n_heads, prefix + STEPS);
     a.out = on_gpu(p, NULL, n_bytes);
     attend_few(p, a);
     const float *alone = from_gpu(p, a.out, n_bytes);
@@ -117,17 +112,33 @@ static void windows_have_the_bits_of_their_rows(void **state)
 {
     WITH_PAIR(p);
     static const struct long_case cases[] = {
-        /* 72 items of 4 segments; 32 MiB of workspace have room for 251 nodes */
+        /* 72 items of 4 segments; 32 MiB of workspace have room for 252 nodes */
         { "items whole, as there is no room for nodes", 16, 128, 9, 1, 64 },
-        /* 40 items of 4 segments, 3880 groups for 3087 nodes, to pairs of 3: segments from an item's first on become one node, others one each */
+        /* 40 items of 4 segments, 3880 groups for 3088 nodes, to pairs of 3: segments from an item's first on become one node, others one each */
         { "parts of items to a pair, cut by segments", 9, 128, 8, 16, PREFIX + STEPS },
         /* 64 items of 4 segments to pairs of 4: into the result one after the other */
         { "an item to a pair, cut by segments", 16, 128, 8, 16, PREFIX + STEPS },
         /* 48 items of 97 groups to pairs of 71: some have two segments of an item from its first on, and groups after them */
         { "parts of items to a pair, cut by groups", 16, 90, 8, 16, 2 * PREFIX },
     };
+    prefix = PREFIX;
     make_cache(&p);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case(&p, &cases[i]);
+    pair_close(&p);
+}
+
+/* A warp merges a segment: of more than four a block has one row, of more than eight its warps have several each. */
+static void merges_have_the_bits_of_their_rows(void **state)
+{
+    WITH_PAIR(p);
+    static const int prefixes[] = { 199000, 300003 }; /* 7 and 10 segments */
+    static const struct long_case windows = { "one window", 7, 32, 1, 16, 300300 };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        prefix = prefixes[i];
+        make_cache(&p);
+        check_case(&p, &windows);
+        pair_clear(&p);
+    }
     pair_close(&p);
 }
 
@@ -135,6 +146,7 @@ static void windows_have_the_bits_of_their_rows(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(windows_have_the_bits_of_their_rows) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(windows_have_the_bits_of_their_rows),
+                                        cmocka_unit_test(merges_have_the_bits_of_their_rows) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
