@@ -139,7 +139,7 @@ $(RESA): $(BUILD)/experiments/main.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # tests/tiny.c is what tests and benchmarks of the engine share, tests/bench_machine.c what benchmarks do.
-$(BUILD)/tests/test_engine $(BUILD)/tests/test_cuda $(BUILD)/tests/test_logits $(BUILD)/tests/test_latency $(BUILD)/tests/test_cuda_fused $(BUILD)/tests/test_cuda_time $(BUILD)/tests/bench_step $(BUILD)/tests/bench_profile: $(BUILD)/tests/tiny.o
+$(BUILD)/tests/test_engine $(BUILD)/tests/test_cuda $(BUILD)/tests/test_logits $(BUILD)/tests/test_latency $(BUILD)/tests/test_cuda_fused $(BUILD)/tests/test_cuda_brief $(BUILD)/tests/test_cuda_time $(BUILD)/tests/bench_step $(BUILD)/tests/bench_profile: $(BUILD)/tests/tiny.o
 
 $(BUILD)/tests/bench_devices: $(patsubst %,$(BUILD)/tests/bench_devices_%.o,engine run)
 $(BUILD)/tests/bench_gpu: $(patsubst %,$(BUILD)/tests/bench_gpu_%.o,check kernels products)

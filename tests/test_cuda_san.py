@@ -25,6 +25,7 @@ TESTS = {
     "none": 'echo "[  PASSED  ] 0 test(s)."',
     "host": 'echo "[  PASSED  ] 1 test(s)."; echo "Target application terminated before first instrumented API call"; exit 255',
     "fails": 'echo "[  FAILED  ] 1 test(s)"; echo "ERROR SUMMARY: 0 errors"; exit 1',
+    "races": 'echo "[  FAILED  ] 1 test(s)"; echo "RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"; exit 1',
 }
 
 
@@ -51,7 +52,7 @@ with tempfile.TemporaryDirectory() as folder:
     done = run(folder, *paths.values())
     said = dict(re.match(r"memcheck (\w+) \*: (.*) \(\d+ s\)$", line).groups() for line in done.stdout.splitlines())
     wanted = {"clean": "clean$", "found": "failed, exit status 9: ", "hangs": "did not end in 1 s, and had found 1$", "skips": "skipped: ", "none": "no test of that name: ",
-              "host": "uses no device$", "fails": "nothing found, but a test failed under the tool"}
+              "host": "uses no device$", "fails": "nothing found, but a test failed under the tool", "races": "nothing found, but a test failed under the tool"}
     for name, pattern in wanted.items():
         tap.report(re.match(pattern, said.get(name, "")), f"what it says of a test that is called {name}", done.stdout + done.stderr)
     tap.report(done.returncode == 1, "what is not clean gives exit status 1", done.returncode)

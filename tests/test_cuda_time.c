@@ -130,8 +130,10 @@ static void marks_and_clock(void **state)
     assert_true(isnan(hz) || (hz > 1e8 && hz < 1e10));
 }
 
-int main(void)
+/* test_cuda_time [PATTERN]: only the tests whose names match, for tools that take their time. */
+int main(int argc, char **argv)
 {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(on_the_cpu),
         cmocka_unit_test(on_the_device),

@@ -100,8 +100,10 @@ static void known_cases(void **state)
 }
 #endif
 
-int main(void)
+/* test_cuda_work [PATTERN]: only the tests whose names match. */
+int main(int argc, char **argv)
 {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = { cmocka_unit_test(engine_counts_what_is_asked_for), cmocka_unit_test(known_cases) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
