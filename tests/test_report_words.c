@@ -73,7 +73,7 @@ static void captions(void **state)
     assert_page("f4: rectified every 4 steps; never: not rectified; equal 4: not rectified, reading as many bytes more "
                 "as rectifying every 4 steps costs; stale: ",
                 true);
-    assert_page("f16", false);
+    assert_page("f16: ", false);
     assert_page("equal 32", false);
     write_runs(&few, 6);
     write_report();
