@@ -1,6 +1,7 @@
 #include "core/prompt.h"
 
 #include "core/chat.h"
+#include "core/encoding.h"
 #include "core/err.h"
 #include "core/mem.h"
 #include "core/philox.h"
@@ -14,8 +15,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <utf8proc.h>
 
 struct prompt_reader {
     struct prompt_set *set;
@@ -105,23 +104,6 @@ static int refuse_text(struct prompt_reader *r, const char *name, const char *te
     return fail_in("prompt %s", diag_clean(shown));
 }
 
-/* A file of another encoding has tokens too, but not those of its text. */
-static int check_utf8(struct prompt_reader *r, const char *path, const char *text, size_t n)
-{
-    struct diag *d = &r->config->diag;
-    const struct diag_mark at = r->config->prompt.source_at;
-    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
-        return diag_add(d, at, "prompt: %.300s: begins with a byte order mark, which would become tokens: remove it", path);
-    for (size_t i = 0; i < n;) {
-        utf8proc_int32_t code;
-        const utf8proc_ssize_t length = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(n - i), &code);
-        if (length < 1 || code == 0)
-            return diag_add(d, at, "prompt: %.300s: byte 0x%02X at offset %zu: not a text in UTF-8", path, (unsigned char)text[i], i);
-        i += (size_t)length;
-    }
-    return 0;
-}
-
 static int add_text(struct prompt_reader *r, const char *name, const char *path, const char *text, size_t n)
 {
     int32_t *ids = NULL;
@@ -130,7 +112,7 @@ static int add_text(struct prompt_reader *r, const char *name, const char *path,
         mem_free(ids);
         return refuse_text(r, path ? path : name, text, n);
     }
-    if (path && check_utf8(r, path, text, n) != 0) {
+    if (path && encoding_check(&r->config->diag, r->config->prompt.source_at, path, text, n) != 0) {
         mem_free(ids);
         return -1;
     }
