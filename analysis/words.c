@@ -55,11 +55,13 @@ const char *words_average(char *text, size_t n_bytes, struct estimate e)
     return text;
 }
 
-/* Steps of a run that both lanes have, and all, on average; how many runs. */
+/* Steps of a run that both lanes have, and all, on average; how many runs: none where all lanes read the same tokens, which part nowhere. */
 static int covered_of(const struct study *s, int a, int b, enum quantity q, double *there, double *all)
 {
     long long n_there = 0, n_all = 0;
     int n_runs = 0;
+    *there = *all = 0;
+    if (strcmp(s->follow, "self") != 0) return 0;
     for (int run = 0; run < s->n_runs; run++) {
         const float *x = study_series(s, run, a, q), *y = b == STUDY_ABSENT ? x : study_series(s, run, b, q);
         if (!x || !y) continue;
@@ -67,8 +69,9 @@ static int covered_of(const struct study *s, int a, int b, enum quantity q, doub
         n_all += s->runs[run].n_steps;
         n_runs++;
     }
-    *there = n_runs ? (double)n_there / n_runs : 0;
-    *all = n_runs ? (double)n_all / n_runs : 0;
+    if (n_runs == 0) return 0;
+    *there = (double)n_there / n_runs;
+    *all = (double)n_all / n_runs;
     return n_runs;
 }
 
@@ -76,7 +79,6 @@ const char *words_covered(char *text, size_t n_bytes, const struct study *s, int
 {
     double there, all;
     text[0] = '\0';
-    if (strcmp(s->follow, "self") != 0) return text;
     covered_of(s, a, b, q, &there, &all);
     if (there < all) snprintf(text, n_bytes, ", over %.1f of %.*f steps", there, all == floor(all) ? 0 : 1, all);
     return text;
@@ -85,6 +87,5 @@ const char *words_covered(char *text, size_t n_bytes, const struct study *s, int
 bool words_part_early(const struct study *s, int rectified, int b, enum quantity q)
 {
     double there, all;
-    if (strcmp(s->follow, "self") != 0) return false;
     return covered_of(s, rectified, b, q, &there, &all) > 0 && there < all && there < s->lanes[rectified].interval;
 }
