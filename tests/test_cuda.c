@@ -110,11 +110,7 @@ enum { DENSE_LAYERS = 2 }; /* of UPPER */
 
 static void add_cast(struct tiny *t)
 {
-    tiny_add(t, "control", 0, (struct lane_spec){ 0 });
-    tiny_add(t, "clean", 0.7, (struct lane_spec){ .cache_of = TINY_DENSE });
-    tiny_add(t, "sparse", 0.7, (struct lane_spec){ 0 });
-    tiny_add(t, "resa", 0.7, (struct lane_spec){ .interval = 8 });
-    tiny_add(t, "f1", 0.7, (struct lane_spec){ .interval = 1 });
+    tiny_add_cast(t, 8);
     tiny_add(t, "random", 0.7, (struct lane_spec){ .selector = SELECT_RANDOM, .interval = 16, .phase = 5 });
     tiny_add(t, "oracle", 0.7, (struct lane_spec){ .selector = SELECT_ORACLE, .block_size = 4 });
     tiny_add(t, "window", 0.5, (struct lane_spec){ .selector = SELECT_WINDOW, .block_size = 16 });
@@ -122,17 +118,11 @@ static void add_cast(struct tiny *t)
     tiny_add(t, "late", 0.8, (struct lane_spec){ .dense_until = 9, .interval = 12 });
     tiny_add(t, "stale", 0, (struct lane_spec){ .cache_of = SPARSE });
     tiny_add(t, "upper", 0.7, (struct lane_spec){ .dense_layers = DENSE_LAYERS, .interval = 8 });
-    for (int i = CLEAN; i <= F1; i++) tiny_twin(t, i, CLEAN);
-    tiny_twin(t, CONTROL, 0);
 }
 
 static bool open_run(struct tiny *t, enum model_family family, const char *backend)
 {
-    tiny_open(t, family, NULL, 0);
-    if (tiny_move(t, backend) != 0) {
-        print_message("skipped: %s\n", fail_text());
-        return false;
-    }
+    if (!tiny_open_on(t, family, backend)) return false;
     add_cast(t);
     tiny_plan(t, PREFIX, STEPS, ALL);
     return true;
@@ -440,14 +430,11 @@ static void sixty_four_lanes(void **state)
     enum { LANES = 64, EVERY = 7 };
     struct tiny many, few;
     struct tiny_result a, b;
-    tiny_open(&many, FAMILY_QWEN2, NULL, 0);
-    tiny_open(&few, FAMILY_QWEN2, NULL, 0);
-    if (tiny_move(&many, "cuda") != 0 || tiny_move(&few, "cuda") != 0) {
-        print_message("skipped: %s\n", fail_text());
+    if (!tiny_open_on(&many, FAMILY_QWEN2, "cuda")) {
         tiny_close(&many);
-        tiny_close(&few);
         skip();
     }
+    assert_true(tiny_open_on(&few, FAMILY_QWEN2, "cuda"));
     for (int i = 1; i < LANES; i++) {
         const struct lane_spec spec = { .block_size = i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 16, .interval = i % 4 * 8 };
         tiny_add(&many, "lane", 0.3 + 0.01 * i, spec);

@@ -5,28 +5,19 @@
 
 /* 41 rows are more than a product of few rows takes, and lie inside a tile and a block; 4 steps have one rectification behind them and one at their end. */
 enum { PREFIX = 41, STEPS = 4, INTERVAL = 2, CHUNK = 7 };
-enum { CONTROL = 1, CLEAN, SPARSE, RESA, ORACLE, WINDOW, RANDOM, NOISY, UPPER };
+enum { CONTROL = 1, CLEAN, SPARSE, RESA, F1, ORACLE, WINDOW, RANDOM, NOISY, UPPER };
 static const unsigned ALL = METRIC_DRIFT | METRIC_CACHE | METRIC_ATTENTION | METRIC_MASS | METRIC_LOGITS |
                             METRIC_PARTS | METRIC_HEADS | METRIC_SELECTION;
 
 static bool open_run(struct tiny *t, enum model_family family, const char *backend)
 {
-    tiny_open(t, family, NULL, 0);
-    if (tiny_move(t, backend) != 0) {
-        print_message("skipped: %s\n", fail_text());
-        return false;
-    }
-    tiny_add(t, "control", 0, (struct lane_spec){ 0 });
-    tiny_add(t, "clean", 0.7, (struct lane_spec){ .cache_of = TINY_DENSE });
-    tiny_add(t, "sparse", 0.7, (struct lane_spec){ 0 });
-    tiny_add(t, "resa", 0.7, (struct lane_spec){ .interval = INTERVAL });
+    if (!tiny_open_on(t, family, backend)) return false;
+    tiny_add_cast(t, INTERVAL);
     tiny_add(t, "oracle", 0.7, (struct lane_spec){ .selector = SELECT_ORACLE, .block_size = 4 });
     tiny_add(t, "window", 0.5, (struct lane_spec){ .selector = SELECT_WINDOW, .block_size = 16 });
     tiny_add(t, "random", 0.7, (struct lane_spec){ .selector = SELECT_RANDOM });
     tiny_add(t, "noisy", 0, (struct lane_spec){ .perturb = 0.05 });
     tiny_add(t, "upper", 0.7, (struct lane_spec){ .dense_layers = 2, .interval = INTERVAL });
-    for (int i = CLEAN; i <= RESA; i++) tiny_twin(t, i, CLEAN);
-    tiny_twin(t, CONTROL, 0);
     tiny_plan(t, PREFIX, STEPS, ALL);
     return true;
 }

@@ -10,21 +10,12 @@ static const unsigned METRICS = METRIC_DRIFT | METRIC_CACHE | METRIC_ATTENTION |
 
 static bool open_run(struct tiny *t, enum model_family family, const char *backend)
 {
-    tiny_open(t, family, NULL, 0);
-    if (tiny_move(t, backend) != 0) {
-        print_message("skipped: %s\n", fail_text());
-        return false;
-    }
-    tiny_add(t, "control", 0, (struct lane_spec){ 0 });
-    tiny_add(t, "clean", 0.7, (struct lane_spec){ .cache_of = TINY_DENSE });
-    tiny_add(t, "sparse", 0.7, (struct lane_spec){ 0 });
-    tiny_add(t, "resa", 0.7, (struct lane_spec){ .interval = INTERVAL });
-    tiny_add(t, "f1", 0.7, (struct lane_spec){ .interval = 1 });
+    if (!tiny_open_on(t, family, backend)) return false;
+    tiny_add_cast(t, INTERVAL);
     tiny_add(t, "wide", 0.7, (struct lane_spec){ .interval = WIDE_INTERVAL });
     tiny_add(t, "random", 0.7, (struct lane_spec){ .selector = SELECT_RANDOM, .interval = 16, .phase = 5 });
     tiny_add(t, "stale", 0, (struct lane_spec){ .cache_of = SPARSE });
-    for (int i = CLEAN; i <= WIDE; i++) tiny_twin(t, i, CLEAN);
-    tiny_twin(t, CONTROL, 0);
+    tiny_twin(t, WIDE, CLEAN);
     tiny_plan(t, PREFIX, STEPS, METRICS);
     return true;
 }

@@ -19,31 +19,13 @@ static const unsigned DEFAULT = METRIC_DRIFT | METRIC_CACHE | METRIC_ATTENTION |
 static const enum record_var sll[] = { VAR_K_DRIFT, VAR_V_DRIFT, VAR_ATTN_ERR, VAR_RESID_ERR, VAR_K_CACHE_DRIFT, VAR_V_CACHE_DRIFT,
                                        VAR_K_STALE_DRIFT, VAR_V_STALE_DRIFT, VAR_K_SHIFT, VAR_V_SHIFT };
 
-/* The lanes most tests use: control, clean, never, interval 8, interval 1. */
-struct cast {
-    int control, clean, sparse, resa, f1;
-};
-
-static struct cast add_cast(struct tiny *t)
-{
-    struct cast c;
-    c.control = tiny_add(t, "control", 0, (struct lane_spec){ 0 });
-    c.clean = tiny_add(t, "clean", 0.7, (struct lane_spec){ .cache_of = TINY_DENSE });
-    c.sparse = tiny_add(t, "sparse", 0.7, (struct lane_spec){ 0 });
-    c.resa = tiny_add(t, "resa", 0.7, (struct lane_spec){ .interval = 8 });
-    c.f1 = tiny_add(t, "f1", 0.7, (struct lane_spec){ .interval = 1 });
-    for (int i = c.clean; i <= c.f1; i++) tiny_twin(t, i, c.clean);
-    tiny_twin(t, c.control, 0);
-    return c;
-}
-
 static void control_is_exactly_dense(void **state)
 {
     (void)state;
     struct tiny t;
     struct tiny_result r;
     tiny_open(&t, FAMILY_QWEN2, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     tiny_plan(&t, PREFIX, STEPS, ALL);
     tiny_run(&t, &r, 0, NULL);
     assert_int_equal(r.n_steps, STEPS);
@@ -65,7 +47,7 @@ static void sparse_lanes_drift(void **state)
     struct tiny t;
     struct tiny_result r;
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     tiny_plan(&t, PREFIX, STEPS, ALL);
     tiny_run(&t, &r, 0, NULL);
     for (int s = 1; s < STEPS; s++) {
@@ -88,7 +70,7 @@ static void interval_1_is_the_clean_probe(void **state)
     struct tiny t;
     struct tiny_result r;
     tiny_open(&t, FAMILY_QWEN3, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     tiny_plan(&t, PREFIX, STEPS, ALL);
     tiny_run(&t, &r, 0, NULL);
     for (int s = 0; s < STEPS; s++) {
@@ -114,7 +96,7 @@ static void rectification_brings_the_cache_back(void **state)
     struct tiny t;
     struct tiny_result r;
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     tiny_plan(&t, PREFIX, STEPS, DEFAULT);
     tiny_run(&t, &r, 0, NULL);
     for (int s = 1; s < STEPS; s++) {
@@ -147,7 +129,7 @@ static void rectification_is_computed(void **state)
     struct tiny t;
     struct tiny_result plain, poked;
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     tiny_plan(&t, PREFIX, STEPS, DEFAULT);
     tiny_run(&t, &plain, 0, NULL);
     poked_store = 3; /* lanes with a store, in order: dense, control, sparse, resa */
@@ -174,7 +156,7 @@ static void run_variant(const char *isa, int n_threads, int chunk_rows, enum mod
 {
     struct tiny t;
     tiny_open(&t, family, isa, n_threads);
-    add_cast(&t);
+    tiny_add_cast(&t, 8);
     tiny_add(&t, "random", 0.7, (struct lane_spec){ .selector = SELECT_RANDOM, .interval = 16, .phase = 5 });
     tiny_add(&t, "oracle", 0.7, (struct lane_spec){ .selector = SELECT_ORACLE, .block_size = 4 });
     tiny_add(&t, "noisy", 0, (struct lane_spec){ .perturb = 0.05 });
@@ -214,7 +196,7 @@ static void other_lanes_change_nothing(void **state)
     tiny_plan(&alone, PREFIX, STEPS, DEFAULT);
     tiny_run(&alone, &a, 0, NULL);
     tiny_open(&many, FAMILY_QWEN2, NULL, 0);
-    const struct cast c = add_cast(&many);
+    const struct tiny_cast c = tiny_add_cast(&many, 8);
     tiny_plan(&many, PREFIX, STEPS, DEFAULT);
     tiny_run(&many, &b, 0, NULL);
     for (int s = 0; s < STEPS; s++) {
@@ -259,7 +241,7 @@ static void stale_probe_reads_its_owner(void **state)
     struct tiny t;
     struct tiny_result r;
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     const int stale = tiny_add(&t, "stale", 0, (struct lane_spec){ .cache_of = c.sparse });
     const int twin_of_resa = tiny_add(&t, "same", 0.7, (struct lane_spec){ .cache_of = c.resa });
     tiny_plan(&t, PREFIX, STEPS, DEFAULT);
@@ -283,7 +265,7 @@ static void dense_until_starts_on_a_dense_cache(void **state)
     struct tiny_result r;
     enum { D = 11 };
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     const int late = tiny_add(&t, "late", 0.7, (struct lane_spec){ .dense_until = D });
     tiny_plan(&t, PREFIX, STEPS, DEFAULT);
     tiny_run(&t, &r, 0, NULL);
@@ -311,7 +293,7 @@ static void every_leaves_out_steps_and_changes_nothing(void **state)
     struct tiny t;
     struct tiny_result all, some, none;
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     tiny_plan(&t, PREFIX, STEPS, ALL);
     tiny_run(&t, &all, 0, NULL);
     t.plan.every = 8;
@@ -336,7 +318,7 @@ static void following_its_own_choice(void **state)
     struct tiny t;
     struct tiny_result self, again, ref;
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    const struct cast c = add_cast(&t);
+    const struct tiny_cast c = tiny_add_cast(&t, 8);
     const int stale = tiny_add(&t, "stale", 0, (struct lane_spec){ .cache_of = c.sparse });
     tiny_plan(&t, PREFIX, STEPS, DEFAULT);
     t.plan.follow = FOLLOW_SELF;
@@ -375,7 +357,7 @@ static void a_run_takes_what_was_counted(void **state)
     struct run r = { 0 };
     uint64_t bytes[N_MEMORY_PARTS];
     tiny_open(&t, FAMILY_LLAMA, NULL, 0);
-    add_cast(&t);
+    tiny_add_cast(&t, 8);
     tiny_plan(&t, PREFIX, STEPS, ALL);
     assert_int_equal(run_memory(&t.plan, &t.model, t.be, bytes), 0);
     assert_int_equal(run_open(&r, &t.plan, &t.weights), 0);

@@ -53,6 +53,14 @@ int tiny_move(struct tiny *t, const char *backend)
     return 0;
 }
 
+bool tiny_open_on(struct tiny *t, enum model_family family, const char *backend)
+{
+    tiny_open(t, family, NULL, 0);
+    if (tiny_move(t, backend) == 0) return true;
+    printf("skipped: %s\n", fail_text());
+    return false;
+}
+
 void tiny_open_model(struct tiny *t, const char *source, const char *isa, int n_threads)
 {
     *t = (struct tiny){ 0 };
@@ -88,6 +96,19 @@ int tiny_add(struct tiny *t, const char *name, double sparsity, struct lane_spec
 void tiny_twin(struct tiny *t, int lane, int clean)
 {
     t->lanes[lane].clean = clean;
+}
+
+struct tiny_cast tiny_add_cast(struct tiny *t, int interval)
+{
+    struct tiny_cast c;
+    c.control = tiny_add(t, "control", 0, (struct lane_spec){ 0 });
+    c.clean = tiny_add(t, "clean", 0.7, (struct lane_spec){ .cache_of = TINY_DENSE });
+    c.sparse = tiny_add(t, "sparse", 0.7, (struct lane_spec){ 0 });
+    c.resa = tiny_add(t, "resa", 0.7, (struct lane_spec){ .interval = interval });
+    c.f1 = tiny_add(t, "f1", 0.7, (struct lane_spec){ .interval = 1 });
+    for (int i = c.clean; i <= c.f1; i++) tiny_twin(t, i, c.clean);
+    tiny_twin(t, c.control, 0);
+    return c;
 }
 
 void tiny_plan(struct tiny *t, int prefill_tokens, int n_steps, unsigned metrics)

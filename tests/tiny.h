@@ -32,9 +32,17 @@ void tiny_open(struct tiny *t, enum model_family family, const char *isa, int n_
 void tiny_open_model(struct tiny *t, const char *source, const char *isa, int n_threads);
 /* To another back end, the lanes with it; -1 with a message where there is no such device. */
 int  tiny_move(struct tiny *t, const char *backend);
+/* tiny_open() on another back end; false, and says so, where there is no such device.  To be closed either way. */
+bool tiny_open_on(struct tiny *t, enum model_family family, const char *backend);
 void tiny_close(struct tiny *t);
 /* Lane 0 (dense) is there already; returns the lane's index.  Zero fields get the defaults (block 8, local 1, min 1, own cache). */
 int  tiny_add(struct tiny *t, const char *name, double sparsity, struct lane_spec settings);
+/* Five lanes at sparsity 0.7 beside lane 0, with their clean twins, in this order: control (which is dense), clean, sparse, one rectified every
+ * `interval` steps and one rectified at each step. */
+struct tiny_cast {
+    int control, clean, sparse, resa, f1;
+};
+struct tiny_cast tiny_add_cast(struct tiny *t, int interval);
 /* Clean twins as the plan would find them are set by hand: */
 void tiny_twin(struct tiny *t, int lane, int clean);
 void tiny_plan(struct tiny *t, int prefill_tokens, int n_steps, unsigned metrics);
