@@ -9,12 +9,8 @@
 
 #include "core/err.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const enum measure measures[] = { MEASURE_ABOVE_DENSE, MEASURE_KL,      MEASURE_KL_MEDIAN, MEASURE_TOP1,
                                          MEASURE_K_SHIFT,     MEASURE_K_ACCUM, MEASURE_ATTN_ERR,  MEASURE_BYTES };
@@ -47,7 +43,7 @@ static int row_add(struct sheet *t, const struct evidence *e, const struct study
 {
     struct estimate estimate;
     char results[256];
-    snprintf(results, sizeof results, "%.160s%s%s", e->name, e->n_studies > 1 ? ", " : "",
+    snprintf(results, sizeof results, "%.160s%s%s", e->label, e->n_studies > 1 ? ", " : "",
              e->n_studies > 1 ? s->key : "");
     if (sheet_text(t, s->lanes[lane].name) != 0 || sheet_text(t, results) != 0 || sheet_text(t, s->model) != 0 ||
         sheet_text(t, e->folder) != 0 || sheet_text(t, s->title) != 0 ||
@@ -145,7 +141,7 @@ static int kind_write(FILE *out, const struct evidence *all, struct page_part *c
         char prefix[32];
         snprintf(prefix, sizeof prefix, "r%d-", i + 1);
         fputs("<div><h3>", out);
-        output_html(out, all[i].name);
+        output_html(out, all[i].label);
         fputs("</h3>\n", out);
         for (int k = 0; k < all[i].n_studies; k++)
             for (int m = 0; m < parts[i][k].n_figures; m++) {
@@ -179,7 +175,7 @@ static int content_write(FILE *out, const struct sheet *t, const struct evidence
         for (int k = 0; k < all[i].n_studies; k++) {
             const struct study *s = &all[i].studies[k];
             fputs("<li><strong>", out);
-            output_html(out, all[i].name);
+            output_html(out, all[i].label);
             fputs("</strong>: ", out);
             output_html(out, s->title);
             fprintf(out, "; %d texts, %d lanes; ", s->n_texts, s->n_lanes);
@@ -243,35 +239,11 @@ static int table_write(struct sheet *t, const char *folder, const struct evidenc
     return sheet_write(t, folder, footer);
 }
 
-/* Beside the first of the results, called by the names of as many as a name of a folder has room for. */
-static int folder_make(char *folder, const struct evidence *all, int n)
-{
-    enum { MAX_NAME = 160 };
-    char name[MAX_NAME + 300] = "compare", *first = realpath(all[0].folder, NULL);
-    if (!first) return fail("%s: %s", all[0].folder, strerror(errno));
-    char *last = strrchr(first, '/');
-    *last = '\0'; /* no folder of results is the root */
-    for (int i = 0; i < n; i++) {
-        const size_t at = strlen(name);
-        if (at + strlen(all[i].name) < MAX_NAME) {
-            snprintf(name + at, sizeof name - at, "-%s", all[i].name);
-            continue;
-        }
-        snprintf(name + at, sizeof name - at, "-and-%d-more", n - i);
-        break;
-    }
-    const int length = snprintf(folder, PATH_MAX, "%s/%s", first, name);
-    free(first);
-    if (length >= PATH_MAX) return fail("%s: the path is too long", name);
-    return mkdir(folder, 0777) == 0 || errno == EEXIST ? 0 : fail("%s: %s", folder, strerror(errno));
-}
-
-int compare_write(const struct evidence *all, struct page_part *const *parts, int n, char *folder)
+int compare_write(const struct evidence *all, struct page_part *const *parts, int n, const char *folder)
 {
     struct compare_figures figures = { 0 };
     struct sheet t = { 0 };
-    int rc = folder_make(folder, all, n);
-    if (rc == 0) rc = table_write(&t, folder, all, n);
+    int rc = table_write(&t, folder, all, n);
     if (rc == 0) rc = figures_draw(&figures, folder, all, n);
     if (rc == 0) rc = html_write(&t, folder, all, parts, n, &figures);
     sheet_close(&t);

@@ -5,11 +5,13 @@
 #ifndef ANALYSIS_EVIDENCE_H
 #define ANALYSIS_EVIDENCE_H
 
+#include "analysis/labels.h"
 #include "analysis/study.h"
 
 struct evidence {
     char *folder;          /* owned, as given */
     char *name;            /* owned: of the experiment, the folder's last part */
+    char label[LABEL_MAX]; /* what it is called beside others; "" until then */
     struct study *studies; /* owned [n_studies], in the order of their first run */
     int n_studies;
     int n_runs, n_missing, n_broken, n_unplanned;

@@ -106,7 +106,7 @@ static int run_read(void *data, const char *run_id, const char *path)
     return rc;
 }
 
-static int point_compare(const void *a, const void *b)
+int latency_point_compare(const void *a, const void *b)
 {
     const struct latency_point *x = a, *y = b;
     if (x->batch != y->batch) return x->batch - y->batch;
@@ -134,7 +134,7 @@ int latency_study_open(struct latency_study *s, const char *folder, bool *is)
     snprintf(s->folder, sizeof s->folder, "%s", folder);
     if (results_planned_each(folder, run_read, s) != 0) return -1;
     if (s->n_runs == 0) return fail("%s: none of its runs can be read%s%s", folder, s->warnings.n ? "; " : "", s->warnings.n ? s->warnings.text[0] : "");
-    qsort(s->points, (size_t)s->n_points, sizeof *s->points, point_compare);
+    qsort(s->points, (size_t)s->n_points, sizeof *s->points, latency_point_compare);
     return latency_peer_read(s);
 }
 

@@ -11,6 +11,7 @@
 #define ANALYSIS_LATENCY_H
 
 #include "analysis/figure.h"
+#include "analysis/labels.h"
 #include "analysis/sheet.h"
 
 #include "core/lane.h"
@@ -56,6 +57,7 @@ struct latency_point {
 
 struct latency_study {
     char folder[4096];
+    char label[LABEL_MAX]; /* what it is called beside others; "" until then */
     char model[64], device[32], machine[160], commit[96]; /* of the first run */
     int64_t shape[N_LATENCY_SHAPE];
     char peer[192];           /* what made peer-step.csv's times; "": none fits */
@@ -68,6 +70,9 @@ struct latency_study {
 /* *is: whether the folder's runs are of that experiment; only then is s filled.  latency_study_close() is due either way. */
 int  latency_study_open(struct latency_study *s, const char *folder, bool *is);
 void latency_study_close(struct latency_study *s);
+
+/* Orders points by batch, context and place, for qsort(). */
+int latency_point_compare(const void *a, const void *b);
 
 /* The dense lane's time over this token's; of a folder with strong dense steps, theirs. */
 double latency_gain(const struct latency_study *s, const struct latency_point *p);
@@ -94,7 +99,7 @@ struct latency_course latency_course(const struct latency_study *s, int batch, i
 int  latency_findings(const struct latency_study *s, struct notes *findings);
 
 int  latency_sheet(struct sheet *t, const struct latency_study *s);
-/* Time of a token by context; what a step consists of. */
+/* Figures: time of a token by context; what a step consists of. */
 int  latency_plot_tokens(struct figure *f, const struct latency_study *s);
 int  latency_plot_parts(struct figure *f, const struct latency_study *s);
 

@@ -1,6 +1,5 @@
 /* Figures of experiment latency: a panel for each batch. */
-#include "analysis/latency.h"
-#include "analysis/plot_grid.h"
+#include "analysis/latency_plot.h"
 #include "analysis/words.h"
 
 #include "core/err.h"
@@ -9,15 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_BATCHES = 6, PANEL_HEIGHT = 150 };
-
-/* The batches there are, in order; how many. */
-static int batches_of(const struct latency_study *s, int *batches)
+int latency_plot_batches(const struct latency_point *points, int n, int *batches)
 {
-    int n = 0;
-    for (int i = 0; i < s->n_points; i++)
-        if ((n == 0 || batches[n - 1] != s->points[i].batch) && n < MAX_BATCHES) batches[n++] = s->points[i].batch;
-    return n;
+    int n_batches = 0;
+    for (int i = 0; i < n; i++)
+        if ((n_batches == 0 || batches[n_batches - 1] != points[i].batch) && n_batches < LATENCY_MAX_BATCHES)
+            batches[n_batches++] = points[i].batch;
+    return n_batches;
 }
 
 static int lanes_of(const struct latency_study *s)
@@ -39,22 +36,21 @@ static int style_of(int place)
     return place % FIGURE_STYLES + 1;
 }
 
-static int panels_open(struct figure *f, struct plot_grid *g, int n_batches)
+int latency_plot_panels(struct figure *f, struct plot_grid *g, int n_batches)
 {
     *g = plot_grid_usual;
     g->n_panels = n_batches;
     g->n_columns = n_batches < 3 ? n_batches : 3;
-    g->panel_height = PANEL_HEIGHT;
+    g->panel_height = 150;
     g->gap_x = 30;
     return n_batches > 0 ? 0 : fail("plot %s: no times", f->name);
 }
 
-/* One name for the y axes of a row: beside the second panel it would stand in the first. */
-static void panel_names(const struct plot_grid *g, FILE *out, int panel)
+void latency_plot_names(const struct plot_grid *g, FILE *out, int panel, const char *y_name)
 {
     const int row = panel / g->n_columns;
     grid_x_name(g, out, panel, "context (tokens)");
-    if (grid_is_side(g, panel)) grid_y_name(g, out, row, row, "ms");
+    if (grid_is_side(g, panel)) grid_y_name(g, out, row, row, y_name);
 }
 
 /* ---- a token ---- */
@@ -94,7 +90,7 @@ static void token_panel(struct figure *f, const struct plot_grid *g, const struc
     grid_panel(g, f->body, at);
     snprintf(title, sizeof title, "batch %d", batch);
     grid_title(f->body, title);
-    panel_names(g, f->body, at);
+    latency_plot_names(g, f->body, at, "ms");
     fputs("plot ", f->body);
     for (int place = 0, first = 1; place < n; place++) {
         if (!point_of(s, batch, place, 0)) continue;
@@ -106,30 +102,37 @@ static void token_panel(struct figure *f, const struct plot_grid *g, const struc
     fputs("\n", f->body);
 }
 
-/* A tick at every context, a number at every other, as a factor of 2 is a narrow place; axes around all values. */
+void latency_plot_contexts(FILE *out, const struct latency_point *points, int n)
+{
+    int least = points[0].context, most = 0;
+    for (int i = 0; i < n; i++) {
+        least = points[i].context < least ? points[i].context : least;
+        most = points[i].context > most ? points[i].context : most;
+    }
+    fprintf(out, "set logscale xy\nset xrange [%.6g:%.6g]\nset xtics nomirror out (", least / 1.3, most * 1.3);
+    for (int i = 0, n_ticks = 0; i < n; i++) {
+        bool first = true;
+        for (int k = 0; k < i; k++) first = first && points[k].context != points[i].context;
+        if (!first) continue;
+        fprintf(out, "%s'", n_ticks++ ? ", " : "");
+        if (lround(log2((double)points[i].context / least)) % 2 == 0) fprintf(out, "%gK", points[i].context / 1024.0);
+        fprintf(out, "' %d", points[i].context);
+    }
+    fputs(")\nset format y '%g'\n", out);
+}
+
+/* Around all values. */
 static void token_axes(struct figure *f, const struct latency_study *s)
 {
     double low = INFINITY, high = 0;
-    int least = s->points[0].context, most = 0;
     for (int i = 0; i < s->n_points; i++) {
         const struct latency_point *p = &s->points[i];
         low = fmin(low, fmin(p->token, p->times[TIME_READ].median));
         high = fmax(high, fmax(p->token, p->peer)); /* fmax and fmin pass over NaN */
         low = fmin(low, p->peer);
-        least = p->context < least ? p->context : least;
-        most = p->context > most ? p->context : most;
     }
-    fprintf(f->script.file, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.4g:%.4g]\nset xtics nomirror out (",
-            least / 1.3, most * 1.3, 1e3 * low / 1.3, 1e3 * high * 1.3);
-    for (int i = 0, n = 0; i < s->n_points; i++) {
-        bool first = true;
-        for (int k = 0; k < i; k++) first = first && s->points[k].context != s->points[i].context;
-        if (!first) continue;
-        fprintf(f->script.file, "%s'", n++ ? ", " : "");
-        if (lround(log2((double)s->points[i].context / least)) % 2 == 0) fprintf(f->script.file, "%gK", s->points[i].context / 1024.0);
-        fprintf(f->script.file, "' %d", s->points[i].context);
-    }
-    fputs(")\nset format y '%g'\nset ytics nomirror out (", f->script.file);
+    latency_plot_contexts(f->script.file, s->points, s->n_points);
+    fprintf(f->script.file, "set yrange [%.4g:%.4g]\nset ytics nomirror out (", 1e3 * low / 1.3, 1e3 * high * 1.3);
     for (int decade = -3; decade < 6; decade++)
         fprintf(f->script.file, "%s1e%d, 2e%d, 5e%d", decade > -3 ? ", " : "", decade, decade, decade);
     fputs(")\n", f->script.file);
@@ -138,10 +141,10 @@ static void token_axes(struct figure *f, const struct latency_study *s)
 int latency_plot_tokens(struct figure *f, const struct latency_study *s)
 {
     struct plot_grid g;
-    int batches[MAX_BATCHES];
-    const int n = batches_of(s, batches);
+    int batches[LATENCY_MAX_BATCHES];
+    const int n = latency_plot_batches(s->points, s->n_points, batches);
     TRY(figure_open(f, s->folder, "latency-token"), "latency");
-    TRY(panels_open(f, &g, n), "latency");
+    TRY(latency_plot_panels(f, &g, n), "latency");
     for (int place = 0; place < lanes_of(s); place++) {
         const struct latency_point *p = NULL;
         for (int i = 0; i < n && !p; i++) p = point_of(s, batches[i], place, 0);
@@ -208,7 +211,7 @@ static void parts_panel(struct figure *f, const struct plot_grid *g, const struc
     grid_panel(g, f->body, at);
     snprintf(title, sizeof title, "batch %d", batch);
     grid_title(f->body, title);
-    panel_names(g, f->body, at);
+    latency_plot_names(g, f->body, at, "ms");
     fputs("set xtics nomirror out (", f->body);
     for (int i = 0; i < s->n_points; i++) {
         if (s->points[i].batch != batch || s->points[i].context == context) continue;
@@ -254,10 +257,10 @@ int latency_plot_parts(struct figure *f, const struct latency_study *s)
 {
     struct plot_grid g;
     char lanes[512] = "", missing[320];
-    int batches[MAX_BATCHES];
-    const int n = batches_of(s, batches);
+    int batches[LATENCY_MAX_BATCHES];
+    const int n = latency_plot_batches(s->points, s->n_points, batches);
     TRY(figure_open(f, s->folder, "latency-parts"), "latency");
-    TRY(panels_open(f, &g, n), "latency");
+    TRY(latency_plot_panels(f, &g, n), "latency");
     for (int k = 0; k < N_PARTS; k++) grid_key_add(&g, parts[k].style, GRID_BOX, parts[k].name);
     snprintf(g.note, sizeof g.note, "medians over the timed steps of %d run%s on one machine", s->n_runs, words_s(s->n_runs));
     grid_open(&g, f);

@@ -56,14 +56,14 @@ static int lanes_add(struct compare *c, const struct study *s)
     return 0;
 }
 
-/* The results' name, with its number where another has the same, and the study's key where there are several. */
+/* The results' label, with its number where it is there twice, and the study's key where there are several. */
 static void name_make(struct series *series, const struct evidence *all, int i, int study)
 {
     char number[16] = "";
     int same = 0;
-    for (int k = 0; k < i; k++) same += strcmp(all[k].name, all[i].name) == 0;
+    for (int k = 0; k < i; k++) same += strcmp(all[k].label, all[i].label) == 0;
     if (same) snprintf(number, sizeof number, " (%d)", same + 1);
-    snprintf(series->name, sizeof series->name, "%.60s%s%s%s", all[i].name, number, all[i].n_studies > 1 ? ", " : "",
+    snprintf(series->name, sizeof series->name, "%.60s%s%s%s", all[i].label, number, all[i].n_studies > 1 ? ", " : "",
              all[i].n_studies > 1 ? all[i].studies[study].key : "");
 }
 

@@ -1,20 +1,14 @@
 #include "analysis/report.h"
 
 #include "analysis/ablation.h"
+#include "analysis/chapter.h"
 #include "analysis/compare.h"
-#include "analysis/effects.h"
 #include "analysis/drift_where_sheets.h"
-#include "analysis/findings.h"
-#include "analysis/growth_report.h"
-#include "analysis/headline.h"
+#include "analysis/labels.h"
 #include "analysis/latency.h"
+#include "analysis/latency_compare.h"
 #include "analysis/leftovers.h"
-#include "analysis/origin_sheet.h"
-#include "analysis/page.h"
 #include "analysis/paper_sheets.h"
-#include "analysis/plots.h"
-#include "analysis/sheets.h"
-#include "analysis/words.h"
 
 #include "core/err.h"
 #include "core/mem.h"
@@ -28,91 +22,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
-
-enum { N_TABLES = 8 }; /* of every study */
-
-static const char *const table_names[N_TABLES + 1] = { "effects", "tests", "corners", "paired", "pareto", "summary", "paired-texts", "texts", NULL };
-
-/* One study on its way into the page. */
-struct chapter {
-    struct corners corners, plain; /* plain: corners_plain(), its sets the chapter's */
-    struct contests contests;
-    struct pareto pareto;
-    struct growth_report growth;
-    struct plots plots;
-    struct sheet_list tables;
-    struct page_part part;
-};
-
-static int tables_write(struct chapter *c, const char *folder, const struct study *s, const char *suffix, double bound)
-{
-    char file[N_TABLES][96], footer[512];
-    for (int i = 0; i < N_TABLES; i++) snprintf(file[i], sizeof file[i], "%s%.60s", table_names[i], suffix);
-    struct sheet *t[N_TABLES];
-    for (int i = 0; i < N_TABLES; i++)
-        if (!(t[i] = sheet_list_next(&c->tables))) return -1;
-    TRY(effects_sheet(t[0], s, &c->plain, file[0]), "%s", folder);
-    TRY(contests_sheet(t[1], s, &c->contests, file[1]), "%s", folder);
-    TRY(sheet_of_corners(t[2], s, &c->corners, file[2]), "%s", folder);
-    TRY(sheet_of_pairs(t[3], s, &c->corners, file[3]), "%s", folder);
-    TRY(pareto_sheet(t[4], s, &c->pareto, file[4]), "%s", folder);
-    TRY(sheet_of_lanes(t[5], s, file[5]), "%s", folder);
-    TRY(sheet_of_texts(t[6], s, &c->corners, file[6]), "%s", folder);
-    TRY(sheet_of_origins(t[7], s, &c->plain, file[7]), "%s", folder);
-    TRY(ablation_sheets(&c->tables, s, suffix), "%s", folder);
-    TRY(growth_report_tables(&c->growth, bound, &c->tables, suffix), "%s", folder);
-    TRY(drift_where_tables(&c->growth.study, &c->tables, suffix, &c->part.missing), "%s", folder);
-    TRY(paper_sheets(&c->tables, s, suffix), "%s", folder);
-    snprintf(footer, sizeof footer, "%s. %d run%s, made by commit %.80s with: %.200s", s->title, s->n_runs,
-             words_s(s->n_runs), s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
-    for (int i = 0; i < c->tables.n; i++) {
-        sheet_made_by(&c->tables.sheets[i], s->runs[0].facts[FACT_COMMIT], s->runs[0].facts[FACT_COMMAND]);
-        if (sheet_write(&c->tables.sheets[i], folder, footer) != 0) return -1;
-    }
-    return 0;
-}
-
-static int chapter_tell(struct chapter *c, const struct study *s, double bound)
-{
-    if (findings_write(s, &c->plain, &c->contests, c->part.findings, &c->part.missing) != 0 ||
-        growth_report_tell(&c->growth, bound, &c->part.findings[FINDINGS_GROWTH]) != 0)
-        return -1;
-    return headline_write(s, &c->plain, &c->contests, &c->growth, &c->part.headline);
-}
-
-static int chapter_write(struct chapter *c, struct evidence *e, const struct study *s, double bound)
-{
-    char suffix[72] = "";
-    if (e->n_studies > 1) snprintf(suffix, sizeof suffix, "-%s", s->key);
-    c->part.study = s;
-    TRY(corners_open(&c->corners, s), "%s", e->folder);
-    TRY(corners_plain(&c->plain, &c->corners), "%s", e->folder);
-    TRY(pareto_open(&c->pareto, s, &c->corners), "%s", e->folder);
-    TRY(contests_open(&c->contests, s, &c->corners), "%s", e->folder);
-    TRY(growth_report_open(&c->growth, s, &c->corners, &c->part.missing), "%s", e->folder);
-    TRY(chapter_tell(c, s, bound), "%s", e->folder);
-    if (tables_write(c, e->folder, s, suffix, bound) != 0) return -1;
-    TRY(plots_draw(&c->plots, e->folder, s, &c->corners, &c->pareto, &c->growth, suffix, &c->part.missing), "%s", e->folder);
-    c->part.figures = c->plots.figures;
-    c->part.n_figures = c->plots.n_figures;
-    c->part.tables = c->tables.sheets;
-    c->part.n_tables = c->tables.n;
-    return 0;
-}
-
-static void chapter_close(struct chapter *c)
-{
-    sheet_list_close(&c->tables);
-    plots_close(&c->plots);
-    growth_report_close(&c->growth);
-    pareto_close(&c->pareto);
-    contests_close(&c->contests);
-    mem_free(c->plain.sets);
-    corners_close(&c->corners);
-    notes_close(&c->part.headline);
-    for (int i = 0; i < N_FINDINGS_KINDS; i++) notes_close(&c->part.findings[i]);
-    notes_close(&c->part.missing);
-}
 
 static int chapters_write(struct evidence *e, struct chapter *chapters, struct page_part *parts, double bound)
 {
@@ -129,7 +38,7 @@ static int leftovers_clean(const struct evidence *e, const struct page_part *par
     static const char *const tables[] = { ".csv", ".md", ".tex", NULL };
     const char **names = NULL;
     int n_names = 1, n = 0;
-    static const char *const *const kinds[] = { table_names, ablation_sheet_names, growth_sheet_names, drift_where_sheet_names,
+    static const char *const *const kinds[] = { chapter_sheet_names, ablation_sheet_names, growth_sheet_names, drift_where_sheet_names,
                                                 paper_sheet_names };
     for (int i = 0; i < e->n_studies; i++) n_names += parts[i].n_figures + parts[i].n_tables;
     TRY(MEM_NEW(&names, n_names, "names"), "%s", e->folder);
@@ -191,40 +100,36 @@ static int folder_told(struct report_told *told, const char *folder, const struc
 
 /* ---- folders ---- */
 
-static int volumes_compare(const struct evidence *all, const struct volume *volumes, int n, struct report_told *told)
-{
-    char folder[PATH_MAX];
-    struct page_part **parts = NULL;
-    int rc = MEM_NEW(&parts, n, "folders");
-    for (int i = 0; i < n && rc == 0; i++) parts[i] = volumes[i].parts;
-    if (rc == 0) rc = compare_write(all, parts, n, folder);
-    if (rc == 0) rc = page_told(told, folder, "compare.html");
-    mem_free(parts);
-    return rc;
-}
+struct report {
+    struct evidence *all;   /* owned [n]: folders of drift runs */
+    struct volume *volumes; /* owned [n] */
+    int n;
+    struct latency_study *times; /* owned [n_times]: folders of experiment latency */
+    int n_times;
+    char no_pictures[512];       /* why there are none; "" where there are */
+    double bound;
+    struct report_told *told;
+};
 
-int report_write(int n_folders, char *const *folders)
+static int drift_report(struct report *r, const char *folder)
 {
-    return report_write_bound(n_folders, folders, NAN, NULL);
-}
-
-/* A folder of drift runs, of which *n are open already; one of experiment latency is reported by itself. */
-static int folder_report(struct evidence *all, struct volume *volumes, int *n, const char *folder,
-                         const char *no_pictures, double bound, struct report_told *told)
-{
-    struct latency_study times;
-    bool timed = false;
-    int rc = latency_study_open(&times, folder, &timed);
-    if (rc == 0 && timed && no_pictures[0]) rc = notes_add(&times.warnings, "no pictures: %s", no_pictures);
-    if (rc == 0 && timed) rc = latency_report(&times);
-    if (rc == 0 && timed) rc = folder_told(told, folder, &times.warnings);
-    latency_study_close(&times);
-    if (rc != 0 || timed) return rc;
-    struct evidence *e = &all[*n];
-    struct volume *v = &volumes[(*n)++];
+    struct evidence *e = &r->all[r->n];
+    struct volume *v = &r->volumes[r->n++];
     if (evidence_open(e, folder) != 0) return -1;
-    if (no_pictures[0] && notes_add(&e->warnings, "no pictures: %s", no_pictures) != 0) return -1;
-    return volume_write(v, e, bound) != 0 ? -1 : folder_told(told, folder, &e->warnings);
+    if (r->no_pictures[0] && notes_add(&e->warnings, "no pictures: %s", r->no_pictures) != 0) return -1;
+    return volume_write(v, e, r->bound) != 0 ? -1 : folder_told(r->told, folder, &e->warnings);
+}
+
+static int folder_report(struct report *r, const char *folder)
+{
+    struct latency_study *times = &r->times[r->n_times];
+    bool timed = false;
+    int rc = latency_study_open(times, folder, &timed);
+    r->n_times += timed;
+    if (rc != 0 || !timed) return rc != 0 ? -1 : drift_report(r, folder);
+    if (r->no_pictures[0]) rc = notes_add(&times->warnings, "no pictures: %s", r->no_pictures);
+    if (rc == 0) rc = latency_report(times);
+    return rc != 0 ? -1 : folder_told(r->told, folder, &times->warnings);
 }
 
 /* Waits until no other report is written into the folder; the descriptor that holds it, -1: none, as where a file system knows no locks of folders. */
@@ -236,27 +141,90 @@ static int folder_hold(const char *folder)
     return fd;
 }
 
+/* ---- several folders ---- */
+
+static int drift_compare(struct report *r, const char **folders, char (*labels)[LABEL_MAX])
+{
+    char path[PATH_MAX];
+    struct page_part **parts = NULL;
+    for (int i = 0; i < r->n; i++) folders[i] = r->all[i].folder;
+    int rc = labels_make(labels, folders, r->n);
+    for (int i = 0; i < r->n; i++) memcpy(r->all[i].label, labels[i], LABEL_MAX);
+    if (rc == 0) rc = labels_folder_make(path, folders[0], labels, r->n);
+    if (rc == 0) rc = MEM_NEW(&parts, r->n, "folders");
+    for (int i = 0; i < r->n && rc == 0; i++) parts[i] = r->volumes[i].parts;
+    if (rc == 0) rc = compare_write(r->all, parts, r->n, path);
+    if (rc == 0) rc = page_told(r->told, path, "compare.html");
+    mem_free(parts);
+    return rc;
+}
+
+static int times_compare(struct report *r, const char **folders, char (*labels)[LABEL_MAX])
+{
+    char path[PATH_MAX];
+    for (int i = 0; i < r->n_times; i++) folders[i] = r->times[i].folder;
+    int rc = labels_make(labels, folders, r->n_times);
+    for (int i = 0; i < r->n_times; i++) memcpy(r->times[i].label, labels[i], LABEL_MAX);
+    if (rc == 0) rc = labels_folder_make(path, folders[0], labels, r->n_times);
+    if (rc == 0) rc = latency_compare_write(r->times, r->n_times, path);
+    return rc == 0 ? page_told(r->told, path, "compare.html") : rc;
+}
+
+/* Drift beside drift, times beside times. */
+static int folders_compare(struct report *r)
+{
+    const char **folders = NULL;
+    char (*labels)[LABEL_MAX] = NULL;
+    const int n = r->n + r->n_times;
+    if (n < 2) return 0;
+    int rc = MEM_NEW(&folders, n, "folders");
+    if (rc == 0) rc = MEM_NEW(&labels, n, "folders");
+    if (rc == 0 && r->n > 1) rc = drift_compare(r, folders, labels);
+    if (rc == 0 && r->n_times > 1) rc = times_compare(r, folders, labels);
+    if (rc == 0 && r->n == 1 && r->told)
+        rc = notes_add(&r->told->warnings, "%s: compared with nothing: of these folders it alone holds drift runs", r->all[0].folder);
+    if (rc == 0 && r->n_times == 1 && r->told)
+        rc = notes_add(&r->told->warnings, "%s: compared with nothing: of these folders it alone is of experiment latency", r->times[0].folder);
+    mem_free(labels);
+    mem_free(folders);
+    return rc;
+}
+
+static int report_open(struct report *r, int n_folders)
+{
+    if (MEM_NEW(&r->all, n_folders, "folders") != 0 || MEM_NEW(&r->volumes, n_folders, "folders") != 0) return -1;
+    return MEM_NEW(&r->times, n_folders, "folders");
+}
+
+static void report_close(struct report *r)
+{
+    for (int i = 0; i < r->n; i++) {
+        volume_close(&r->volumes[i], r->all[i].n_studies);
+        evidence_close(&r->all[i]);
+    }
+    for (int i = 0; i < r->n_times; i++) latency_study_close(&r->times[i]);
+    mem_free(r->times);
+    mem_free(r->volumes);
+    mem_free(r->all);
+}
+
 int report_write_bound(int n_folders, char *const *folders, double bound, struct report_told *told)
 {
-    struct evidence *all = NULL;
-    struct volume *volumes = NULL;
-    char no_pictures[512] = "";
-    int n = 0;
+    struct report r = { .bound = bound, .told = told };
     gsl_set_error_handler_off();
-    TRY(MEM_NEW(&all, n_folders, "folders"), "report");
-    if (figure_check() != 0) snprintf(no_pictures, sizeof no_pictures, "%s", fail_text());
-    int rc = MEM_NEW(&volumes, n_folders, "folders");
+    if (figure_check() != 0) snprintf(r.no_pictures, sizeof r.no_pictures, "%s", fail_text());
+    int rc = report_open(&r, n_folders);
     for (int i = 0; i < n_folders && rc == 0; i++) {
         const int held = folder_hold(folders[i]);
-        rc = folder_report(all, volumes, &n, folders[i], no_pictures, bound, told);
+        rc = folder_report(&r, folders[i]);
         if (held >= 0) close(held);
     }
-    if (rc == 0 && n > 1) rc = volumes_compare(all, volumes, n, told);
-    for (int i = 0; i < n; i++) {
-        volume_close(&volumes[i], all[i].n_studies);
-        evidence_close(&all[i]);
-    }
-    mem_free(volumes);
-    mem_free(all);
+    if (rc == 0) rc = folders_compare(&r);
+    report_close(&r);
     return rc;
+}
+
+int report_write(int n_folders, char *const *folders)
+{
+    return report_write_bound(n_folders, folders, NAN, NULL);
 }

@@ -1,7 +1,7 @@
 /* What a latency report says of times worked out by hand: where a lane is faster, and what the parts of a step leave out. */
 #include "core/err.h" /* before cmocka.h, which has a macro called fail */
 
-#include "analysis/latency.h"
+#include "analysis/latency_compare.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -206,6 +206,66 @@ static void parts_that_leave_something_out_are_told(void **state)
     figure_close(&f);
 }
 
+static void time_add(struct latency_study *s, const char *lane, int batch, int context, double token)
+{
+    struct latency_point *p = &s->points[s->n_points++];
+    *p = (struct latency_point){ .batch = batch, .context = context, .token = token };
+    snprintf(p->lane, sizeof p->lane, "%s", lane);
+    for (int i = 0; i < N_LATENCY_TIMES; i++) p->times[i].median = nan_s;
+    p->times[TIME_STEP].median = token;
+}
+
+/* Whether a file of the temporary folder holds the text. */
+static bool is_in(const char *name, const char *text)
+{
+    static char buffer[1 << 16];
+    FILE *in = fopen(temp_path(name), "r");
+    assert_non_null(in);
+    buffer[fread(buffer, 1, sizeof buffer - 1, in)] = '\0';
+    fclose(in);
+    return strstr(buffer, text) != NULL;
+}
+
+/* The second decodes densely twice as fast and has no sparse lane at 4096, but one of another name; the lanes stand together, by
+ * batch and context, whichever result they come from. */
+static void results_stand_side_by_side(void **state)
+{
+    (void)state;
+    struct latency_point times[2][8];
+    struct latency_study all[2] = { { .label = "before", .points = times[0] }, { .label = "old/after", .points = times[1] } };
+    time_add(&all[0], "dense", 1, 1024, 0.008);
+    time_add(&all[0], "sparse", 1, 1024, 0.006);
+    time_add(&all[0], "sparse", 1, 4096, 0.007);
+    time_add(&all[1], "dense", 1, 512, 0.003);
+    time_add(&all[1], "dense", 1, 1024, 0.004);
+    time_add(&all[1], "sparse", 1, 1024, 0.0075);
+    time_add(&all[1], "resa", 8, 1024, 0.009);
+    if (latency_compare_write(all, 2, temp_folder) != 0) fail_msg("%s", fail_text());
+    assert_true(is_in("tables/compare.md", "| lane | results | device | batch | context | a token (ms) | the first's time over it | step (ms) "));
+    assert_true(is_in("tables/compare.md", "| dense | old/after |  | 1 | 512 | 3.000 | – | 3.000 | – | – | 0 |\n"
+                                           "| dense | before |  | 1 | 1024 | 8.000 | 1.00 | 8.000 | – | – | 0 |\n"
+                                           "| dense | old/after |  | 1 | 1024 | 4.000 | 2.00 | 4.000 | – | – | 0 |\n"
+                                           "| sparse | before |  | 1 | 1024 | 6.000 | 1.00 | 6.000 | – | – | 0 |\n"
+                                           "| sparse | old/after |  | 1 | 1024 | 7.500 | 0.80 | 7.500 | – | – | 0 |\n"
+                                           "| sparse | before |  | 1 | 4096 | 7.000 | 1.00 | 7.000 | – | – | 0 |\n"
+                                           "| resa | old/after |  | 8 | 1024 | 9.000 | – | 9.000 | – | – | 0 |\n"));
+    assert_true(is_in("plots/compare.gp", "$c1_1_0 << EOD\n1024 2\nEOD\n"));
+    assert_true(is_in("plots/compare.gp", "$c1_1_1 << EOD\n1024 0.8\nEOD\n"));
+    assert_true(is_in("compare.html", "How many times as fast as before a token of each lane is in old/after"));
+    assert_false(is_in("compare.html", "there is nothing to set side by side"));
+}
+
+static void nothing_in_common_is_said(void **state)
+{
+    (void)state;
+    struct latency_point times[2][1];
+    struct latency_study all[2] = { { .label = "a", .points = times[0] }, { .label = "b", .points = times[1] } };
+    time_add(&all[0], "sparse/s0.5", 1, 1024, 0.008);
+    time_add(&all[1], "sparse/s0.9", 1, 1024, 0.008);
+    if (latency_compare_write(all, 2, temp_folder) != 0) fail_msg("%s", fail_text());
+    assert_true(is_in("compare.html", "there is nothing to set side by side"));
+}
+
 static int close_all(void **state)
 {
     notes_close(&said);
@@ -223,6 +283,8 @@ int main(void)
         cmocka_unit_test(few_steps_have_no_verdict),
         cmocka_unit_test(strong_dense_is_the_measure),
         cmocka_unit_test(parts_that_leave_something_out_are_told),
+        cmocka_unit_test(results_stand_side_by_side),
+        cmocka_unit_test(nothing_in_common_is_said),
     };
     return cmocka_run_group_tests(tests, temp_folder_open, close_all);
 }

@@ -8,6 +8,7 @@ import fcntl
 import glob
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -206,6 +207,21 @@ def check_two_reports(folder):
     tap.report([p.wait(timeout=120) for p in several] == [wanted] * 3, "three at once end as one does")
 
 
+def check_side_by_side(folder):
+    """The results beside a copy of themselves, and beside drift, with which times have nothing in common."""
+    shutil.copytree(os.path.join(folder, "results/times"), os.path.join(folder, "old/times"))
+    with open(os.path.join(folder, "drift.yaml"), "w") as f:
+        f.write("name: drift\nexperiment: drift\ndevice: cpu\nprompt: {random: 1, tokens: 16}\ndecode: {tokens: 4}\nlanes: [{name: sparse, block_size: 8, min_blocks: 1}]\n"
+                "model: {synthetic: {layers: 1, hidden: 32, heads: 2, kv_heads: 1, ffn: 32, vocab: 64, context: 64}}\n")
+    subprocess.run([RESA, "run", "drift.yaml"], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = resa(folder, "report", "old/times", "results/drift")
+    table = rows(os.path.join(folder, "results/compare-times-old_times/tables/compare.csv"))
+    names = sorted({r["results"] for r in table})
+    tap.report(names == ["old/times", "times"] and len(table) == 24, "two latency results are compared, each called by its folder", (done.stdout, names))
+    tap.report(all(r["first_over_this"] == "1" for r in table), "a copy is as fast as its original", table[:2])
+    tap.report("results/drift: compared with nothing: of these folders it alone holds drift runs" in done.stdout, "drift beside them is not", done.stdout)
+
+
 def check_refusals(folder):
     done = resa(folder, "plan", name="short", context=257)
     tap.report(done.returncode == 2 and "more than the model's context" in done.stdout, "refused: a context the model has not", done.stdout)
@@ -229,6 +245,7 @@ def main():
         check_report(folder)
         check_peer(folder)
         check_two_reports(folder)
+        check_side_by_side(folder)
         check_refusals(folder)
     tap.done()
 
