@@ -4,6 +4,7 @@
 #include "core/mem.h"
 
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 static int prefill_chunk(struct run *r, int from, int to)
@@ -176,12 +177,21 @@ void run_drain(struct run *r)
     r->lag = 0;
 }
 
+/* A reference that is no number leaves nothing to measure against: such weights, or activations beyond the back end's range. */
+static int check_reference(const struct run *r, const struct run_slot *slot)
+{
+    const float *entropy = record_at(&r->layout, slot->record, VAR_ENTROPY); /* NULL without the logits group */
+    if (!entropy || slot->row_of_lane[0] < 0 || !isnan(entropy[0])) return 0;
+    return fail("step %d: the dense lane's logits hold NaN or infinity: the weights of %s do, or a value is too large for device %s", slot->step,
+                r->w->model->name, r->w->be->name);
+}
+
 const void *run_take(struct run *r, int *step)
 {
     *step = r->n_taken;
     if (r->n_stepped - r->n_taken <= r->lag) return NULL;
     const struct run_slot *slot = &r->slot[r->n_taken % RUN_RING];
-    if (r->w->be->wait(r->w->dev, r->n_taken % RUN_RING) != 0) {
+    if (r->w->be->wait(r->w->dev, r->n_taken % RUN_RING) != 0 || check_reference(r, slot) != 0) {
         *step = -1;
         return NULL;
     }

@@ -65,7 +65,8 @@ int  run_prefill(struct run *r);
 int  run_step(struct run *r);
 bool run_done(const struct run *r);
 void run_drain(struct run *r);          /* from now on every record is handed out */
-/* The next record in order (borrowed until the next run_step), or NULL where none is due or, with *step -1, a failure. */
+/* The next record in order (borrowed until the next run_step), or NULL where none is due or, with *step -1, a failure: the device's,
+ * or a dense lane whose logits are no numbers (seen where the logits group is recorded). */
 const void *run_take(struct run *r, int *step);
 /* The first step whose fed token differs from lane 0's [n_lanes], -1 none. */
 int  run_first_divergence(struct run *r, int32_t *out);

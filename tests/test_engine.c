@@ -1,5 +1,7 @@
 /* tests/test_engine.c: what the engine promises of a whole run, to the last bit: both floors are 0 because rectification is
  * computed, and nothing that is in the batch beside a lane changes it. */
+#include "core/err.h" /* before cmocka.h, which has a macro called fail */
+
 #include "tests/tiny.h"
 
 #include <math.h>
@@ -121,6 +123,43 @@ static void poke_old_token(struct run *r, int step)
     const int position = r->plan->prefill_tokens + 2, tile = position / KV_TILE;
     float *v = (float *)r->kv.v_own + kv_own_at(&r->kv, 0, poked_store, 0, tile);
     v[(position % KV_TILE) * r->kv.head_dim] += 0.5f;
+}
+
+/* Decodes with a value of a store's last prompt token made NaN; what run_take() says at last. */
+static int decode_with_nan(struct tiny *t, int store)
+{
+    struct run r = { 0 };
+    int step = 0;
+    assert_int_equal(run_open(&r, &t->plan, &t->weights), 0);
+    assert_int_equal(run_prefill(&r), 0);
+    const int position = t->plan.prefill_tokens - 1;
+    float *v = (float *)r.kv.v_own + kv_own_at(&r.kv, 0, store, 0, position / KV_TILE);
+    v[(position % KV_TILE) * r.kv.head_dim] = NAN;
+    while (step >= 0 && !(run_done(&r) && r.lag == 0)) {
+        if (run_done(&r))
+            run_drain(&r);
+        else
+            assert_int_equal(run_step(&r), 0);
+        while (run_take(&r, &step)) continue;
+    }
+    run_close(&r);
+    return step;
+}
+
+/* A sparse lane may leave its range, which its measures show; without the dense lane there is nothing to measure. */
+static void a_reference_that_is_no_number_ends_the_run(void **state)
+{
+    (void)state;
+    struct tiny t;
+    tiny_open(&t, FAMILY_LLAMA, NULL, 0);
+    tiny_add_cast(&t, 8);
+    tiny_plan(&t, PREFIX, STEPS, DEFAULT);
+    assert_int_equal(decode_with_nan(&t, 2), STEPS);
+    assert_int_equal(decode_with_nan(&t, 0), -1);
+    assert_non_null(strstr(fail_text(), "step 0: the dense lane's logits hold NaN or infinity: the weights of synthetic-"));
+    t.plan.metrics &= ~(unsigned)METRIC_LOGITS; /* then nobody asks */
+    assert_int_equal(decode_with_nan(&t, 0), STEPS);
+    tiny_close(&t);
 }
 
 static void rectification_is_computed(void **state)
@@ -374,6 +413,7 @@ int main(void)
         cmocka_unit_test(sparse_lanes_drift),
         cmocka_unit_test(interval_1_is_the_clean_probe),
         cmocka_unit_test(rectification_brings_the_cache_back),
+        cmocka_unit_test(a_reference_that_is_no_number_ends_the_run),
         cmocka_unit_test(rectification_is_computed),
         cmocka_unit_test(threads_chunks_and_instruction_sets_change_nothing),
         cmocka_unit_test(other_lanes_change_nothing),

@@ -160,6 +160,7 @@ void tiny_run(struct tiny *t, struct tiny_result *out, int chunk_rows, void (*po
         const bool drained = run_done(&r) && r.lag == 0;
         for (const void *rec; (rec = run_take(&r, &taken)) != NULL; out->n_steps++)
             memcpy(out->records + (size_t)taken * r.layout.n_bytes, rec, r.layout.n_bytes);
+        must(taken < 0 ? -1 : 0, "record");
         more = !drained;
     }
     if (r.k_spread) {
