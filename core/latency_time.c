@@ -224,7 +224,8 @@ int latency_check(struct latency *l)
     if (rc == 0) rc = l->mem.be->download(l->mem.dev, logits, l->f.logits, n * sizeof *logits);
     if (rc == 0) rc = l->mem.be->sync(l->mem.dev);
     for (size_t i = 0; rc == 0 && i < n; i++)
-        if (!isfinite(logits[i])) rc = fail("lane %s: logit %zu is %g", l->plan->lanes[l->lane].name, i, (double)logits[i]);
+        if (!isfinite(logits[i]))
+            rc = fail("logit %zu is %g: the weights of %s hold NaN or infinity, or a value is too large for device %s", i, (double)logits[i], l->w->model->name, l->mem.be->name);
     mem_free(logits);
     return rc;
 }

@@ -14,7 +14,7 @@ static int drain(struct run *r, struct trace *trace)
 {
     int step;
     const void *record;
-    while ((record = run_take(r, &step)) != NULL) TRY(trace_write(trace, step, record), "step %d", step);
+    while ((record = run_take(r, &step)) != NULL) TRY(trace_write(trace, step, record), "trace, step %d", step);
     return step < 0 ? -1 : 0;
 }
 
@@ -26,7 +26,7 @@ static int decode(struct run *r, struct trace *trace, struct progress *progress)
     progress_add(progress, work, 0, r->plan->n_steps);
     while (!run_done(r) && !interrupt_asked()) {
         TRY(run_step(r), "decoding");
-        TRY(drain(r, trace), "trace");
+        if (drain(r, trace) != 0) return -1;
         progress_add(progress, work, r->n_stepped, r->plan->n_steps);
     }
     run_drain(r);
