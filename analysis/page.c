@@ -165,11 +165,26 @@ static void part_contents(FILE *out, const struct page_part *part, int number, b
     }
 }
 
-static bool part_tells(const struct page_part *part)
+static int n_findings(const struct page_part *part)
 {
     int n = 0;
     for (int i = 0; i < N_FINDINGS_KINDS; i++) n += part->findings[i].n;
-    return n > 0;
+    return n;
+}
+
+/* All of it: on demand where there is a short form, so that the figures are not far away. */
+static void findings_in_full(FILE *out, const struct page_part *part, bool named)
+{
+    const int n = n_findings(part);
+    const bool folded = part->headline.n > 0;
+    if (n == 0) return;
+    if (folded) fprintf(out, "<details><summary>In full: %d finding%s, with tests and what holds on how many texts</summary>\n", n, words_s(n));
+    for (int i = 0; i < N_FINDINGS_KINDS; i++) {
+        if (part->findings[i].n == 0) continue;
+        fprintf(out, "<h%d>%s</h%d>\n", named ? 4 : 3, findings_titles[i], named ? 4 : 3);
+        list_write(out, &part->findings[i]);
+    }
+    if (folded) fputs("</details>\n", out);
 }
 
 /* What a study says, in short and then in full, and what it cannot say. */
@@ -187,14 +202,10 @@ static void part_findings(FILE *out, const struct page_part *part, bool named)
                                                 "paired step by step"
                                               : "KL from the dense lane in nats and agreement with it, paired step by "
                                                 "step at the steps that can be compared");
-    } else if (!part_tells(part)) {
+    } else if (n_findings(part) == 0) {
         fputs("<p>Nothing can be said: see what is missing.</p>\n", out);
     }
-    for (int i = 0; i < N_FINDINGS_KINDS; i++) {
-        if (part->findings[i].n == 0) continue;
-        fprintf(out, "<h%d>%s</h%d>\n", named ? 4 : 3, findings_titles[i], named ? 4 : 3);
-        list_write(out, &part->findings[i]);
-    }
+    findings_in_full(out, part, named);
     if (part->missing.n) {
         fputs("<h3>What is missing</h3>\n", out);
         list_write(out, &part->missing);
