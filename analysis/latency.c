@@ -203,10 +203,10 @@ int latency_sheet(struct sheet *t, const struct latency_study *s)
     latency_peer_say(s, peer, sizeof peer);
     TRY(sheet_open(t, "latency"), "latency");
     snprintf(t->caption, sizeof t->caption,
-             "Device time of decode steps of %s on %s (%s), one policy at a time, cold: medians over the timed steps. A token's time is the "
+             "Device time of decode steps of %s on %s (%s), one policy at a time, by turns, cold: medians over the timed steps. A token's time is the "
              "step's and, of a rectified lane, one part in its interval of a rectification's. The parts are the same step with the other "
              "operations left out; attention against dense counts the selection with it and no rectification. Moved: weights, K, V and block keys, each once; plain read: as many bytes by the machine's fastest "
-             "read, in the same run. Verdict: faster or slower than %s where the 95 %% intervals of the two medians do not overlap%s; what slows the machine through all steps of a lane is not in them. %s",
+             "read, in the same run. Verdict: faster or slower than %s where the 95 %% intervals of the two medians do not overlap%s. %s",
              s->model, s->machine, s->device, s->n_peers > 0 ? "strong dense" : "dense",
              s->n_peers > 0 ? " (strong dense is known by its median alone, which counts as exact)" : "", peer);
     TRY(sheet_column(t, COLUMN_TEXT, "lane", "lane", 0), "latency");

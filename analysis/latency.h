@@ -5,8 +5,8 @@
  *
  * A lane is called faster or slower only where the 95 % intervals of the two medians do not overlap.  They are free of a distribution,
  * from one order statistic to another, by binomial ranks (David and Nagaraja, Order Statistics, section 7.1).  A strong dense step is
- * known by its median alone, which then counts as exact.  The intervals take steps for independent of one another: what slows the
- * machine through all steps of a lane is not in them.                                                            */
+ * known by its median alone, which then counts as exact.  The intervals take steps for independent of one another; lanes are timed by
+ * turns (experiments/latency.c), so that what slows the machine down for longer than a turn falls on all of them.     */
 #ifndef ANALYSIS_LATENCY_H
 #define ANALYSIS_LATENCY_H
 

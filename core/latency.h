@@ -2,10 +2,10 @@
  *
  * The sequences share nothing but the weights: each has a store of its own, from position 0 on.  Their contexts are not prefilled:
  * K and V are noise of the size that a model's have (unit variance before the rotation), block keys are built from them.  The policies
- * of a run are timed one after another over the same stores; every step passes over all weights and all caches, so that what it
+ * of a run are timed by turns over the same stores; every step passes over all weights and all caches, so that what it
  * reads has left the caches of the machine since the step before wherever a step reads several times what they hold.
  *
- *     latency_open; for each lane { latency_start; latency_time_step, _parts, _rectify, _read }; latency_close
+ *     latency_open; for each lane { latency_start; latency_time_step, _parts, _rectify, _read .. }; latency_close
  *
  * A time is that of the device: from a mark before a recorded step's replay to one after it, with the next replays already enqueued.
  * Step s is timed at position P + s of every sequence (P: prompt tokens): the new K and V are written, logits computed, no token
@@ -41,7 +41,7 @@ struct latency {
     float *noise;                       /* device [2 * LATENCY_FILL_ROWS][q, k, v] */
     struct graph *graph;                /* of what is being timed */
     struct pass pass;
-    int lane;                           /* in work */
+    int lane, first, end;               /* in work: the lane; steps first .. end - 1 */
     size_t read_bytes;                  /* of the plain read */
     double clock_hz;                    /* half-way through what was timed last; NaN where it is not known */
 };
@@ -51,8 +51,11 @@ void latency_close(struct latency *l);  /* safe on a zeroed or half-opened struc
 /* Bytes that latency_open will take, by part, as run_memory() gives them. */
 int  latency_memory(const struct run_plan *plan, const struct model *model, const struct backend *be, uint64_t bytes[N_MEMORY_PARTS]);
 
-/* Each: n_steps values, seconds.  clock_hz: of the multiprocessors, read while the steps run; NaN where it is not known. */
-void latency_start(struct latency *l, int lane);
+/* Each: [n_steps] values, seconds, of which those of the steps in work are filled.  clock_hz: of the multiprocessors, read while the
+ * steps run; NaN where it is not known.  Parts and rectifications read what all steps have written: each lane's steps are timed once
+ * as a whole before a few of them are. */
+void latency_start(struct latency *l, int lane);                              /* all of a lane's steps */
+void latency_steps(struct latency *l, int first, int end);                    /* from now on, until the next start, these */
 int  latency_time_step(struct latency *l, float *seconds, float *clock_hz);
 int  latency_time_parts(struct latency *l, unsigned parts, float *seconds);   /* bits 1 << enum latency_part */
 int  latency_time_rectify(struct latency *l, float *seconds);                 /* of a lane with an interval */

@@ -11,6 +11,14 @@ enum { WARM_REPLAYS = 2, IN_FLIGHT = DEVICE_MARKS / 2 }; /* a replay has two mar
 void latency_start(struct latency *l, int lane)
 {
     l->lane = lane;
+    l->first = 0;
+    l->end = l->plan->n_steps;
+}
+
+void latency_steps(struct latency *l, int first, int end)
+{
+    l->first = first;
+    l->end = end;
 }
 
 /* ---- rows ---- */
@@ -53,35 +61,34 @@ static int stage_window(struct latency *l)
 
 static int collect(struct latency *l, int i, float *seconds, float *clock_hz)
 {
-    const int at = 2 * (i % IN_FLIGHT);
+    const int at = 2 * ((i - l->first) % IN_FLIGHT);
     double s = NAN;
     TRY(l->mem.be->wait(l->mem.dev, at + 1), "replay %d", i);
     TRY(l->mem.be->elapsed(l->mem.dev, at, at + 1, &s), "replay %d", i);
     seconds[i] = (float)s;
-    if (i == l->plan->n_steps / 2) l->clock_hz = l->mem.be->clock_hz(l->mem.dev);
+    if (i == (l->first + l->end) / 2) l->clock_hz = l->mem.be->clock_hz(l->mem.dev);
     if (clock_hz) clock_hz[i] = (float)l->mem.be->clock_hz(l->mem.dev);
     return 0;
 }
 
-/* n_steps replays of enqueue, each between two marks and a few of them in flight, so that the device never waits for the host.
+/* A replay of enqueue for each of the steps, each between two marks and a few of them in flight, so that the device never waits for the host.
  * stage, where not NULL, is called before each replay with its number. */
 static int time_replays(struct latency *l, int (*enqueue)(void *), void *context, int (*stage)(struct latency *, int), float *seconds,
                         float *clock_hz)
 {
     const struct backend *be = l->mem.be;
-    const int n = l->plan->n_steps;
     be->graph_free(l->mem.dev, l->graph);
     l->graph = NULL;
     for (int i = 0; i < WARM_REPLAYS; i++) TRY(be->replay(l->mem.dev, &l->graph, enqueue, context), "warming up");
-    for (int i = 0; i < n; i++) {
-        const int at = 2 * (i % IN_FLIGHT);
-        if (i >= IN_FLIGHT && collect(l, i - IN_FLIGHT, seconds, clock_hz) != 0) return -1;
+    for (int i = l->first; i < l->end; i++) {
+        const int at = 2 * ((i - l->first) % IN_FLIGHT);
+        if (i - l->first >= IN_FLIGHT && collect(l, i - IN_FLIGHT, seconds, clock_hz) != 0) return -1;
         if (stage) TRY(stage(l, i), "step %d", i);
         TRY(be->mark(l->mem.dev, at), "mark");
         TRY(be->replay(l->mem.dev, &l->graph, enqueue, context), "replay %d", i);
         TRY(be->mark(l->mem.dev, at + 1), "mark");
     }
-    for (int i = n > IN_FLIGHT ? n - IN_FLIGHT : 0; i < n; i++)
+    for (int i = l->end - l->first > IN_FLIGHT ? l->end - IN_FLIGHT : l->first; i < l->end; i++)
         if (collect(l, i, seconds, clock_hz) != 0) return -1;
     return 0;
 }

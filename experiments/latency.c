@@ -1,5 +1,6 @@
 /* experiments/latency.c: how long a decode step takes: one policy at a time, over a batch of sequences with whole contexts of noise.
  *
+ * The policies take turns, a few steps and parts each, forth and back: what slows the machine down for a while falls on all of them.
  * Everything is timed before anything is written: a record holds a step of every lane. */
 #include "experiments/experiment.h"
 #include "experiments/interrupt.h"
@@ -18,6 +19,8 @@ static const enum record_var part_vars[N_LATENCY_PARTS] = {
     [LATENCY_ATTEND] = VAR_ATTEND_TIME,
     [LATENCY_OTHER] = VAR_OTHER_TIME,
 };
+
+enum { ROUNDS = 4 };
 
 /* What is timed of a lane, [n_steps] each, by variable; NaN where it was not. */
 struct times {
@@ -39,11 +42,13 @@ static int times_open(struct times *t, const struct run_plan *plan)
     return 0;
 }
 
-static int time_lane(struct latency *l, const struct run_plan *plan, int lane, const struct times *t)
+/* Steps first .. end - 1 of a lane, and as many of each part. */
+static int time_lane(struct latency *l, const struct run_plan *plan, int lane, int first, int end, const struct times *t)
 {
     const struct lane_spec *spec = &plan->lanes[lane];
     const struct latency_bytes b = latency_step_bytes(plan, l->w->be, l->w->model, lane, plan->n_steps - 1);
     latency_start(l, lane);
+    latency_steps(l, first, end);
     TRY(latency_time_step(l, times_of(t, VAR_STEP_TIME, lane), times_of(t, VAR_CLOCK, lane)), "steps");
     for (int part = 0; part < N_LATENCY_PARTS && !interrupt_asked(); part++) {
         if (part == LATENCY_SELECT && spec->selector == SELECT_DENSE) continue;
@@ -91,11 +96,25 @@ static int write_records(struct trace *trace, const struct record_layout *layout
     return rc;
 }
 
-static int time_all(struct latency *l, const struct run_plan *plan, const struct times *t, struct progress *progress)
+/* Every lane's steps once, for what they write; these times are not kept. */
+static int warm_up(struct latency *l, const struct run_plan *plan, const struct times *t)
 {
     for (int lane = 0; lane < plan->n_lanes && !interrupt_asked(); lane++) {
-        TRY(time_lane(l, plan, lane, t), "lane %s", plan->lanes[lane].name);
-        progress_add(progress, plan->flop / plan->n_lanes, lane + 1, plan->n_lanes);
+        latency_start(l, lane);
+        TRY(latency_time_step(l, times_of(t, VAR_STEP_TIME, lane), NULL), "lane %s: steps", plan->lanes[lane].name);
+    }
+    return 0;
+}
+
+static int time_all(struct latency *l, const struct run_plan *plan, const struct times *t, struct progress *progress)
+{
+    const int n_rounds = plan->n_steps < ROUNDS ? plan->n_steps : ROUNDS, n_turns = n_rounds * plan->n_lanes;
+    if (warm_up(l, plan, t) != 0) return -1;
+    for (int turn = 0; turn < n_turns && !interrupt_asked(); turn++) {
+        const int round = turn / plan->n_lanes, forth = turn % plan->n_lanes, lane = round % 2 ? plan->n_lanes - 1 - forth : forth;
+        const int first = plan->n_steps * round / n_rounds, end = plan->n_steps * (round + 1) / n_rounds;
+        TRY(time_lane(l, plan, lane, first, end, t), "lane %s", plan->lanes[lane].name);
+        progress_add(progress, plan->flop / n_turns, turn + 1, n_turns);
     }
     return 0;
 }

@@ -84,6 +84,27 @@ static void everything_is_timed(void **state)
     latency_close(&latency);
 }
 
+/* Of a few steps the others' times stay as they are; more of them than are in flight at once, and all. */
+static void steps_are_timed_by_turns(void **state)
+{
+    (void)state;
+    static const int turns[][2] = { { 2, 4 }, { 0, 1 }, { 5, 6 }, { 1, 6 }, { 0, 6 } };
+    start(2, RESA);
+    for (size_t k = 0; k < sizeof turns / sizeof *turns; k++) {
+        latency_steps(&latency, turns[k][0], turns[k][1]);
+        for (int what = 0; what < 4; what++) {
+            for (int i = 0; i < STEPS; i++) seconds[i] = -1;
+            if (what == 0) assert_int_equal(latency_time_step(&latency, seconds, clock_hz), 0);
+            if (what == 1) assert_int_equal(latency_time_parts(&latency, 1u << LATENCY_ATTEND, seconds), 0);
+            if (what == 2) assert_int_equal(latency_time_rectify(&latency, seconds), 0);
+            if (what == 3) assert_int_equal(latency_time_read(&latency, 1 << 20, seconds), 0);
+            for (int i = 0; i < STEPS; i++) assert_int_equal(seconds[i] > 0, turns[k][0] <= i && i < turns[k][1]);
+        }
+        assert_int_equal(latency_check(&latency), 0);
+    }
+    latency_close(&latency);
+}
+
 /* A sequence neither sees the others nor the number of them: the same context, token and position give the same bits. */
 static void sequences_are_independent(void **state)
 {
@@ -229,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_timed),
+        cmocka_unit_test(steps_are_timed_by_turns),
         cmocka_unit_test(sequences_are_independent),
         cmocka_unit_test(policies_are_what_they_say),
         cmocka_unit_test(timing_leaves_the_step_as_it_is),
