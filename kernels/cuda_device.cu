@@ -385,7 +385,7 @@ __global__ static void clear_kernel(struct clearing c, char *record)
     for (size_t i = threadIdx.x; i < c.count[v]; i += blockDim.x) {
         if (c.type[v] == REC_F32) ((float *)at)[i] = __int_as_float(0x7fc00000);
         else if (c.type[v] == REC_I32) ((int32_t *)at)[i] = -1;
-        else if (c.type[v] == REC_I64) ((int64_t *)at)[i] = 0;
+        else if (c.type[v] == REC_I64) ((int64_t *)at)[i] = -1;
         else ((uint8_t *)at)[i] = 255;
     }
 }

@@ -271,6 +271,19 @@ __device__ static unsigned long long weight_units(float x, double max, double te
     return (unsigned long long)(exp(((double)x - max) / temperature) * 0x1p40);
 }
 
+/* Below 2^64 for any vocabulary below 2^24. */
+__device__ static unsigned long long weight_of_all(struct sample_shared &s, const float *x, int n, double max, double temperature)
+{
+    unsigned long long sum = 0;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) sum += weight_units(x[i], max, temperature);
+    for (int o = 16; o > 0; o /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, o);
+    if (threadIdx.x == 0) s.above = 0;
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) atomicAdd(&s.above, sum);
+    __syncthreads();
+    return s.above;
+}
+
 /* The key of the last token of the nucleus (the fewest tokens, in the order of falling logits, ties by rising id, whose weights sum to
  * `enough`), and how many tokens of that key are in it. */
 __device__ static uint32_t nucleus(struct sample_shared &s, const float *x, int n, double max, double temperature, unsigned long long enough,
@@ -342,10 +355,8 @@ __device__ static int choose(struct sample_shared &s, const struct sample_args &
     uint32_t last = 0;
     unsigned long long n_equal = ~0ull, equal_before = 0;
     if (a.top_p < 1) {
-        double all = 0;
-        for (int i = threadIdx.x; i < a.vocab; i += blockDim.x) all += (double)weight_units(x[i], max, a.temperature);
-        all = block_sum(all, s.sums); /* integers below 2^53: exact */
-        last = nucleus(s, x, a.vocab, max, a.temperature, (unsigned long long)ceil(a.top_p * all), &n_equal);
+        const unsigned long long all = weight_of_all(s, x, a.vocab, max, a.temperature);
+        last = nucleus(s, x, a.vocab, max, a.temperature, (unsigned long long)ceil(a.top_p * (double)all), &n_equal);
     }
     double time = INFINITY;
     int id = -1;

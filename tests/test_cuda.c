@@ -15,46 +15,47 @@ static void assert_close(const float *got, const float *want, size_t n, double u
 /* ---- the cache ---- */
 
 /* Two rows of stores, a probe's, and one with noise; K in the cache is what qkv then holds, q within an ulp or two of the CPU's. */
-static void check_append(struct pair *p, enum rope_style style, bool qk_norm)
+static void check_append(struct pair *p, int dim, enum rope_style style, bool qk_norm)
 {
-    enum { HEADS = 6, KV = 2, DIM = 32, PREFIX = 37, STEPS = 20, OWN = 9, ROWS = 4 };
-    pair_cache(p, 2, HEADS, KV, DIM, PREFIX, STEPS, OWN, 3, 2, 1);
+    enum { HEADS = 6, KV = 2, PREFIX = 37, STEPS = 20, OWN = 9, ROWS = 4 };
+    const size_t n_dim = (size_t)dim;
+    pair_cache(p, 2, HEADS, KV, dim, PREFIX, STEPS, OWN, 3, 2, 1);
     const struct row rows[ROWS] = { { 0, PREFIX + OWN, 0, 0, NO_TAIL, 0 }, { 1, PREFIX + OWN, 0, 1, NO_TAIL, ROW_PERTURB },
                                     { 2, PREFIX + OWN - 3, 0, 0, 1, 0 }, { 3, PREFIX + 2, 0, 2, NO_TAIL, 0 } };
     struct lane_params lanes[ROWS] = { { 0 } };
     lanes[1].perturb = 0.125f;
     const size_t stride = (size_t)pair_stride(p), n = ROWS * stride;
-    float *qkv = random_floats(p, n, 1), *cosine = random_floats(p, ROWS * DIM / 2, 1), *sine = random_floats(p, ROWS * DIM / 2, 1);
-    float *norm = random_floats(p, DIM, 1), *plain = hold(p, ROWS * KV * DIM * 4);
-    float *d_qkv = on_gpu(p, qkv, n * 4), *d_plain = on_gpu(p, NULL, ROWS * KV * DIM * 4), *d_norm = on_gpu(p, norm, DIM * 4);
+    float *qkv = random_floats(p, n, 1), *cosine = random_floats(p, ROWS * n_dim / 2, 1), *sine = random_floats(p, ROWS * n_dim / 2, 1);
+    float *norm = random_floats(p, n_dim, 1), *plain = hold(p, ROWS * KV * n_dim * 4);
+    float *d_qkv = on_gpu(p, qkv, n * 4), *d_plain = on_gpu(p, NULL, ROWS * KV * n_dim * 4), *d_norm = on_gpu(p, norm, n_dim * 4);
     struct rope_append_args a = { .n_rows = ROWS, .layer = 1, .n_heads = HEADS, .rows = rows, .lanes = lanes, .qkv = qkv,
                                   .q_norm = qk_norm ? norm : NULL, .k_norm = qk_norm ? norm : NULL, .eps = 1e-5, .cosine = cosine,
                                   .sine = sine, .style = style, .k_plain = plain, .kv = &p->kv, .seed = 5 };
     must(p->cpu->rope_append(p->host, &a));
     a.rows = on_gpu(p, rows, sizeof rows), a.lanes = on_gpu(p, lanes, sizeof lanes), a.qkv = d_qkv, a.k_plain = d_plain, a.kv = &p->kv_gpu;
     a.q_norm = a.k_norm = qk_norm ? d_norm : NULL;
-    a.cosine = on_gpu(p, cosine, ROWS * DIM / 2 * 4), a.sine = on_gpu(p, sine, ROWS * DIM / 2 * 4);
+    a.cosine = on_gpu(p, cosine, ROWS * n_dim / 2 * 4), a.sine = on_gpu(p, sine, ROWS * n_dim / 2 * 4);
     must(p->cuda->rope_append(p->gpu, &a));
     const float *got = from_gpu(p, d_qkv, n * 4);
-    assert_close(from_gpu(p, d_plain, ROWS * KV * DIM * 4), plain, ROWS * KV * DIM, 1, "k before RoPE");
+    assert_close(from_gpu(p, d_plain, ROWS * KV * n_dim * 4), plain, ROWS * KV * n_dim, 1, "k before RoPE");
     for (int r = 0; r < ROWS; r++)
         for (size_t i = 0; i < stride; i++) {
             const double want = (double)qkv[(size_t)r * stride + i], g = (double)got[(size_t)r * stride + i];
             /* q: one rounding, of a value that may differ in its last bits where the rotation cancels; k and v: to fp16 */
-            const double tolerance = i < HEADS * DIM ? 0x1p-22 : fabs(want) * 0x1p-11 + 0x1p-22;
+            const double tolerance = i < HEADS * n_dim ? 0x1p-22 : fabs(want) * 0x1p-11 + 0x1p-22;
             if (!(fabs(g - want) <= tolerance)) fail_msg("rope: row %d, element %zu: %.9g, not %.9g", r, i, g, want);
-            if (i >= HEADS * DIM) assert_true(g == (double)f16_to_f32(f32_to_f16((float)g)));
+            if (i >= HEADS * n_dim) assert_true(g == (double)f16_to_f32(f32_to_f16((float)g)));
         }
     /* The CPU's cache, its appended tokens replaced by what the device's qkv holds, is the device's cache to the last bit. */
     const struct kv_cache *c = &p->kv;
     for (int r = 0; r < ROWS; r++)
         for (int h = 0; h < KV; h++)
-            for (int i = 0; i < DIM; i++) {
+            for (int i = 0; i < dim; i++) {
                 const int at = rows[r].position;
                 const size_t tile = rows[r].tail >= 0 ? kv_tail_at(c, rows[r].tail, h) : kv_own_at(c, 1, rows[r].store, h, at / KV_TILE);
                 float *k = (float *)(rows[r].tail >= 0 ? c->k_tail : c->k_own) + tile, *v = (float *)(rows[r].tail >= 0 ? c->v_tail : c->v_own) + tile;
-                k[i * KV_TILE + at % KV_TILE] = got[(size_t)r * stride + (size_t)((HEADS + h) * DIM + i)];
-                v[at % KV_TILE * DIM + i] = got[(size_t)r * stride + (size_t)((HEADS + KV + h) * DIM + i)];
+                k[i * KV_TILE + at % KV_TILE] = got[(size_t)r * stride + (size_t)((HEADS + h) * dim + i)];
+                v[at % KV_TILE * dim + i] = got[(size_t)r * stride + (size_t)((HEADS + KV + h) * dim + i)];
             }
     const size_t own = kv_own_elems(c), tail = kv_tail_elems(c);
     const float *pairs[][2] = { { c->k_own, cache_from_gpu(p, p->kv_gpu.k_own, own, true) }, { c->v_own, cache_from_gpu(p, p->kv_gpu.v_own, own, false) },
@@ -67,35 +68,47 @@ static void check_append(struct pair *p, enum rope_style style, bool qk_norm)
 static void appending_matches(void **state)
 {
     WITH_PAIR(p);
-    for (int i = 0; i < 4; i++) {
-        check_append(&p, i % 2 ? ROPE_PAIRS : ROPE_HALVES, i / 2 == 1);
-        pair_clear(&p);
-    }
+    static const int dims[] = { 32, 64, 96, 128, 256 };
+    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+        for (int i = 0; i < 4; i++) {
+            check_append(&p, dims[d], i % 2 ? ROPE_PAIRS : ROPE_HALVES, i / 2 == 1);
+            pair_clear(&p);
+        }
     pair_close(&p);
+}
+
+static void check_copy(struct pair *p, int n_kv, int dim)
+{
+    enum { PREFIX = 41, STEPS = 30, OWN = 21 };
+    pair_cache(p, 2, 2 * n_kv, n_kv, dim, PREFIX, STEPS, OWN, 3, 0, 2);
+    double *want = hold(p, STEPS * 4 * sizeof *want), *squares = on_gpu(p, NULL, STEPS * 4 * sizeof *want);
+    for (int after = 0; after < 2; after++) {
+        struct kv_compare_args a = { .layer = 1, .store = 2, .ref_store = 0, .from = PREFIX + 3, .to = PREFIX + OWN, .kv = &p->kv, .squares = want };
+        must(p->cpu->kv_compare(p->host, &a));
+        a.kv = &p->kv_gpu, a.squares = squares;
+        must(p->cuda->kv_compare(p->gpu, &a));
+        const double *got = from_gpu(p, squares, STEPS * 4 * sizeof *want);
+        for (int t = 0; t < STEPS * 4; t++) { /* n_kv dim additions in double in another order */
+            if (t < 12 || t >= 4 * OWN) assert_true(isnan(got[t]));
+            else if (after && t % 2 == 0 && t < 4 * 15) assert_true(got[t] == 0); /* copied from the reference */
+            else assert_true(fabs(got[t] - want[t]) <= (2 * n_kv * dim + 8) * 0x1p-53 * want[t] && want[t] > 0);
+        }
+        struct kv_copy_args copy = { .layer = 1, .from_store = 0, .to_store = 2, .from = PREFIX, .to = PREFIX + 15, .kv = &p->kv };
+        must(p->cpu->kv_copy(p->host, &copy));
+        copy.kv = &p->kv_gpu;
+        must(p->cuda->kv_copy(p->gpu, &copy));
+    }
+    pair_clear(p);
 }
 
 static void copies_and_comparisons_match(void **state)
 {
     WITH_PAIR(p);
-    enum { PREFIX = 41, STEPS = 30, OWN = 21 };
-    pair_cache(&p, 2, 4, 2, 48, PREFIX, STEPS, OWN, 3, 0, 2);
-    double *want = hold(&p, STEPS * 4 * sizeof *want), *squares = on_gpu(&p, NULL, STEPS * 4 * sizeof *want);
-    for (int after = 0; after < 2; after++) {
-        struct kv_compare_args a = { .layer = 1, .store = 2, .ref_store = 0, .from = PREFIX + 3, .to = PREFIX + OWN, .kv = &p.kv, .squares = want };
-        must(p.cpu->kv_compare(p.host, &a));
-        a.kv = &p.kv_gpu, a.squares = squares;
-        must(p.cuda->kv_compare(p.gpu, &a));
-        const double *got = from_gpu(&p, squares, STEPS * 4 * sizeof *want);
-        for (int t = 0; t < STEPS * 4; t++) { /* 96 additions in double in another order */
-            if (t < 12 || t >= 4 * OWN) assert_true(isnan(got[t]));
-            else if (after && t % 2 == 0 && t < 4 * 15) assert_true(got[t] == 0); /* copied from the reference */
-            else assert_true(fabs(got[t] - want[t]) <= 200 * 0x1p-53 * want[t] && want[t] > 0);
-        }
-        struct kv_copy_args copy = { .layer = 1, .from_store = 0, .to_store = 2, .from = PREFIX, .to = PREFIX + 15, .kv = &p.kv };
-        must(p.cpu->kv_copy(p.host, &copy));
-        copy.kv = &p.kv_gpu;
-        must(p.cuda->kv_copy(p.gpu, &copy));
-    }
+    check_copy(&p, 2, 48);
+    check_copy(&p, 5, 64);
+    check_copy(&p, 1, 96);
+    check_copy(&p, 4, 128);
+    check_copy(&p, 2, 256);
     pair_close(&p);
 }
 
@@ -330,38 +343,46 @@ static void runs_resemble_the_cpus(void **state)
 }
 
 /* The same logits give the same choice on both: greedily, by temperature, inside a nucleus, with ties and without numbers. */
-static void choices_are_the_same(void **state)
+static void check_choices(struct pair *p, int vocab, float size, int n_steps)
 {
-    WITH_PAIR(p);
-    enum { LANES = 6, VOCAB = 5000 };
-    p.shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = 16, .ffn = 16, .vocab = VOCAB };
-    pair_reserve(&p, LANES, 64);
-    float *logits = random_floats(&p, LANES * VOCAB, 8);
-    for (int i = 0; i < VOCAB; i++) logits[VOCAB + i] = 1; /* row 1: all equal */
-    logits[2 * VOCAB + 77] = NAN;
-    for (int i = 0; i < VOCAB; i++) logits[3 * VOCAB + i] = (float)(i % 3);
+    enum { LANES = 6 };
+    const size_t n = (size_t)vocab;
+    p->shape = (struct model_shape){ .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .hidden = 16, .ffn = 16, .vocab = vocab };
+    pair_reserve(p, LANES, 64);
+    float *logits = random_floats(p, LANES * n, size);
+    for (size_t i = 0; i < n; i++) logits[n + i] = 1; /* row 1: all equal */
+    logits[2 * n + 77] = NAN;
+    for (size_t i = 0; i < n; i++) logits[3 * n + i] = (float)(i % 3);
     static const int32_t row_of_lane[LANES] = { 0, 1, 2, 3, 4, -1 }, from[LANES] = { 0, 1, 2, 3, 0, 5 };
     int32_t at[LANES], step = 0, want[LANES], diverged[LANES];
     for (int i = 0; i < LANES; i++) at[i] = i;
     static const double settings[][2] = { { 0, 1 }, { 1, 1 }, { 0.7, 0.9 }, { 2, 0.5 }, { 0.3, 0.01 }, { 1, 0.9999 } };
-    float *d_logits = on_gpu(&p, logits, LANES * VOCAB * 4);
+    float *d_logits = on_gpu(p, logits, LANES * n * 4);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        for (step = 0; step < 20; step++) {
+        for (step = 0; step < n_steps; step++) {
             for (int l = 0; l < LANES; l++) want[l] = diverged[l] = -1;
-            int32_t *tokens = on_gpu(&p, want, sizeof want), *d_diverged = on_gpu(&p, diverged, sizeof diverged);
-            struct sample_args a = { .n_lanes = LANES, .vocab = VOCAB, .step = &step, .row_of_lane = row_of_lane, .from_lane = from, .logits = logits,
+            int32_t *tokens = on_gpu(p, want, sizeof want), *d_diverged = on_gpu(p, diverged, sizeof diverged);
+            struct sample_args a = { .n_lanes = LANES, .vocab = vocab, .step = &step, .row_of_lane = row_of_lane, .from_lane = from, .logits = logits,
                                      .temperature = settings[i][0], .top_p = settings[i][1], .seed = 3, .tokens = want, .token_at = at, .diverged = diverged };
-            must(p.cpu->sample(p.host, &a));
-            a.step = on_gpu(&p, &step, 4), a.row_of_lane = on_gpu(&p, row_of_lane, sizeof row_of_lane), a.from_lane = on_gpu(&p, from, sizeof from);
-            a.logits = d_logits, a.tokens = tokens, a.token_at = on_gpu(&p, at, sizeof at), a.diverged = d_diverged;
-            must(p.cuda->sample(p.gpu, &a));
-            const int32_t *got = from_gpu(&p, tokens, sizeof want), *got_diverged = from_gpu(&p, d_diverged, sizeof diverged);
+            must(p->cpu->sample(p->host, &a));
+            a.step = on_gpu(p, &step, 4), a.row_of_lane = on_gpu(p, row_of_lane, sizeof row_of_lane), a.from_lane = on_gpu(p, from, sizeof from);
+            a.logits = d_logits, a.tokens = tokens, a.token_at = on_gpu(p, at, sizeof at), a.diverged = d_diverged;
+            must(p->cuda->sample(p->gpu, &a));
+            const int32_t *got = from_gpu(p, tokens, sizeof want), *got_diverged = from_gpu(p, d_diverged, sizeof diverged);
             for (int l = 0; l < LANES; l++)
                 if (got[l] != want[l] || got_diverged[l] != diverged[l])
                     fail_msg("temperature %g, top_p %g, step %d, lane %d: token %d, not %d", settings[i][0], settings[i][1], step, l, got[l], want[l]);
-            for (int n = 0; n < 6; n++) p.cuda->release(p.gpu, p.taken[--p.n_taken]);
-            for (int n = 0; n < 2; n++) mem_free(p.held[--p.n_held]);
+            for (int k = 0; k < 6; k++) p->cuda->release(p->gpu, p->taken[--p->n_taken]);
+            for (int k = 0; k < 2; k++) mem_free(p->held[--p->n_held]);
         }
+    pair_clear(p);
+}
+
+static void choices_are_the_same(void **state)
+{
+    WITH_PAIR(p);
+    check_choices(&p, 5000, 8, 20);
+    check_choices(&p, 152064, 2, 3); /* the weights of all sum to more than a double's 2^53 units */
     pair_close(&p);
 }
 

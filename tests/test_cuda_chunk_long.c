@@ -131,8 +131,8 @@ static void windows_have_the_bits_of_their_rows(void **state)
 static void merges_have_the_bits_of_their_rows(void **state)
 {
     WITH_PAIR(p);
-    static const int prefixes[] = { 199000, 300003 }; /* 7 and 10 segments */
-    static const struct long_case windows = { "one window", 7, 32, 1, 16, 300300 };
+    static const int prefixes[] = { 199000, 300003, 1048500 }; /* 7, 10 and 43 segments */
+    static const struct long_case windows = { "one window", 7, 32, 1, 16, 1048700 };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         prefix = prefixes[i];
         make_cache(&p);

@@ -1,4 +1,4 @@
-/* tests/test_cuda_long.c: a million tokens, and 64 lanes that are measured, on the CUDA back end. */
+/* tests/test_cuda_long.c: a million tokens on the CUDA back end. */
 #include "kernels/reference.h"
 #include "tests/cuda_pair.h"
 

@@ -428,10 +428,10 @@ static void row_operations_match(void **state)
     pair_close(&p);
 }
 
-static void embedding_and_spread_match(void **state)
+static void embedding_matches(void **state)
 {
     WITH_PAIR(p);
-    enum { HIDDEN = 72, VOCAB = 30, ROWS = 6, HEADS = 3, KV = 2, DIM = 16, N = KV * DIM, STRIDE = (HEADS + 2 * KV) * DIM };
+    enum { HIDDEN = 72, VOCAB = 30, ROWS = 6 };
     float *w = random_floats(&p, VOCAB * HIDDEN, 1);
     const struct tensor t = { TENSOR_F32, VOCAB, HIDDEN, (const uint8_t *)w };
     const struct tensor *const parts[] = { &t };
@@ -441,21 +441,40 @@ static void embedding_and_spread_match(void **state)
     int32_t tokens[2 * ROWS];
     for (int i = 0; i < ROWS; i++) rows[i] = (struct row){ .position = i, .token_at = 2 * ROWS - 1 - i };
     for (int i = 0; i < 2 * ROWS; i++) tokens[i] = (i * 11 + 3) % VOCAB;
-    struct row *d_rows = on_gpu(&p, rows, sizeof rows);
     float *out = on_gpu(&p, NULL, ROWS * HIDDEN * 4);
-    const struct embed_args embed = { ROWS, HIDDEN, d_rows, on_gpu(&p, tokens, sizeof tokens), m, out };
+    const struct embed_args embed = { ROWS, HIDDEN, on_gpu(&p, rows, sizeof rows), on_gpu(&p, tokens, sizeof tokens), m, out };
     must(p.cuda->embed(p.gpu, &embed));
     const float *rows_out = from_gpu(&p, out, ROWS * HIDDEN * 4);
     for (int i = 0; i < ROWS; i++) assert_memory_equal(rows_out + i * HIDDEN, w + tokens[rows[i].token_at] * HIDDEN, HIDDEN * 4);
     p.cuda->matrix_free(p.gpu, m);
-    float *k = random_floats(&p, ROWS * N, 1), *qkv = random_floats(&p, ROWS * STRIDE, 1);
-    double *want = hold(&p, 4 * N * sizeof(double)), *state_gpu = on_gpu(&p, NULL, 4 * N * sizeof(double));
-    struct spread_args spread = { ROWS, HEADS, KV, DIM, rows, k, qkv, want };
-    must(p.cpu->spread(p.host, &spread));
-    spread.rows = d_rows, spread.k_plain = on_gpu(&p, k, ROWS * N * 4), spread.qkv = on_gpu(&p, qkv, ROWS * STRIDE * 4), spread.state = state_gpu;
-    must(p.cuda->spread(p.gpu, &spread));
-    const double *got = from_gpu(&p, state_gpu, 4 * N * sizeof(double));
-    for (int i = 0; i < 4 * N; i++) assert_true(fabs(got[i] - want[i]) <= 64 * 0x1p-53 * (1 + fabs(want[i]))); /* six updates in double */
+    pair_close(&p);
+}
+
+static void check_spread(struct pair *p, int n_heads, int n_kv, int dim)
+{
+    enum { ROWS = 6 };
+    const size_t n = (size_t)(n_kv * dim), stride = (size_t)((n_heads + 2 * n_kv) * dim);
+    struct row rows[ROWS];
+    for (int i = 0; i < ROWS; i++) rows[i] = (struct row){ .position = i };
+    float *k = random_floats(p, ROWS * n, 1), *qkv = random_floats(p, ROWS * stride, 1);
+    double *want = hold(p, 4 * n * sizeof *want), *on = on_gpu(p, NULL, 4 * n * sizeof *want);
+    struct spread_args a = { ROWS, n_heads, n_kv, dim, rows, k, qkv, want };
+    must(p->cpu->spread(p->host, &a));
+    a.rows = on_gpu(p, rows, sizeof rows), a.k_plain = on_gpu(p, k, ROWS * n * 4), a.qkv = on_gpu(p, qkv, ROWS * stride * 4), a.state = on;
+    must(p->cuda->spread(p->gpu, &a));
+    const double *got = from_gpu(p, on, 4 * n * sizeof *want);
+    for (size_t i = 0; i < 4 * n; i++) assert_true(fabs(got[i] - want[i]) <= 64 * 0x1p-53 * (1 + fabs(want[i]))); /* six updates in double */
+    pair_clear(p);
+}
+
+static void spread_matches(void **state)
+{
+    WITH_PAIR(p);
+    check_spread(&p, 3, 2, 16);
+    check_spread(&p, 4, 4, 64);
+    check_spread(&p, 6, 2, 96);
+    check_spread(&p, 28, 4, 128);
+    check_spread(&p, 10, 5, 256);
     pair_close(&p);
 }
 
@@ -472,7 +491,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(activations_are_the_same_bytes_in_every_batch),
         cmocka_unit_test(seeded_weights_are_the_hosts),
         cmocka_unit_test(row_operations_match),
-        cmocka_unit_test(embedding_and_spread_match),
+        cmocka_unit_test(embedding_matches),
+        cmocka_unit_test(spread_matches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,7 +117,7 @@ static void qkv_is_product_then_rope(void **state)
         { 200, 7, 1, 128, ROPE_HALVES },   { 1000, 6, 2, 64, ROPE_PAIRS },
         { 96, 3, 3, 16, ROPE_HALVES },     /* a last tile with room for other heads */
         { 128, 4, 2, 96, ROPE_PAIRS },     /* heads that reach from one tile into the next */
-        { 64, 240, 15, 128, ROPE_HALVES }, /* more tiles than are split */
+        { 150, 5, 1, 256, ROPE_PAIRS },    { 64, 240, 15, 128, ROPE_HALVES }, /* the last: more tiles than are split */
     };
     for (int i = 0; i < 3; i++) {
         struct pair p;
