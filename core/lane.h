@@ -51,8 +51,8 @@ int lane_n_read_tokens(const struct lane_spec *l, int n_tokens);
 bool lane_rectifies_after(const struct lane_spec *l, int step);
 /* The first step of the window rectified after step s: one past the last rectification, or dense_until. */
 int lane_window_start(const struct lane_spec *l, int step);
-/* Suffix tokens before step s's that a step of this lane wrote and that no rectification has rewritten
- *, for a lane with its own cache. */
+/* Suffix tokens before step s's that a sparse step of this lane wrote and that no rectification has rewritten.  For a lane with its
+ * own cache: a probe's are its owner's. */
 int lane_stale_tokens(const struct lane_spec *l, int step);
 
 #endif

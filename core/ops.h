@@ -1,13 +1,16 @@
 /* core/ops.h: the contract of every operation, and of a back end, which is a const table of them.
  *
  * An operation takes its device (stream, workspace, instruction set, threads) and only enqueues: it reads no result on the
- * host.  Every pointer in an args struct is device memory unless it says host; capacities are fixed when a run opens
- * and nothing is allocated after that.  Row tables, lane tables and lists are device buffers, so that one recorded step can
- * be replayed with other positions.  Arrays are float32 and row-major unless said otherwise.
+ * host.  Every pointer in an args struct is device memory, unless it says host or is to a kv_cache, block_lists, record_layout or matrix, which
+ * are the host's and point to device memory; capacities are fixed when a run opens and nothing is allocated after that.  Row tables,
+ * lane tables and lists are device buffers, so that one recorded step can be replayed with other positions.  Arrays are float32 and
+ * row-major unless said otherwise.
  *
  * Exactness on the CPU: a row's result never depends on the other rows of the batch, on how a chunk is cut, on the
- * number of threads or on the instruction set.  Each operation states the order of its sums; a fused multiply-add is spelled
- * out, transcendental functions are our own (kernels/exact_math.h).                                          */
+ * number of threads or on the instruction set.  Each operation states the order of its sums there; a fused multiply-add is spelled
+ * out, transcendental functions are our own (kernels/exact_math.h).  Another back end sums in a fixed order of its own.
+ *
+ * An args struct owns nothing of what it points to.                                                          */
 #ifndef CORE_OPS_H
 #define CORE_OPS_H
 
@@ -48,16 +51,19 @@ struct embed_args {      /* out[r] = embedding row tokens[rows[r].token_at] */
     int n_rows, hidden;
     const struct row *rows;
     const int32_t *tokens;
-    const struct matrix *embedding;
+    const struct matrix *embedding; /* [vocab][hidden], of one part, by matrix_pack() */
     float *out;          /* [n_rows][hidden] */
 };
 
 /* An operand: the rows of a product in a form of the back end's own, backend.operand_bytes() of memory, written by norm, attend and
  * product and read by product.  On a back end without operand_bytes there is none, all of them are NULL: its products read float32 rows. */
 
-struct norm_args {       /* out[r] = x[r] * weight / sqrt(mean(x[r]^2) + eps); the sum of squares in double in index order */
+/* out[r] = x[r] * s * weight, s = 1 / sqrt(mean(x[r]^2) + eps) rounded to f32; the sum of squares in double in a fixed order (on the CPU:
+ * by index). */
+struct norm_args {
     int n_rows, n;
-    const float *x, *weight;
+    const float *x;      /* [n_rows][n] */
+    const float *weight; /* [n] */
     double eps;
     float *out;          /* [n_rows][n], may be x; NULL where there is an operand and no more is wanted */
     void *operand;       /* the same rows, or NULL */
@@ -215,7 +221,7 @@ struct kv_copy_args {
 };
 
 /* Per-token squares of K and V against a reference store: squares[4 * (token)] = |k-r|^2, |r|^2, |v-r|^2, |r|^2 of V, double, sums
- * over KV heads and head_dim in index order. token = position - prefix_tokens. */
+ * over KV heads and head_dim in a fixed order (on the CPU: by index).  token = position - prefix_tokens. */
 struct kv_compare_args {
     int layer, store, ref_store, from, to; /* positions */
     const struct kv_cache *kv;
@@ -227,7 +233,8 @@ struct kv_compare_args {
 struct spread_args {
     int n_rows, n_heads, n_kv_heads, head_dim;
     const struct row *rows;
-    const float *k_plain, *qkv;
+    const float *k_plain;         /* [n_rows][n_kv_heads head_dim] */
+    const float *qkv;             /* [n_rows][(n_heads + 2 n_kv_heads) head_dim] as rope_append left it; v is read */
     double *state;
 };
 
@@ -262,7 +269,7 @@ struct measure_layer_args {      /* groups drift, attention, mass, parts, heads,
     const int32_t *store_of_lane; /* [n_lanes] own store, -1: a probe */
 };
 
-struct measure_cache_args {      /* sqrt(sum squares / sum ref) over suffix tokens from[lane] .. to[lane] - 1, all layers, into vk, vv */
+struct measure_cache_args {      /* sqrt(sum squares / sum ref) over suffix tokens from[lane] .. to[lane] - 1, all layers, into k_var, v_var */
     struct measure m;
     enum record_var k_var, v_var;
     int n_layers, n_steps;
@@ -285,8 +292,9 @@ struct measure_logits_args {     /* group logits, argmax; token and target of th
 struct sample_args {
     int n_lanes, vocab;
     const int32_t *step;          /* [1] */
-    const int32_t *row_of_lane, *from_lane;
-    const float *logits;
+    const int32_t *row_of_lane;   /* [n_lanes] row of logits, -1: the lane has none */
+    const int32_t *from_lane;     /* [n_lanes] lane whose logits it chooses from, -1: it chooses nothing */
+    const float *logits;          /* [rows][vocab] */
     double temperature, top_p;
     uint64_t seed;
     int32_t *tokens;              /* the token buffer */
@@ -301,6 +309,14 @@ struct work_extent {
     int mass_blocks, max_blocks;  /* as in block_mass_args, 0: no block mass is taken; as in block_lists */
 };
 
+/* Every int function, and what replay() is given to call, returns 0, or -1 with fail_text() set.  What was enqueued may fail afterwards: a later
+ * call tells, sync() at the latest.  After a failure *d of open() and *m of both packs are NULL; *p of alloc() and *g of replay() are not to
+ * be used, only to be released and freed.
+ *
+ * Memory of alloc(), matrices and graphs are the caller's, who releases or frees them before the device is closed; NULL is fine, for close() too.
+ *
+ * The host's memory may change as soon as upload() returns.  What download() fetches is in the host's memory after sync() or after wait() for a
+ * later mark, and that memory must last until then. */
 struct backend {
     const char *name;                                            /* as in configs */
     const char *numbers;                                         /* for people: what it makes of weights, rows and sums */
@@ -346,7 +362,7 @@ struct backend {
     int  (*embed)(struct device *d, const struct embed_args *a);
     int  (*norm)(struct device *d, const struct norm_args *a);
     int  (*product)(struct device *d, const struct product_args *a);
-    int  (*swiglu)(struct device *d, const struct swiglu_args *a);
+    int  (*swiglu)(struct device *d, const struct swiglu_args *a); /* NULL: product's act, where products have operands */
     int  (*angles)(struct device *d, const struct angles_args *a);
     int  (*rope_append)(struct device *d, const struct rope_append_args *a);
     int  (*choose)(struct device *d, const struct choose_args *a);

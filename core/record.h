@@ -1,8 +1,8 @@
 /* core/record.h: every measured variable, defined once, and the record of one step that holds their values.
  *
  * Definitions.  x is the lane's, r lane 0's (the dense reference), c the clean twin's value; rel(x, r) =
- * |x - r|_2 / |r|_2 with the sums in double in index order, 0/0 = 0; dist(x, c; r) = |x - c|_2 / |r|_2.  KV heads and
- * head_dim (or query heads and head_dim) are concatenated unless a variable is by head.  K is post-RoPE but for
+ * |x - r|_2 / |r|_2 with the sums in double in a fixed order (on the CPU: by index), 0/0 = 0; dist(x, c; r) = |x - c|_2 / |r|_2.
+ * KV heads and head_dim (or query heads and head_dim) are concatenated unless a variable is by head.  K is post-RoPE but for
  * k_spread.  Logits are at temperature 1, sums over the vocabulary in double, ties go to the lowest id.
  * Lane 0 has error 0, kept_mass 1, match 1, blocks_read NaN.  Quantities against a clean twin are NaN where there
  * is none, and a probe has no cache drift (NaN).  A lane without a row (before its dense_until, after its end) has NaN,

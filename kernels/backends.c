@@ -97,7 +97,6 @@ static const struct backend backend_cpu = {
     .norm = cuda_norm, \
     .product = cuda_product, \
     .qkv = cuda_qkv, \
-    .swiglu = cuda_swiglu, \
     .angles = cuda_angles, \
     .rope_append = cuda_rope_append, \
     .choose = cuda_choose, \

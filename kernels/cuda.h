@@ -4,16 +4,18 @@
  * and a scale, which make an fp16 weight.  The rows that enter a product and the queries that
  * enter attention are rounded to fp16 (a product's rows after a scaling by a power of two, so that nothing overflows), as is a
  * softmax weight before it meets V; products accumulate in float32 on the tensor cores, everything else is float32 or double as
- * core/ops.h says.  The KV cache is fp16, [token][head_dim] in the tiles of core/kv_cache.h, so that the tokens of a (layer, store,
- * KV head) follow each other; k and v in qkv are rounded to what the cache holds.  So are block keys (cuda_kv.cuh).
+ * core/ops.h says, its sums in a fixed order that need not be the CPU's.  The KV cache is fp16, [token][head_dim] in the tiles of
+ * core/kv_cache.h, so that the tokens of a (layer, store, KV head) follow each other; k and v in qkv are rounded to what the cache holds.
+ * So are block keys (cuda_kv.cuh).
  *
  * Exactness: a row's result depends neither on the other rows of the batch nor on how a chunk is cut.  A product adds its terms in an
  * order that the matrix alone decides, whichever kernel computes it (cuda_product.cuh); attention reduces the tokens that a row reads, in
  * the order of their positions, in pieces of a fixed number of them, so all blocks selected and no list give the same bits (cuda_fold.cuh).
  *
- * Everything is enqueued on one stream.  Uploads are copied into a ring of pinned memory first, so the host's table may change as
+ * Everything is enqueued on one stream, but for a layer's measures: they run beside it on another, which it waits for.  Uploads are copied into a ring of pinned memory first, so the host's table may change as
  * soon as upload() returns; what download() fetches is in the host's memory after sync() or after wait() for a later mark.
- * Pointers in args structs are device memory, which the host cannot check: rows, lanes and lists are the engine's word.      */
+ * Pointers in args structs are device memory, which the host cannot check: rows, lanes and lists are the engine's word.
+ * After a failure *d and *m are NULL; *p and *g are not to be used, only to be released and freed (core/ops.h).              */
 #ifndef KERNELS_CUDA_H
 #define KERNELS_CUDA_H
 
@@ -62,7 +64,6 @@ int cuda_embed(struct device *d, const struct embed_args *a);
 int cuda_norm(struct device *d, const struct norm_args *a);
 int cuda_product(struct device *d, const struct product_args *a);
 int cuda_qkv(struct device *d, const struct qkv_args *a);
-int cuda_swiglu(struct device *d, const struct swiglu_args *a);
 int cuda_angles(struct device *d, const struct angles_args *a);
 int cuda_rope_append(struct device *d, const struct rope_append_args *a);
 int cuda_choose(struct device *d, const struct choose_args *a);

@@ -38,23 +38,8 @@ __global__ static void __launch_bounds__(THREADS, 1)
 }
 
 /* ---- host ---- */
-typedef CUresult (*encode_tiled)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
-                                 const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
-                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-static int find_encode(encode_tiled *encode)
-{
-    void *f = NULL;
-    cudaDriverEntryPointQueryResult found;
-    CUDA_TRY(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &f, 12000, cudaEnableDefault, &found),
-             "cuTensorMapEncodeTiled");
-    if (found != cudaDriverEntryPointSuccess) return fail("cuda: the driver has no cuTensorMapEncodeTiled");
-    *encode = (encode_tiled)f;
-    return 0;
-}
-
 /* Boxes of box_rows tokens and SLAB elements of [runs][tokens][head_dim]; what is past a run's tokens or past head_dim reads as 0. */
-static int make_map(encode_tiled encode, CUtensorMap *m, void *p, const struct kv_cache *c, int tokens, size_t runs,
+static int make_map(encode_function encode, CUtensorMap *m, void *p, const struct kv_cache *c, int tokens, size_t runs,
                     int box_rows)
 {
     const cuuint64_t dims[3] = { (cuuint64_t)c->head_dim, (cuuint64_t)tokens, runs };
@@ -71,8 +56,8 @@ static int make_map(encode_tiled encode, CUtensorMap *m, void *p, const struct k
 
 static int make_maps(struct chunk_maps *m, const struct kv_cache *c)
 {
-    encode_tiled encode = NULL;
-    TRY(find_encode(&encode), "attention");
+    encode_function encode = NULL;
+    TRY(cuda_find_encode(&encode), "attention");
     const size_t layers = (size_t)c->n_layers * (size_t)c->n_kv_heads, own = layers * (size_t)c->n_stores;
     for (int i = 0; i < 2; i++) {
         const int tokens = (i ? c->own_tiles : c->prefix_tiles) * KV_TILE;

@@ -1,5 +1,7 @@
-/* The clock of the multiprocessors, as the driver's management library gives it.  The library comes with the driver, not with the
- * toolkit, so it is looked for when the first clock is asked for; without it every clock is NaN. */
+/* kernels/cuda_clock.cu: the clock of the multiprocessors, as the driver's management library gives it.
+ *
+ * The library comes with the driver, not with the toolkit, so it is looked for when the first clock is asked for; without it every clock is
+ * NaN. */
 #include "kernels/cuda_device.cuh"
 
 #include <cmath>

@@ -191,7 +191,9 @@ static int grow(struct device *d, void **p, size_t n_bytes, const char *what)
     return cuda_alloc(d, p, n_bytes, what);
 }
 
-/* Attention's: partial results of MAX_SPLIT_ROWS rows, or of as many as a 1 GiB holds; more rows are not split. */
+/* Attention's.  Few rows: the slots of one launch; rows beyond it come in further launches (kernels/cuda_attend.cu).  Many rows: totals, and
+ * nodes, of which any number will do, since cells become coarser where room for nodes is short (kernels/cuda_chunk_plan.cu): as many bytes as O, m, l
+ * of each unit of MAX_SPLIT_ROWS rows would take, or of as many rows as 1 GiB holds, at least one. */
 static size_t partial_bytes(const struct model_shape *s, int max_rows, int max_tokens)
 {
     const size_t chunks = (size_t)(max_tokens / ATTEND_CHUNK) + 2;

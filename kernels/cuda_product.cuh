@@ -1,4 +1,4 @@
-/* kernels/cuda_product.cuh: what both product kernels share: the job, single instructions of Hopper, what becomes of a sum.
+/* kernels/cuda_product.cuh: what the product kernels share: the job, single instructions of Hopper, what becomes of a sum.
  *
  * Every output is the sums over one or several segments of k, added in order; a segment's sum is a chain of steps of 16 k's on the tensor
  * cores, from 0.  The matrix alone decides how many segments there are: neither the number of rows nor the kernel enters a result. */

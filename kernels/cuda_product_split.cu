@@ -1,4 +1,5 @@
-/* kernels/cuda_product_split.cu: products of few rows, as fast as the weights come.
+/* kernels/cuda_product_split.cu: products of few rows, as fast as the weights come; of more where that is estimated to be
+ * quicker (kernels/cuda_product.cu).
  *
  * A block of threads has 128 outputs of N rows; a cluster of SPLIT blocks shares the segments of k, so that there are enough of them to
  * keep every multiprocessor reading.  One warp fills the ring with bulk copies, eight multiply; weights are on their way before the kernel

@@ -1,4 +1,4 @@
-/* A plain read: what any kernel that must read as many bytes is measured against.
+/* kernels/cuda_read.cu: a plain read: what any kernel that must read as many bytes is measured against.
  *
  * Each thread keeps READ_UNROLL loads of 16 bytes in flight, a grid of whole waves strides over the bytes; what is read is folded into
  * one word that is stored only where it has a value that it practically never has, so that no load can be left out. */

@@ -151,20 +151,6 @@ int cuda_operand_of(struct device *d, int n_rows, int n, const float *x, void *o
     return cuda_launch(d, "rows", operand_kernel, dim3((unsigned)n_rows), ROW_THREADS, 0, 1, x, n, operand, scaled, d->bf16);
 }
 
-__global__ static void swiglu_kernel(struct swiglu_args a)
-{
-    const float *gate = a.gate_up + 2 * (size_t)a.n * (size_t)blockIdx.y, *up = gate + a.n;
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < a.n) a.out[(size_t)a.n * (size_t)blockIdx.y + i] = gate[i] / (1 + expf(-gate[i])) * up[i];
-}
-
-extern "C" int cuda_swiglu(struct device *d, const struct swiglu_args *a)
-{
-    swiglu_kernel<<<dim3((unsigned)ceil_div(a->n, 256), (unsigned)a->n_rows), 256, 0, d->stream>>>(*a);
-    LAUNCHED("swiglu");
-    return 0;
-}
-
 __global__ static void angles_kernel(const struct angles_args a)
 {
     dependency_wait();

@@ -1,11 +1,7 @@
+/* kernels/cuda_tma.cu: arrays of the cache, described for bulk copies. */
 #include "kernels/cuda_tma.cuh"
 
-typedef CUresult (*encode_function)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
-                                    const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
-                                    CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-/* The driver's function, found at run time: the program does not link the driver. */
-static int find_encode(encode_function *f)
+int cuda_find_encode(encode_function *f)
 {
     static encode_function found;
     if (!found) {
@@ -26,7 +22,7 @@ static int describe(CUtensorMap *map, const void *array, cuuint32_t rank, const 
 {
     encode_function encode = NULL;
     const cuuint32_t step[4] = { 1, 1, 1, 1 };
-    TRY(find_encode(&encode), "attention");
+    TRY(cuda_find_encode(&encode), "attention");
     const cuuint64_t n_rows = size[rank - 1];
     if (n_rows >= (uint64_t)1 << 31)
         return fail("attention: a cache of %llu rows, more than a copy can address", (unsigned long long)n_rows);

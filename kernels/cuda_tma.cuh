@@ -51,6 +51,12 @@ __device__ static inline int tile_at(int n_regions, int r, int i)
            ((i ^ r) % 8) * 16;
 }
 
+typedef CUresult (*encode_function)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                                    const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
+                                    CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+/* The driver's cuTensorMapEncodeTiled, found at the first call: the program does not link the driver. */
+int cuda_find_encode(encode_function *f);
 /* Describes an array [n_rows][n_columns] of fp16 for boxes of box_rows rows.  n_columns is a multiple of 8. */
 int cuda_box_map(CUtensorMap *map, const void *array, uint64_t n_rows, int n_columns, int box_rows);
 /* The same for stripes of box_rows rows, box_regions wide, zeros past the last column.  n_columns is a multiple of REGION_ELEMS, n_rows and
