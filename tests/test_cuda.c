@@ -316,6 +316,9 @@ static void check_resemblance(const char *device)
     print_message("%s and cpu: lane 0's logits differ by %.2e; %d of %d selected blocks differ\n", device, logits_apart(&cuda, &cpu), n_apart, n_values);
     assert_true(logits_apart(&cuda, &cpu) < 8 * 0x1p-11); /* 3 layers of 6 roundings to fp16 (2^-12 RMS each) that add up as noise */
     assert_true(n_apart < n_values / 10);
+    /* That the measures have the right inputs; what they make of them test_cuda_measure.c checks.  Where a vector is within 8 2^-11 of the CPU's, as the
+     * logits are, a relative difference x of two moves by at most 2 (1 + x) 8 2^-11: by less than 0.02 where x < 1.5, as here, by less than 0.05 where
+     * x < 5 (a shift is in units of a spread).  A mass or an NLL moves by as much as the scores or logits that it is made of: the same 0.02. */
     for (int s = 0; s < STEPS; s++)
         for (int layer = 0; layer < l->n_layers; layer++) {
             assert_true(fabs((double)tiny_f32(&cuda, s, VAR_KEPT_MASS, CONTROL, layer) - 1) < 1e-6);
